@@ -61,6 +61,14 @@ async def pass_on(services: Services, request: BaseRequest, record: Record) -> S
     question = await services.pace.run(parse_in_slices(body, content_type, endpoint), size=len(body))
     record.model, record.stream = question.model, question.wants_stream
     require_model(services.config, record.account.caller, question.model)
+    if question.is_background and record.account.caller.budget is not None:
+        raise ApiError(
+            "permission",
+            f"The key {record.account.caller.name} has a budget, and what a response with `background: true` costs is"
+            " not known at its end. Ask without `background`.",
+            field="background",
+            should_retry=False,
+        )
     inbound = _make_inbound(services, request, record, question)
     inbound.recording = recording
     del body, recording  # the question has the body

@@ -203,6 +203,21 @@ async def test_a_budget_is_spent_and_says_when_it_renews(path: Path, where: str,
     assert groups["alice"].cost == pytest.approx(0.24) and groups["bob"].cost == pytest.approx(0.12)
 
 
+async def test_what_costs_later_is_refused_to_a_key_with_a_budget(path: Path) -> None:
+    """The upstream answers a `background: true` before it has counted anything."""
+    write(path, alice={"budget": "1/day"}, bob={})
+    body = {"model": "test-model", "input": "Hi", "background": True}
+
+    async def accept(c: Peer) -> None:
+        c.reply({"id": "resp_1", "object": "response", "status": "queued", "usage": None, "output": []})
+
+    async with Scripted(accept) as upstream, proxied(priced(path, upstream.base)) as proxy:
+        answer = await proxy.ask(body, "/v1/responses", headers=key("alice"))
+        assert answer.status == 403 and "Ask without `background`" in error_of(answer)["message"]
+        assert upstream.asked == []
+        assert (await proxy.ask(body, "/v1/responses", headers=key("bob"))).status == 200
+
+
 @BOTH
 async def test_a_model_without_a_price_is_refused_to_a_key_with_a_budget(path: Path, where: str) -> None:
     write(path, alice={"budget": "1/day"}, bob={})

@@ -40,15 +40,27 @@ _JSON_TYPE = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json\s*(?:;\s*charset=\
 class Question:
     """A request that names a model. `wants_stream`: it asks for one; `previous`: the `previous_response_id`;
     `max_tokens`: output that it allows; `estimate`: its input in tokens, roughly; `opening`: the texts by which its
-    conversation is known; `content_type`: for the upstream."""
+    conversation is known; `content_type`: for the upstream;
+    `is_background`: the upstream shall answer at once, and work later."""
 
-    __slots__ = ("_body", "_member", "content_type", "estimate", "max_tokens", "opening", "previous", "wants_stream")
+    __slots__ = (
+        "_body",
+        "_member",
+        "content_type",
+        "estimate",
+        "is_background",
+        "max_tokens",
+        "opening",
+        "previous",
+        "wants_stream",
+    )
 
     def __init__(self, body: bytes, member: Member, content_type: str) -> None:
         self._body = body
         self._member = member
         self.content_type = content_type
         self.wants_stream = False
+        self.is_background = False
         self.previous = ""
         self.max_tokens = 0
         self.estimate = 0
@@ -84,6 +96,7 @@ def parse_in_slices(raw: bytes, content_type: str, endpoint: Endpoint) -> Slices
     member = yield from find_model_in_slices(raw)
     question = Question(raw, member, content_type if _JSON_TYPE.fullmatch(content_type) else JSON_TYPE)
     question.wants_stream = body.get("stream") is True
+    question.is_background = bool(body.get("background")) and endpoint.name == "responses"
     previous = body.get("previous_response_id")
     question.previous = previous if isinstance(previous, str) else ""
     if endpoint.writes:
