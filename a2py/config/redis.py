@@ -11,10 +11,10 @@ goes to another machine without consent if nobody named the file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from a2py.config import values as v
 from a2py.config.bases import is_loopback
@@ -28,6 +28,15 @@ from a2py.config.variables import NOWHERE, Origin, Variables
 #: What a file found in a folder would send away, besides passwords.
 STATE = "counts of requests, lessons"
 _SCHEMES = ("redis", "rediss", "unix")
+#: Options of an address that its connections know, and what each must be. Those of TLS: `rediss://` only.
+_OPTIONS: dict[str, Callable[[str], object]] = {
+    **dict.fromkeys(("db", "health_check_interval", "max_connections"), int),
+    **dict.fromkeys(("socket_timeout", "socket_connect_timeout"), float),
+    **dict.fromkeys(("username", "password", "client_name", "retry_on_timeout"), str),
+}
+_TLS_OPTIONS = frozenset(
+    f"ssl_{name}" for name in ("ca_certs", "ca_path", "certfile", "keyfile", "password", "cert_reqs", "check_hostname")
+)
 
 
 def _url(node: Node, path: str) -> str:
@@ -40,7 +49,21 @@ def _url(node: Node, path: str) -> str:
         is_right = False
     if text and not is_right:
         raise wrong(node, path, "the address of a Redis", "Write redis://host:6379 or rediss://host:6380.")
+    if text and not all(_is_option(parts.scheme, *pair) for pair in parse_qsl(parts.query)):
+        known = ", ".join(_OPTIONS)
+        raise wrong(
+            node, path, "an address with options that are known", f"After `?`, there may be {known}; for rediss ssl_*."
+        )
     return text
+
+
+def _is_option(scheme: str, name: str, value: str) -> bool:
+    if name in _TLS_OPTIONS:
+        return scheme == "rediss"
+    try:
+        return name in _OPTIONS and _OPTIONS[name](value) is not None
+    except ValueError:
+        return False
 
 
 def _row(attr: str, parse: Parser, meaning: str) -> Any:

@@ -76,10 +76,10 @@ class Link:
 
     async def open(self) -> None:
         """Connect and log in. Raise LinkError."""
-        connection = self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
+            connection = self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
             await asyncio.wait_for(connection.connect(), CONNECT_SECONDS)
-        except FAILURES as error:
+        except (*FAILURES, TypeError, AttributeError) as error:  # the last two: of a URL with strange options
             await self.close()
             raise LinkError(describe(error)) from None
         self.is_open = True

@@ -242,6 +242,7 @@ for _, name in ipairs(names) do
   if name < process then before = before + 1 end
 end
 local base = process:match('^[^.]*')
+if redis.call('TYPE', KEYS[3]).ok ~= 'stream' then redis.call('DEL', KEYS[3]) end
 local words, from = {{}}, ARGV[3]
 if from == '$' then
   local newest = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]

@@ -92,6 +92,7 @@ class Store:
         self._offset = time.time() - time.monotonic()  # Redis's clock less ours, seconds
         self._guard_end = 0.0
         self._birth = b""
+        self._reason = ""  # why there was no connection at the latest try
         self.news = Stream()
         self._wake = asyncio.Event()  # a beat is due, or there is nothing to beat for
         self._decided = asyncio.Event()  # Redis is asked, or it is not
@@ -268,7 +269,7 @@ class Store:
             try:
                 await asyncio.wait_for(self._decided.wait(), CALL_SECONDS)
             except asyncio.TimeoutError:
-                self._note_failure(f"no connection within {CALL_SECONDS * 1000:g} ms")
+                self._note_failure(self._reason or f"no connection within {CALL_SECONDS * 1000:g} ms")
         return self.is_up
 
     def _note_failure(self, reason: str) -> None:
@@ -293,12 +294,14 @@ class Store:
             try:
                 await link.open()
                 await self._join(link)
+                await self._beat_once(link)
                 self._come_up(link)
                 await self._beat(link)
             except Late:
                 pass  # it is counted
             except LinkError as error:
-                self._note_failure(str(error))
+                self._reason = str(error)
+                self._note_failure(self._reason)
             finally:
                 self.is_up, self._link = False, None
                 await link.close()
@@ -318,7 +321,7 @@ class Store:
         self._link, self.is_up, self._failures = link, True, 0
         if self._is_broken or not self._is_checked:
             self._log.info("redis answers: limits are shared")
-        self._is_broken = False
+        self._is_broken, self._reason = False, ""
         self._guard_end = time.monotonic() + GUARD_SECONDS
         self._decided.set()
 

@@ -43,6 +43,7 @@ def load(folder: Folder, keys: str, **env: str) -> RedisAddress | None:
         ("redis_host: os.environ/REDIS_HOST", {"REDIS_HOST": "h"}, "redis://h:6379/0", {}),
         ("redis_host: '::1', redis_password: pw", {}, "redis://[::1]:6379/0", {"password": "pw"}),
         ("redis_url: 'unix:///run/redis.sock'", {}, "unix:///run/redis.sock", {}),
+        ("redis_url: 'rediss://h?db=1&ssl_ca_certs=ca.pem'", {}, "rediss://h?db=1&ssl_ca_certs=ca.pem", {}),
     ],
 )
 def test_where_limits_are_shared(
@@ -72,6 +73,9 @@ def test_without_an_address_nothing_is_shared(folder: Folder, keys: str, env: di
         ("redis_url: x", {}, ["litellm_config.yaml:2", "router_settings.redis_url", "redis://host:6379"]),
         ("redis_url: 'http://h:1'", {}, ["the address of a Redis"]),
         ("redis_url: 'redis://h:port'", {}, ["the address of a Redis"]),
+        ("redis_url: 'redis://h/0?foo=bar'", {}, ["options that are known", "client_name"]),
+        ("redis_url: 'redis://h/0?db=one'", {}, ["options that are known"]),
+        ("redis_url: 'redis://h/0?ssl_cert_reqs=none'", {}, ["options that are known"]),
         ("redis_host: h, redis_port: none", {}, ["router_settings.redis_port", "a whole number"]),
         ("redis_host: h", {"REDIS_DB": "one"}, ["REDIS_DB", "a whole number"]),
     ],

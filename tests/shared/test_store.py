@@ -45,6 +45,15 @@ class Log:
     warning = info
 
 
+class Reasons(Log):
+    def __init__(self) -> None:
+        super().__init__()
+        self.reasons: list[object] = []
+
+    def warning(self, event: str, **values: object) -> None:
+        self.reasons.append(values["reason"])
+
+
 @asynccontextmanager
 async def stores(server: RedisServer, count: int = 1, *, url: str = "", **options: Any) -> AsyncIterator[list[Store]]:
     every = [Store(url or server.url, options, Log()) for _ in range(count)]
@@ -199,6 +208,54 @@ async def test_what_others_have_written_into_the_keys_is_dropped(server: RedisSe
             assert await count([each], one(Subject(id, rpm=1, tpm=10, parallel=1)), 2) == 1
         assert each._failures == 0
         assert lines(each) == ["redis answers: limits are shared"]
+
+
+async def test_news_go_on_after_others_have_written_over_them(server: RedisServer) -> None:
+    async with stores(server, 2) as (first, second), Redis.from_url(server.url) as client:
+        heard: list[bytes] = []
+        second.news.on_word = lambda word, age: heard.append(word)
+        number = first.number
+        await client.set(script.NEWS, "text")
+        first.tell(b"word")
+        await until(lambda: heard == [b"word"])
+        assert first.number == number  # it has not joined again
+
+
+async def test_who_may_not_log_in_hears_why(server: RedisServer) -> None:
+    async with Redis.from_url(server.url) as client:
+        await client.config_set("requirepass", "right")
+        log = Reasons()
+        each = Store(server.url.replace("//", "//:wrong@"), {}, log)
+        each.start()
+        try:
+            await count([each], one(Subject("x", rpm=3)), 5)
+            await until(lambda: log.reasons)
+        finally:
+            await each.close()
+        assert log.reasons == ["AuthenticationError"]
+
+
+async def test_a_server_that_is_no_redis_is_said_once() -> None:
+    def reply(command: bytes) -> bytes:
+        return b"*2\r\n:1\r\n$3\r\nabc\r\n" if command[:4] in (b"EVAL", b"GET\r") else b"+OK\r\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while header := await reader.readline():
+            words = [(await reader.readline(), await reader.readline())[1] for _ in range(int(header[1:]))]
+            writer.write(reply(words[0]))
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    log = Log()
+    each = Store(f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}", {}, log)
+    each.start()
+    try:
+        await until(lambda: each._is_broken)
+        await until(lambda number=each.number: each.number > number)  # type: ignore[misc]
+    finally:
+        await each.close()
+        listener.close()
+    assert log.lines == ["redis does not answer: each process keeps to its part of the limits"]
 
 
 async def test_scripts_that_redis_has_lost_are_sent_again(server: RedisServer) -> None:
