@@ -1281,7 +1281,7 @@ const makeRunning = () => tr(td('name', ''), td('', ''), td('num', 'out'), td('n
 /** @param {any} node @param {Json} row */
 function fillRunning(node, row) {
   const [model, how, out, speed, time, who] = node.children;
-  const text = str(row.deployment) && row.deployment !== row.model ? str(row.deployment) : str(row.route);
+  const text = joined(row.deployment !== row.model && str(row.deployment), row.route && `rule ${str(row.route)}`);
   if (!model.link_) {
     model.link_ = place(['requests', str(row.id)], { class: 'quiet-link break' });
     model.replaceChildren(model.link_, h('span', { class: 'second break' }));

@@ -132,8 +132,8 @@ class Fake:
 
     def now(self, n: int) -> Json:
         running = [
-            {"id": f"run{k}", "worker": k % 2, "model": self.text(MODELS[k], k), "deployment": self.text(f"{MODELS[k]}-a", k), "route": None,
-             "key": self.text("ann", k), "session": self.text("5b3e1f00-77aa", k), "agent": None, "started": self.began - 3 * k,
+            {"id": f"run{k}", "worker": k % 2, "model": self.text(MODELS[k], k), "deployment": self.text(f"{MODELS[k]}-a", k),
+             "route": self.text("background", k) if k == 1 else None, "key": self.text("ann", k), "session": self.text("5b3e1f00-77aa", k), "agent": None, "started": self.began - 3 * k,
              "first_token": None if k == 2 else 0.42, "output_tokens": 31 * (n + k), "tokens_per_second": None if k == 2 else 52.4 + k,
              "place": 2 if k == 3 else None, "attempt": 1 + k % 2}
             for k in range(4)

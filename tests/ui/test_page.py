@@ -235,6 +235,13 @@ async def test_single_keys_can_be_switched_off(browser: Browser) -> None:
         assert await browser.evaluate("location.hash") == "#/now"
 
 
+async def test_what_runs_has_its_deployment_and_its_rule(browser: Browser) -> None:
+    async with Fake(rows=4) as fake:
+        await enter(browser, fake)
+        await show(browser, "#/now")
+        await browser.wait("/-a · rule background/.test(document.querySelector('main').innerText)")
+
+
 async def test_the_token_is_used_once_and_nothing_is_kept(browser: Browser) -> None:
     async with Fake(rows=4) as fake:
         link = fake.link
