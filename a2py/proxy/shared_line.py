@@ -37,6 +37,7 @@ class SharedLine(Line):
         super().__init__(places)
         self._pumps: dict[tuple[str, ...], asyncio.Task[None]] = {}
         self._freed: dict[tuple[str, ...], asyncio.Event] = {}
+        self._is_closing = False
 
     def find_wait(self, deployment: Deployment) -> Shortage | None:
         """Return why a request may not have `deployment` now: others wait for it. None if nobody does."""
@@ -50,6 +51,10 @@ class SharedLine(Line):
         return Shortage(f"a2py: max_parallel_requests {deployment.name_parallel}", 0.0, subject=name)
 
     async def close(self) -> None:
+        """Ask for no place any more.
+
+        `asyncio.wait_for` may lose a cancellation (Python before 3.12), so the pumps also look at `_is_closing`."""
+        self._is_closing = True
         pumps = list(self._pumps.values())
         for pump in pumps:
             pump.cancel()
@@ -67,7 +72,7 @@ class SharedLine(Line):
         """Serve those who wait at `gate` until nobody does."""
         freed = self._freed[gate.ids]
         try:
-            while gate.keys:
+            while gate.keys and not self._is_closing:
                 freed.clear()
                 if not await self._serve_first(gate):
                     try:

@@ -211,6 +211,24 @@ async def test_whoever_leaves_the_line_holds_nothing() -> None:
     await second.line.close()
 
 
+async def test_a_line_closes_in_the_moment_in_which_a_place_gets_free() -> None:
+    """Python before 3.12 loses the cancellation of a `wait_for` whose wait has just ended: the pump went on for ever."""
+    shared = Shared()
+    first, second = (Process(shared, dep("a", max_parallel=1)) for _ in range(2))
+    holder = first.plan()
+    await begin(holder)
+    waiting = asyncio.ensure_future(wait(second, [], "x"))
+    await asyncio.sleep(0.015)  # a pump waits for its next question
+    assert second.line._pumps
+    second.line._hand_over()
+    closing = asyncio.ensure_future(second.line.close())
+    done, _ = await asyncio.wait([closing], timeout=5)
+    assert done
+    waiting.cancel()
+    await asyncio.gather(waiting, closing, return_exceptions=True)
+    holder.close()
+
+
 async def test_a_rate_is_not_waited_for() -> None:
     """The place gets free, but meanwhile the requests of the minute were used up."""
     shared = Shared()
