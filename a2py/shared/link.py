@@ -42,7 +42,7 @@ class ScriptMissing(Exception):
 
 
 class _Call:
-    __slots__ = ("due", "future", "late", "missing")
+    __slots__ = ("due", "future", "late", "missing", "refused")
 
     def __init__(
         self,
@@ -50,11 +50,13 @@ class _Call:
         due: float,
         late: Callable[[Any], None] | None = None,
         missing: Callable[[], object] | None = None,
+        refused: Callable[[], object] | None = None,
     ) -> None:
         self.future = future  # None: nobody waits, or has given up
         self.due = due  # 0: its time is over
         self.late = late
         self.missing = missing
+        self.refused = refused
 
 
 class Link:
@@ -128,13 +130,18 @@ class Link:
                 late(future.result())
             raise
 
-    def tell(self, *arguments: Any, missing: Callable[[], object] | None = None) -> bool:
+    def tell(
+        self,
+        *arguments: Any,
+        missing: Callable[[], object] | None = None,
+        refused: Callable[[], object] | None = None,
+    ) -> bool:
         """Send a command whose reply nobody waits for. Return False if it can't be sent. `missing`: called if Redis
-        does not know the script."""
+        does not know the script; `refused`: if it answers with another error."""
         if not self.is_open or len(self._calls) >= MAX_CALLS:
             return False
         due = asyncio.get_running_loop().time() + CALL_SECONDS
-        self._send(arguments, _Call(None, due, missing=missing))
+        self._send(arguments, _Call(None, due, missing=missing, refused=refused))
         return True
 
     def _send(self, arguments: tuple[Any, ...], call: _Call) -> None:
@@ -204,8 +211,10 @@ class Link:
             is_missing = isinstance(reply, NoScriptError)
             if future is not None and is_waited_for:
                 future.set_exception(ScriptMissing() if is_missing else LinkError(f"refused: {str(reply)[:200]}"))
-            elif is_missing and call.missing is not None:
-                call.missing()
+            else:
+                react = call.missing if is_missing else call.refused
+                if react is not None:
+                    react()
         elif future is not None and is_waited_for:
             future.set_result(reply)
         elif call.late is not None:

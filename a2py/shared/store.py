@@ -222,7 +222,8 @@ class Store:
                 script.slice_of(taken.now),
                 lambda ask: (-int(ask.subject.rpm > 0), -ask.input if ask.subject.tpm else 0, 0),
             )
-            self._send_changes(changes)
+            if not self._send_changes(changes):
+                self._join_soon()
 
     def _move(self, asks: Asks) -> None:
         """Count what runs under the present name: it was counted under an earlier one after that had been given up."""
@@ -258,8 +259,12 @@ class Store:
         link = self._link
         if link is None or not self.is_up:
             return False
-        again = partial(link.tell, "EVAL", which.text, *arguments[1:])
-        return link.tell("EVALSHA", *arguments, missing=again)
+        again = partial(link.tell, "EVAL", which.text, *arguments[1:], refused=self._join_soon)
+        return link.tell("EVALSHA", *arguments, missing=again, refused=self._join_soon)
+
+    def _join_soon(self) -> None:
+        """Redis may not know what runs here: tell it anew."""
+        self._must_join = True
 
     # -- the connection ------------------------------------------------------------------------------------------------
 

@@ -258,6 +258,19 @@ async def test_a_server_that_is_no_redis_is_said_once() -> None:
     assert log.lines == ["redis does not answer: each process keeps to its part of the limits"]
 
 
+async def test_an_end_that_redis_refuses_to_note_takes_no_place_for_ever(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stores(server, 2) as (first, second):
+        asks = one(Subject("x", parallel=1))
+        grant = await take(first, asks)
+        assert grant is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(script, "ADJUST", script.make_script("return redis.error_reply('BUSY')"))
+            grant.settle(0, 0)
+        await until_granted(second, asks)
+
+
 async def test_scripts_that_redis_has_lost_are_sent_again(server: RedisServer) -> None:
     async with stores(server) as (each,), Redis.from_url(server.url) as client:
         asks = one(Subject("x", rpm=3, parallel=1))
