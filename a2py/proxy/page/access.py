@@ -162,11 +162,16 @@ def _refuse(message: str) -> ApiError:
     return ApiError("permission", message, should_retry=False)
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting: a named pipe would hold the thread, and with it the end of the process."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def matches_secret(path: str, given: str) -> bool:
     """Return whether `given` is the secret in the file at `path`, which only its owner may read. Raise `ApiError` if
     there is no such file."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             mode = os.fstat(file.fileno()).st_mode
             secret = file.read(SECRET_LIMIT).strip()
     except OSError:

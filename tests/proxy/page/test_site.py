@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,20 @@ async def test_a_secret_that_others_can_read_opens_nothing(tmp_path: Path) -> No
         (tmp_path / "ui.secret").chmod(0o600)
         (tmp_path / "ui.secret").write_text("short")
         assert (await issue_token(proxy.port, x_a2py_ui_secret="short")).status == 401
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+async def test_a_pipe_in_place_of_the_secret_holds_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "ui.secret"
+    os.mkfifo(path, 0o600)
+    async with proxied(config(DEAD)) as proxy:
+        proxy.services.ui.secret_file = str(path)
+        asking = asyncio.ensure_future(issue_token(proxy.port, x_a2py_ui_secret=SECRET))
+        try:
+            assert (await asyncio.wait_for(asking, 20)).status == 401
+        except asyncio.TimeoutError:
+            path.open("wb").close()  # lets the thread go on
+            raise
 
 
 async def test_with_a_master_key_only_that_opens_the_page(tmp_path: Path) -> None:
