@@ -67,7 +67,10 @@ _GENERAL: tuple[tuple[tuple[str, ...], str], ...] = (
 #: Variables of LiteLLM's server → what happens instead.
 _VARIABLES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("DATABASE_URL", "DATABASE_HOST", "STORE_MODEL_IN_DB"), _GENERAL[0][1]),
-    (("UI_USERNAME", "UI_PASSWORD"), "a2py has no pages. `a2py models` and `a2py config show` say what is served"),
+    (
+        ("UI_USERNAME", "UI_PASSWORD"),
+        "`a2py ui` opens the page, with the master key or one that `a2py keys new --admin` makes",
+    ),
     (
         ("REDIS_URL", "REDIS_HOST", "REDIS_*"),
         "limits and cooldowns are shared only if the file has a `router_settings: redis_host`, and no reply is cached",

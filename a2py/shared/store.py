@@ -307,6 +307,9 @@ class Store:
             except LinkError as error:
                 self._reason = str(error)
                 self._note_failure(self._reason)
+            except Exception as error:  # a bug, or a word that one has: the limits go on being shared
+                self._reason = f"{type(error).__name__}: {error}"
+                self._note_failure(self._reason)
             finally:
                 self.is_up, self._link = False, None
                 await link.close()

@@ -95,6 +95,25 @@ def lines(each: Store) -> list[str]:
     return log.lines
 
 
+async def test_an_error_of_whoever_hears_a_word_does_not_end_the_sharing(server: RedisServer) -> None:
+    words: list[bytes] = []
+
+    def hear(word: bytes, age: float) -> None:
+        words.append(word)
+        if word == b"bad":
+            raise RuntimeError("nobody understands this")
+
+    async with stores(server, 2) as (first, second):
+        second.news.on_word = hear
+        await until(lambda: second.news.has_joined)
+        first.news.words.append(b"bad")
+        await until(lambda: b"bad" in words)
+        await until(lambda: second.is_up)
+        first.news.words.append(b"good")
+        await until(lambda: b"good" in words)
+        assert await count([first, second], one(Subject("s", rpm=3)), 8) == 3
+
+
 async def test_ten_of_forty(server: RedisServer) -> None:
     async with stores(server, 3) as every:
         asks = one(Subject("x", rpm=10))
