@@ -8,7 +8,7 @@ TESTS ?= tests
 JOBS ?= auto
 CLAUDE_CODE ?= 2.1.332
 # The oldest versions that setup.cfg allows, as pip wants them.
-OLDEST = $(shell sed -n 's/^    \(aiohttp\|aiohappyeyeballs\|orjson\|PyYAML\)>=\([0-9.]*\).*/\1==\2/p' setup.cfg)
+OLDEST = $(sort $(shell sed -n 's/^    \(aiohttp\|aiohappyeyeballs\|orjson\|PyYAML\|redis\)>=\([0-9.]*\).*/\1==\2/p' setup.cfg))
 FAST = -m "not real and not claude"
 # Where aiohttp and orjson are used most.
 OLDEST_TESTS ?= tests/http1 tests/messages tests/proxy tests/upstream/test_client.py tests/upstream/test_body.py
@@ -52,9 +52,9 @@ test-claude: $(VENV)/.test ## scenarios with the real Claude Code CLI (A2PY_CLAU
 
 .venv-oldest/.done: setup.cfg
 	@test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
-	@.venv-oldest/bin/python -m pip install -q --disable-pip-version-check $(OLDEST) pytest pytest-aiohttp pytest-xdist pytest-cov hypothesis h11 anthropic openai -e . && touch $@
+	@.venv-oldest/bin/python -m pip install -q --disable-pip-version-check $(OLDEST) pytest pytest-aiohttp pytest-xdist pytest-cov hypothesis h11 anthropic openai -e ".[redis]" && touch $@
 
-test-oldest: .venv-oldest/.done ## the fast part of the tests with the oldest aiohttp, orjson and PyYAML that setup.cfg allows
+test-oldest: .venv-oldest/.done ## the fast part of the tests with the oldest aiohttp, orjson, PyYAML and redis that setup.cfg allows
 	@.venv-oldest/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(FAST) $(OLDEST_TESTS) $(ARGS)
 
 goldens: $(VENV)/.test ## rewrite the checked blocks of tests/goldens/*.md (then read git diff)
