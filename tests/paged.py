@@ -82,6 +82,16 @@ class Page:
         return await asyncio.wait_for(find(), seconds)
 
 
+async def stop(watching: asyncio.Future[None]) -> None:
+    """End a task that reads `live`.
+
+    Before Python 3.12 a `wait_for` that has just got its result forgets that it was cancelled."""
+    while not watching.done():
+        watching.cancel()
+        await asyncio.wait({watching}, timeout=0.1)
+    await asyncio.gather(watching, return_exceptions=True)
+
+
 async def issue_token(port: int, **headers: str) -> Answer:
     async with Raw(port) as client:
         client.ask("POST", "/ui/api/token", {}, [(name.replace("_", "-"), value) for name, value in headers.items()])
@@ -112,9 +122,4 @@ async def opened(proxy: Running, folder: Path | None = None, key: str = "") -> A
         await page.wait_for("state")
         yield page
     finally:
-        while (
-            not watching.done()
-        ):  # before Python 3.12 a wait_for that has just got its result forgets that it was cancelled
-            watching.cancel()
-            await asyncio.wait({watching}, timeout=0.1)
-        await asyncio.gather(watching, return_exceptions=True)
+        await stop(watching)

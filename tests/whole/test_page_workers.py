@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.commands import a2py, serving
-from tests.paged import Page, begin_session
+from tests.paged import Page, begin_session, stop
 from tests.process import free_port
 from tests.proxied import message, settle
 from tests.scripted import Raw
@@ -41,8 +41,7 @@ async def two_workers(folder: Path) -> AsyncIterator[tuple[Page, str]]:
             await page.wait_for("state")
             yield page, url
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            await stop(watching)
 
 
 async def ask(page: Page, text: str, model: str = "demo") -> int:
