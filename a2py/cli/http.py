@@ -31,6 +31,13 @@ class Answer(NamedTuple):
         except ValueError:
             return None
 
+    def error_message(self) -> str:
+        """Return what an a2py says of an error, "" if this is none of its errors."""
+        body = self.json()
+        error = body.get("error") if isinstance(body, dict) else None
+        message = error.get("message") if isinstance(error, dict) else None
+        return message if isinstance(message, str) else ""
+
 
 def authorization(key: str) -> dict[str, str]:
     """Return the header by which an a2py knows a client; none without a key."""

@@ -9,7 +9,6 @@ server that says that it is an a2py.
 from __future__ import annotations
 
 import argparse
-import os
 import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -17,9 +16,8 @@ from urllib.parse import urlsplit
 
 from a2py.cli import http, running, state
 from a2py.cli.exits import FAILED, UNAVAILABLE, Stop
-from a2py.cli.source import master_key, read_environment
+from a2py.cli.source import read_environment
 from a2py.cli.summary import is_loopback
-from a2py.config import ConfigError
 
 #: Seconds that a busy proxy may take.
 SECONDS = 10.0
@@ -44,7 +42,7 @@ def make_link(args: argparse.Namespace) -> Link:
     url = running.find_url(args, env)
     if not running.is_a2py(url):
         raise Stop(f"no a2py answers at {url}: start one (a2py start), or name another with --url", UNAVAILABLE)
-    key = _find_key(args, env)
+    key = running.find_key(args, env)
     answer = _ask(url, {"x-api-key": key} if key else {})
     if answer is not None and answer.status == 401 and not key and is_loopback(urlsplit(url).hostname or ""):
         answer = _ask(url, {"x-a2py-ui-secret": read_secret(env)})
@@ -90,25 +88,13 @@ def _read(answer: http.Answer | None, name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _find_key(args: argparse.Namespace, env: Mapping[str, str]) -> str:
-    """Return the master key of the configuration here, "" if there is none."""
-    try:
-        source = running.choose_source(args, env, inspect=True)
-    except ConfigError:
-        return master_key(None, env, os.getcwd())
-    return master_key(source.config, env, os.getcwd()) or master_key(None, env, os.getcwd())
-
-
 def _explain(url: str, answer: http.Answer | None, *, has_key: bool) -> str:
     """Return why there is no token, and what to do."""
-    body = answer.json() if answer is not None else None
-    error = body.get("error") if isinstance(body, dict) else None
-    message = error.get("message") if isinstance(error, dict) else None
     if answer is None:
         return f"the a2py at {url} does not answer"
     if answer.status == 401 and not has_key:
         return (
             f"the a2py at {url} runs as another user, on another machine, or with keys: run this as that user, or set"
-            " LITELLM_MASTER_KEY to its master key or to an admin's key"
+            " A2PY_KEY to its master key or to an admin's key"
         )
-    return f"the a2py at {url} says: {message or f'HTTP {answer.status}'}"
+    return f"the a2py at {url} says: {answer.error_message() or f'HTTP {answer.status}'}"

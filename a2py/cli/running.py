@@ -149,6 +149,16 @@ def own_key(env: Mapping[str, str], configured: str) -> str:
     return env.get("A2PY_KEY", "").strip() or configured
 
 
+def find_key(args: argparse.Namespace, env: Mapping[str, str]) -> str:
+    """Return the key for the a2py that is running: $A2PY_KEY, else the master key of the configuration here, else that
+    of the environment; "" if there is none."""
+    try:
+        config = choose_source(args, env, inspect=True).config
+    except ConfigError:
+        config = None
+    return own_key(env, master_key(config, env, os.getcwd()) or master_key(None, env, os.getcwd()))
+
+
 def find_running(args: argparse.Namespace, env: Mapping[str, str]) -> Target | None:
     """Return the running a2py with the model and key that the configuration here knows for it.
 

@@ -91,7 +91,7 @@ def ask(args: argparse.Namespace, since: float, terminal: Terminal) -> list[dict
             raise Stop(f"no a2py answers at {url}: start one, or omit --url to read this user's ledger", FAILED)
         return None
     query = urlencode({"by": args.by, "since": since} if since else {"by": args.by})
-    answer = http.ask(f"{url}/usage?{query}", headers=http.authorization(_find_key(args, env)), timeout=SECONDS)
+    answer = http.ask(f"{url}/usage?{query}", headers=http.authorization(running.find_key(args, env)), timeout=SECONDS)
     groups = http.read_groups(answer)
     if groups is None:
         status = answer.status if answer is not None else 0
@@ -107,23 +107,8 @@ def _explain(answer: http.Answer | None) -> str:
     """Return why a proxy did not tell its usage."""
     if answer is None:
         return f"does not tell its usage within {SECONDS:.0f} s"
-    body = answer.json()
-    error = body.get("error") if isinstance(body, dict) else None
-    message = error.get("message") if isinstance(error, dict) else None
-    return f"answered {answer.status}" + (f": {message[:500]}" if isinstance(message, str) else "")
-
-
-def _find_key(args: argparse.Namespace, env: Mapping[str, str]) -> str:
-    """Return $A2PY_KEY, else the master key of the configuration here; "" if there is none."""
-    from a2py.cli import running
-    from a2py.cli.source import master_key
-    from a2py.config import ConfigError
-
-    try:
-        source = running.choose_source(args, env, inspect=True)
-    except ConfigError:
-        return running.own_key(env, master_key(None, env, os.getcwd()))
-    return running.own_key(env, master_key(source.config, env, os.getcwd()))
+    message = answer.error_message()
+    return f"answered {answer.status}" + (f": {message[:500]}" if message else "")
 
 
 def read_file(path: str, by: str, since: float) -> list[dict[str, Any]]:

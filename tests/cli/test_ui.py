@@ -77,6 +77,20 @@ def test_with_a_master_key_that_opens_it(tmp_path: Path) -> None:
         assert "sk-the-master-key" not in server.said
 
 
+@pytest.mark.integration
+def test_with_an_admins_key_that_opens_it(tmp_path: Path) -> None:
+    """In `A2PY_KEY`, as all commands take it."""
+    admin, other = (a2py("keys", "new", *args, cwd=tmp_path).stdout.strip() for args in (["a", "--admin"], ["b"]))
+    with serving("--demo", "--port", str(free_port()), cwd=tmp_path) as server:
+        done = a2py("ui", "--print", "--url", server.url, cwd=tmp_path)
+        assert done.returncode == 1 and "A2PY_KEY" in done.stderr
+        done = a2py("ui", "--print", "--url", server.url, cwd=tmp_path, env={"A2PY_KEY": other})
+        assert done.returncode == 1 and "admin" in done.stderr and other not in done.stderr
+        done = a2py("ui", "--print", "--url", server.url, cwd=tmp_path, env={"A2PY_KEY": admin})
+        assert redeem(done.stdout) == 200, done
+        assert a2py("top", "--url", server.url, cwd=tmp_path, env={"A2PY_KEY": admin}).returncode == 0
+
+
 def test_no_proxy_no_link(tmp_path: Path) -> None:
     done = a2py("ui", "--print", "--url", f"http://127.0.0.1:{free_port()}", cwd=tmp_path)
     assert done.returncode == 69 and "start one" in done.stderr and not done.stdout
