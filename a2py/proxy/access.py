@@ -11,13 +11,12 @@ is not valid is refused, whatever is listed.
 
 from __future__ import annotations
 
-import hmac
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from a2py.caller import ANYBODY, MASTER, Caller
+from a2py.caller import ANYBODY, Caller
 from a2py.errors import ApiError
 from a2py.hostname import LIMIT, Host, parse_host
 
@@ -32,6 +31,13 @@ LOCAL_HOSTS = frozenset({"localhost", "host.docker.internal"})
 KEY_HEADERS = ("x-api-key", "x-litellm-api-key", "authorization")
 #: How many models of a key an error names.
 MAX_NAMED = 40
+_NO_KEY = (
+    "This proxy requires a key: set ANTHROPIC_AUTH_TOKEN or OPENAI_API_KEY (or the SDK's api_key) to the one that you"
+    " were given (`a2py keys new NAME` makes one)"
+)
+_NO_MASTER_KEY = (
+    "This proxy requires its master_key: set ANTHROPIC_AUTH_TOKEN or OPENAI_API_KEY (or the SDK's api_key) to it"
+)
 #: A request target in absolute form.
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 
@@ -42,25 +48,11 @@ def admit(config: Config, keys: Keyring, headers: Mapping[str, str], target: str
 
     As soon as there is a key, each request must have one, also without a master key. `target`: of the request line."""
     keys.refresh(bool(config.master_key))
-    if keys.rows:
+    if keys.rows or config.master_key:
         caller = keys.find(_list_tokens(headers), config.master_key)
         if caller is None:
-            raise ApiError(
-                "authentication",
-                "This proxy requires a key: set ANTHROPIC_AUTH_TOKEN or OPENAI_API_KEY (or the SDK's api_key) to the"
-                " one that you were given (`a2py keys new NAME` makes one)",
-                should_retry=False,
-            )
+            raise ApiError("authentication", _NO_KEY if keys.rows else _NO_MASTER_KEY, should_retry=False)
         return caller
-    if config.master_key:
-        if not _has_key(headers, config.master_key):
-            raise ApiError(
-                "authentication",
-                "This proxy requires its master_key: set ANTHROPIC_AUTH_TOKEN or OPENAI_API_KEY (or the SDK's api_key)"
-                " to it",
-                should_retry=False,
-            )
-        return MASTER
     _admit_local(config, headers, target)
     return ANYBODY
 
@@ -123,21 +115,9 @@ def _admit_local(config: Config, headers: Mapping[str, str], target: str) -> Non
         )
 
 
-def _has_key(headers: Mapping[str, str], key: str) -> bool:
-    """Return whether the key is in `x-api-key`, `authorization` or LiteLLM's `x-litellm-api-key`, which may say
-    `Bearer`. All are compared in any case, so that the time tells nothing."""
-    kind, _, token = headers.get("authorization", "").partition(" ")
-    expected = key.encode("utf-8", "surrogateescape")  # the environment may hold bytes that are not UTF-8
-    by_header = hmac.compare_digest(headers.get("x-api-key", "").encode("utf-8", "surrogateescape"), expected)
-    by_token = hmac.compare_digest(token.strip().encode("utf-8", "surrogateescape"), expected)
-    own = headers.get("x-litellm-api-key", "").strip()
-    own = own[7:].strip() if own[:7].lower() == "bearer " else own
-    by_own = hmac.compare_digest(own.encode("utf-8", "surrogateescape"), expected)
-    return by_header or by_own or (by_token and kind.lower() == "bearer")
-
-
 def _list_tokens(headers: Mapping[str, str]) -> list[str]:
-    """Return what the headers of `_has_key` hold."""
+    """Return the keys that a client sends: in `x-api-key`, `authorization` or LiteLLM's `x-litellm-api-key`, which may
+    say `Bearer`."""
     tokens = [headers.get("x-api-key", "")]
     own = headers.get("x-litellm-api-key", "").strip()
     tokens.append(own[7:].strip() if own[:7].lower() == "bearer " else own)

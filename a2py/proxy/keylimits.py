@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from a2py.caller import Caller
 from a2py.errors import ApiError
-from a2py.proxy.limits import ROOM_SECONDS, WINDOW, RateWindow, Tokens
+from a2py.proxy.limits import ROOM_SECONDS, RateWindow, Tokens, fit_output, wait_for_tokens
 from a2py.proxy.share import WHOLE, Share
 
 
@@ -85,8 +85,8 @@ class KeyLimits:
         counters = self._counters.get(caller.name)
         if counters is None:
             counters = self._counters[caller.name] = _Counters()
-        # At most what the input leaves of tpm, so that the guess never keeps out a request that fits.
-        output = max(0, min(demand.max_tokens, self._share.part(caller.tpm) - demand.input)) if caller.tpm else 0
+        room = self._share.part(caller.tpm) - demand.input if caller.tpm else 0
+        output = fit_output(demand.max_tokens, room)
         reserved = Tokens(demand.input, output)
         reached = max(self._find_shortages(caller, counters, reserved), default=None)
         if reached is not None:
@@ -104,12 +104,7 @@ class KeyLimits:
                 yield seconds, share.describe("rpm", caller.rpm)
         if caller.tpm:
             part = share.part(caller.tpm)
-            room = part - counters.held - reserved.input - reserved.max_tokens
-            if part < reserved.input <= caller.tpm:  # no process would ever take it
-                room = -counters.held
-            seconds = counters.tokens.seconds_until(now, room)
-            if seconds == math.inf and reserved.input <= caller.tpm:
-                seconds = WINDOW  # running requests hold the rest
+            seconds = wait_for_tokens(counters.tokens, now, counters.held, caller.tpm, part, reserved)
             if seconds:
                 yield seconds, share.describe("tpm", caller.tpm)
 

@@ -274,6 +274,21 @@ class Reservation:
                 self._limits.observe(self._deployment, output)
 
 
+def fit_output(output: int, room: int) -> int:
+    """Return a likely `output`, at most the `room` that the input leaves of tpm: it keeps out nothing that fits."""
+    return max(0, min(output, room))
+
+
+def wait_for_tokens(window: RateWindow, now: float, held: int, tpm: int, part: int, reserved: Tokens) -> float:
+    """Return the seconds until tokens can be `reserved`: 0 for now, infinite for never. `window`: what counts; `held`:
+    output that running requests have reserved; `part`: this process's, of `tpm`."""
+    is_large = part < reserved.input <= tpm  # no process would ever take it
+    room = -held if is_large else part - held - reserved.input - reserved.max_tokens
+    seconds = window.seconds_until(now, room)
+    # Running requests hold the rest. What they use leaves the window that long after their end.
+    return WINDOW if seconds == math.inf and reserved.input <= tpm else seconds
+
+
 class Limits:
     """`clock`: monotonic seconds; `places`: the requests that run now; `share`: the part of each limit that is this
     process's; `report_use`: called with the id of a deployment of which more counts, for other processes."""
@@ -318,13 +333,8 @@ class Limits:
                 yield Shortage(share.describe("rpm", deployment.rpm), seconds)
         if deployment.tpm:
             input, output = self.reservation_size(deployment, demand)
-            room = share.part(deployment.tpm) - counters.held - input - output
-            if share.part(deployment.tpm) < input <= deployment.tpm:
-                room = -counters.held
-            seconds = counters.tokens.seconds_until(now, room)
-            if seconds == math.inf and input <= deployment.tpm:
-                # Running attempts hold the rest. What they use leaves the window that long after their end.
-                seconds = WINDOW
+            part = share.part(deployment.tpm)
+            seconds = wait_for_tokens(counters.tokens, now, counters.held, deployment.tpm, part, Tokens(input, output))
             if seconds:
                 yield Shortage(share.describe("tpm", deployment.tpm), seconds, input + output)
 
@@ -336,7 +346,7 @@ class Limits:
         input = demand.input_tokens(deployment.model)
         most = deployment.max_output_tokens or demand.max_tokens
         output = min(demand.max_tokens, most, self.usual_output(deployment))
-        return input, max(0, min(output, self.share.part(deployment.tpm) - input))
+        return input, fit_output(output, self.share.part(deployment.tpm) - input)
 
     def usual_output(self, deployment: Deployment) -> int:
         """Return the output tokens that the deployment's model usually gives."""

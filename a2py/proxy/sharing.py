@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from a2py.caller import Caller
 from a2py.proxy.admission import Admission
 from a2py.proxy.discovery import Discovery
-from a2py.proxy.limits import ROOM_SECONDS, Granted, Tokens
+from a2py.proxy.limits import ROOM_SECONDS, Granted, Tokens, fit_output
 from a2py.proxy.log import Log
 from a2py.proxy.news import News
 from a2py.proxy.router import Router
@@ -58,8 +58,7 @@ class Sharing:
         if not (caller.rpm or caller.tpm or caller.max_parallel):
             return None
         subject = Subject(make_id("k", caller.name), caller.rpm, caller.tpm, caller.max_parallel)
-        # At most what the input leaves of tpm, so that the guess never keeps out a request that fits.
-        output = max(0, min(demand.max_tokens, caller.tpm - demand.input))
+        output = fit_output(demand.max_tokens, caller.tpm - demand.input)
         verdict = await self.store.take([(Ask(subject, demand.input, output) if caller.tpm else Ask(subject),)])
         if verdict.grant is not None:
             return verdict.grant

@@ -8,17 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-#: Fields in which a request asks for reasoning.
-REASONING = (
-    "reasoning_effort",
-    "reasoning",
-    "thinking",
-    "enable_thinking",
-    "thinking_budget",
-    "chat_template_kwargs",
-    "think",
-    "reasoning_split",
-)
+from a2py.wires.openai.fields import REASONING
+
 #: Fields in which an assistant's message of chat completions carries thinking.
 HISTORY = ("reasoning_content", "reasoning", "reasoning_details", "reasoning_opaque")
 

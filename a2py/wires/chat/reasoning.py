@@ -18,6 +18,7 @@ from a2py.wires.chat.delta import STATE, fields_of
 from a2py.wires.common.draft import Draft
 from a2py.wires.common.effort import PLACEHOLDER, Want, always_reasons
 from a2py.wires.openai import thinking
+from a2py.wires.openai.fields import REASONING
 from a2py.wires.openai.thinking import pick_effort_word
 
 #: What Google's documentation says to send for a thought signature that was not kept (ai.google.dev, thought
@@ -111,17 +112,6 @@ DIALECTS: dict[Dialect, Callable[[Draft, Want], None]] = {
     "minimax": _write_minimax,
     "together": _write_together,
 }
-#: All fields that these functions write.
-_FIELDS = (
-    "reasoning_effort",
-    "reasoning",
-    "thinking",
-    "enable_thinking",
-    "thinking_budget",
-    "chat_template_kwargs",
-    "think",
-    "reasoning_split",
-)
 #: Dialects that can switch reasoning off for one request.
 _SWITCHES = frozenset(
     {"openrouter", "together", "thinking_type", "thinking_effort", "enable_thinking", "template", "think"}
@@ -133,7 +123,7 @@ def ask(draft: Draft) -> Want:
     q = draft.quirks
     want = thinking.ask(draft, q.reasoning in _SWITCHES or bool(q.effort_off), q.reasoning_with_tools)
     DIALECTS[q.reasoning](draft, want)
-    if any(field in draft.body for field in _FIELDS):
+    if any(field in draft.body for field in REASONING):
         draft.added.add("reasoning")
     return want
 

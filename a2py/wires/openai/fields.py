@@ -20,6 +20,17 @@ from a2py.wires.common.text import dumps
 TIERS = {"auto": "auto", "standard_only": "default"}
 #: Request fields that these wires cannot translate, and whose loss is reported to the client.
 LOST = ("compaction", "container", "context_management", "inference_geo", "speed", "task_budget")
+#: Fields in which a request asks for reasoning, in all dialects.
+REASONING = (
+    "reasoning_effort",
+    "reasoning",
+    "thinking",
+    "enable_thinking",
+    "thinking_budget",
+    "chat_template_kwargs",
+    "think",
+    "reasoning_split",
+)
 #: Most cache marks in one request: Anthropic and OpenAI (gpt-5.6) accept four (2026-10).
 BREAKPOINTS = 4
 #: Values of Quirks.cache with which `prompt_cache_key` is sent.
