@@ -110,13 +110,15 @@ def new(args: argparse.Namespace, terminal: Terminal) -> int:
     path, config = find_file(args), _load_config(args)
     if args.budget and config is not None and config.settings.ledger is False:
         raise Stop(
-            "a budget needs the ledger, and `a2py: ledger` is false: nobody would know what the key has spent", CONFIG
+            "a budget needs the ledger, and `a2py: ledger` is false: nobody would know what the key has spent. Remove"
+            " `ledger: false`, or leave out --budget",
+            CONFIG,
         )
     token, fields = make_key(), {"created": _now()}
     fields = {"sha256": _digest(token), **_limits(args, models), **fields}
     with state.locked("keys"):
         text, keys = read_file(path)
-        _refuse_existing(args.name, keys)
+        _refuse_existing(args.name, keys, path)
         _write(path, text, lambda: edits.add_key(text, args.name, fields))
     terminal.print_exact(token)
     terminal.note(f"{args.name}: written to {path}. The key above is shown only this once.")
@@ -143,8 +145,11 @@ def rotate(args: argparse.Namespace, terminal: Terminal) -> int:
     path, token = find_file(args), make_key()
     with state.locked("keys"):
         text, keys = read_file(path)
-        if _find(args.name, keys, path).is_revoked:
+        key = _find(args.name, keys, path)
+        if key.is_revoked:
             raise Stop(f"{args.name} is revoked: make another key, or remove its line `revoked` from {path}", FAILED)
+        if _is_expired(key, time.time()):
+            raise Stop(f"{args.name} has expired: make another key, or change its line `expires` in {path}", FAILED)
         fields = {"sha256": _digest(token), "rotated": _now()}
         _write(path, text, lambda: edits.set_fields(text, args.name, fields))
     terminal.print_exact(token)
@@ -189,7 +194,8 @@ def read_file(path: str) -> tuple[str, tuple[Key, ...]]:
     except FileNotFoundError:
         return "", ()
     except OSError as error:
-        raise Stop(f"{path} can't be read: {error.strerror or type(error).__name__}", FAILED) from None
+        reason = error.strerror or type(error).__name__
+        raise Stop(f"{path} can't be read: {reason}. Run this as its owner, or correct its rights", FAILED) from None
     return data.decode("utf-8", "replace"), parse_keys(data, path)
 
 
@@ -212,14 +218,22 @@ def _find(name: str, keys: Sequence[Key], path: str) -> Key:
         if key.caller.name == name:
             return key
     names = ", ".join(key.caller.name for key in keys) or "none"
-    raise Stop(f"there is no key {name!r} in {path} (there are: {names})", FAILED)
+    raise Stop(f"there is no key {name!r} in {path} (there are: {names}): make one with `a2py keys new`", FAILED)
 
 
-def _refuse_existing(name: str, keys: Sequence[Key]) -> None:
+def _refuse_existing(name: str, keys: Sequence[Key], path: str) -> None:
     for key in keys:
         if key.caller.name == name:
-            cure = "choose another name" if key.is_revoked else f"`a2py keys rotate {name}` replaces it"
-            raise Stop(f"there is a key {name} already{' (revoked)' if key.is_revoked else ''}: {cure}", FAILED)
+            state, cure = "", f"`a2py keys rotate {name}` replaces it"
+            if key.is_revoked:
+                state, cure = " (revoked)", "choose another name"
+            elif _is_expired(key, time.time()):
+                state, cure = " (expired)", f"choose another name, or change its line `expires` in {path}"
+            raise Stop(f"there is a key {name} already{state}: {cure}", FAILED)
+
+
+def _is_expired(key: Key, now: float) -> bool:
+    return bool(key.caller.expires) and now >= key.caller.expires
 
 
 def make_key() -> str:
@@ -276,23 +290,27 @@ def warnings_of(caller: Caller, config: Config) -> Iterator[str]:
     for name in caller.models:
         lists = Caller(models=(name,)).lists
         if not (any(map(lists, config.list_names())) if "*" in name else config.find(name)):
-            yield f"no model of the configuration is named {name}"
+            yield f"no model of the configuration is named {name}: correct `models` in keys.yaml, or add the model"
     if caller.budget is None:
         return
     from a2py.ledger.prices import PriceList
 
     prices = PriceList()
-    names = [one.name for one in config.deployments if caller.lists(one.name) and prices.find(one) is None]
+    unpriced = (one for one in config.deployments if caller.lists(one.name) and prices.find(one) is None)
+    names = list(dict.fromkeys(one.name for one in unpriced))
     if names:
         yield (
-            f"no price is known for {', '.join(dict.fromkeys(names[:MAX_NAMED]))}, so that a key with a budget can't"
+            f"no price is known for {', '.join(names[:MAX_NAMED])}, so that a key with a budget can't"
             " ask for it: set `input_cost_per_token` and `output_cost_per_token` in `a2py: prices:` (0 if it costs"
             " nothing)"
         )
 
 
 def _ledger_path(config: Config | None) -> str:
+    """Return the path of the ledger of this configuration, "" if it keeps none."""
     ledger = config.settings.ledger if config is not None else True
+    if ledger is False:
+        return ""
     return os.path.expanduser(ledger) if isinstance(ledger, str) else state.ledger_path(os.environ)
 
 
@@ -326,7 +344,7 @@ def _state(key: Key, now: float) -> str:
         return "revoked"
     if expires:
         date = time.strftime("%Y-%m-%d %H:%M", time.gmtime(expires))
-        return f"expired {date} UTC" if now >= expires else f"until {date} UTC"
+        return f"expired {date} UTC" if _is_expired(key, now) else f"until {date} UTC"
     return "valid"
 
 

@@ -83,25 +83,29 @@ def renew(connection: sqlite3.Connection, ids: list[str], now: float) -> None:
 
 def read_spending(connection: sqlite3.Connection, key: str, budget: Budget, now: float) -> Spending:
     """Return what a key has spent and reserved, without changing anything."""
-    row = connection.execute(
-        "SELECT cost FROM spent WHERE key = ? AND period = ? AND start >= ?",
-        (key, budget.period, budget.find_start(now)),
-    ).fetchone()
     reserved = connection.execute("SELECT total(cost) FROM reserved WHERE key = ? AND until >= ?", (key, now))
-    return Spending(row[0] if row is not None else 0.0, reserved.fetchone()[0])
+    return Spending(_find_spent(connection, key, budget, now)[0], reserved.fetchone()[0])
 
 
 def _read_spent(connection: sqlite3.Connection, hold: Hold, now: float) -> float:
-    """Return what the key has spent in this period. Begin with the answers of the ledger if there was no budget yet."""
-    start = hold.budget.find_start(now)
-    values = (hold.key, hold.budget.period)
+    """Return what the key has spent in this period. If there was no budget yet, it begins here."""
+    cost, has_begun = _find_spent(connection, hold.key, hold.budget, now)
+    if not has_begun:
+        values = (hold.key, hold.budget.period, hold.budget.find_start(now), cost)
+        connection.execute("INSERT INTO spent (key, period, start, cost) VALUES (?, ?, ?, ?)", values)
+    return cost
+
+
+def _find_spent(connection: sqlite3.Connection, key: str, budget: Budget, now: float) -> tuple[float, bool]:
+    """Return what a key has spent in this period, and whether its budget has begun. It begins with the answers of the
+    ledger."""
+    start = budget.find_start(now)
+    values = (key, budget.period)
     row = connection.execute("SELECT start, cost FROM spent WHERE key = ? AND period = ?", values).fetchone()
     if row is not None:
-        return float(row[1]) if row[0] >= start else 0.0
-    answers = connection.execute("SELECT total(cost) FROM answers WHERE key = ? AND time >= ?", (hold.key, start))
-    cost = float(answers.fetchone()[0])
-    connection.execute("INSERT INTO spent (key, period, start, cost) VALUES (?, ?, ?, ?)", (*values, start, cost))
-    return cost
+        return (float(row[1]) if row[0] >= start else 0.0), True
+    answers = connection.execute("SELECT total(cost) FROM answers WHERE key = ? AND time >= ?", (key, start))
+    return float(answers.fetchone()[0]), False
 
 
 def _read_reserved(connection: sqlite3.Connection, key: str) -> float:

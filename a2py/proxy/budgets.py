@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from a2py.budget import Budget
 from a2py.caller import Caller
@@ -28,6 +28,7 @@ from a2py.ledger.spending import LEASE_SECONDS, Hold, Spending
 from a2py.messages.types import Usage
 from a2py.proxy.bookkeeper import Bookkeeper
 
+T = TypeVar("T")
 #: Seconds to wait for a reservation.
 WAIT_SECONDS = 5.0
 #: Seconds between two renewals of the reservations of this process. What could not be written is tried again then.
@@ -119,29 +120,26 @@ class Budgets:
                 self.settle(hold, 0.0)
             if not isinstance(error, Exception):
                 raise  # the client has left
-            raise ApiError(
-                "api",
-                f"The budget of the key {caller.name} can't be checked, because the ledger can't be written"
-                f" ({str(error) or type(error).__name__}). Ask again.",
-                status=503,
-                retry_after=RELEASE_SECONDS,
-            ) from None
+            raise _explain_trouble(caller, error) from None
         if not spending.has_room(caller.budget, before):
             raise refuse(caller.name, caller.budget, before, now)
         one = self._open[hold.id] = _Open(hold)
         self._begin_renewals()
         if self.share is not None:
             try:
-                one.charge = await self.share(hold, before, await self._identify(), now)
+                one.charge = await self.share(hold, before, await self._identify(caller), now)
             except BaseException:
                 self.settle(hold, 0.0)
                 raise
         return hold
 
-    async def _identify(self) -> str:
-        """Return the name of this machine's ledger."""
+    async def _identify(self, caller: Caller) -> str:
+        """Return the name of this machine's ledger. Raise `ApiError` if it can't be read."""
         if not self._ledger:
-            self._ledger = await asyncio.wrap_future(self.keeper.writer.submit(spending.identify))
+            try:
+                self._ledger = await _wait(self.keeper.writer.submit(spending.identify))
+            except Exception as error:
+                raise _explain_trouble(caller, error) from None
         return self._ledger
 
     def settle(self, hold: Hold, cost: float) -> None:
@@ -193,7 +191,17 @@ class Budgets:
             self._timer = None
 
 
-async def _wait(future: Future[Spending]) -> Spending:
+def _explain_trouble(caller: Caller, error: BaseException) -> ApiError:
+    return ApiError(
+        "api",
+        f"The budget of the key {caller.name} can't be checked, because the ledger can't be written"
+        f" ({str(error) or type(error).__name__}). Ask again.",
+        status=503,
+        retry_after=RELEASE_SECONDS,
+    )
+
+
+async def _wait(future: Future[T]) -> T:
     """Return the result of `future` within WAIT_SECONDS, else raise asyncio.TimeoutError. The future goes on.
 
     Not `asyncio.wait_for`: before Python 3.12 it forgets that it was cancelled, if the result comes at that moment."""
@@ -205,7 +213,7 @@ async def _wait(future: Future[Spending]) -> Spending:
     return waiter.result()
 
 
-def _retrieve(waiter: asyncio.Future[Spending]) -> None:
+def _retrieve(waiter: asyncio.Future[Any]) -> None:
     """Look at the error of a future that nobody may wait for any more, so that asyncio does not log it."""
     if not waiter.cancelled():
         waiter.exception()

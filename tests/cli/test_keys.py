@@ -188,6 +188,19 @@ def test_a_key_is_revoked_once(here: Path, capsys: pytest.CaptureFixture[str]) -
     assert "there is a key alice already (revoked): choose another name" in run(capsys, "new", "alice")[2]
 
 
+def test_a_key_that_has_expired_is_not_rotated(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The new one would be refused as the old one is."""
+    run(capsys, "new", "alice", "--expires", "2099-01-31")
+    path = here / "keys.yaml"
+    text = path.read_text("utf-8").replace("2099-01-31", "2020-01-31")
+    path.write_text(text, "utf-8")
+    code, out, err = run(capsys, "rotate", "alice")
+    assert code == exits.FAILED and not out and f"change its line `expires` in {path}" in err
+    assert path.read_text("utf-8") == text
+    err = run(capsys, "new", "alice")[2]
+    assert "already (expired): choose another name, or change its line `expires`" in err and "rotate" not in err
+
+
 def test_a_name_is_used_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "new", "alice")
     code, out, err = run(capsys, "new", "alice", "--rpm", "1")
@@ -245,6 +258,15 @@ def test_what_can_t_work_is_said(here: Path, capsys: pytest.CaptureFixture[str])
     err = run(capsys, "new", "bob", "--budget", "1/day")[2]
     assert "no price is known for unpriced, so that a key with a budget can't ask for it" in err
     assert "warning" not in run(capsys, "new", "carol", "--models", "priced,pri*")[2]
+
+
+def test_each_model_without_a_price_is_named_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """However many deployments it has."""
+    config = json.loads((here / "a2py.yaml").read_text("utf-8"))
+    unpriced = next(row for row in config["model_list"] if row["model_name"] == "unpriced")
+    config["model_list"] += [unpriced] * 9 + [{**unpriced, "model_name": "last"}]
+    (here / "a2py.yaml").write_text(json.dumps(config), "utf-8")
+    assert "no price is known for unpriced, last, so" in run(capsys, "new", "bob", "--budget", "1/day")[2]
 
 
 def test_a_budget_without_a_ledger_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -306,6 +328,15 @@ def test_the_list(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     }
     assert bob["revoked"] and bob["expires"] == 4_073_500_800 + 86_400 and bob["spent"] is None
     assert carol["renews"] is None and carol["spent"] == 0.0
+
+
+def test_without_a_ledger_nothing_is_read_of_another_one(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "new", "alice", "--budget", "1/day")
+    spend("alice", Budget(1.0, "day"), 0.25)
+    assert "0.2500" in run(capsys, "list")[1]
+    text = (here / "a2py.yaml").read_text("utf-8")
+    (here / "a2py.yaml").write_text(text[:-1] + ', "a2py": {"ledger": false}}', "utf-8")
+    assert "0.2500" not in run(capsys, "list")[1]
 
 
 def spend(name: str, budget: Budget, cost: float) -> None:

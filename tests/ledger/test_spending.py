@@ -100,6 +100,9 @@ def test_a_budget_begins_with_what_the_ledger_has(tmp_path: Path) -> None:
     yesterday = NOW - 86400
     store.insert([answer(NOW, 0.25), answer(NOW, None), answer(yesterday, 8.0), answer(NOW, 16.0, "bob")])
     connection = store.connect()
+    assert read_spending(connection, "alice", DAY, NOW).spent == 0.25, "shown before the first request, too"
+    assert read_spending(connection, "alice", DAY, NOW).spent == 0.25, "and nothing has begun by that"
+    assert connection.execute("SELECT count(*) FROM spent").fetchone() == (0,)
     assert reserve(connection, hold(), NOW).spent == 0.25
     assert reserve(connection, hold("p-2", budget=Budget(9.0, "month")), NOW).spent == 8.25
     store.insert([answer(NOW, 32.0)])  # a row is no settlement

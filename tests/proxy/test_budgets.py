@@ -292,3 +292,22 @@ async def test_what_all_machines_have_spent_decides_if_they_share(path: Path, tm
         again.share = share
         await again.reserve(ALICE, 0.5)
         assert asked[3][2] == asked[0][2], "and keeps it"
+
+
+async def test_a_ledger_that_can_t_be_named_is_no_bug(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all machines count, its name is asked for after the reservation. What was reserved is released."""
+
+    def fail(connection: sqlite3.Connection) -> str:
+        raise OSError("disk I/O error")
+
+    async def share(*values: Any) -> None:
+        raise AssertionError("there is no name to share")
+
+    monkeypatch.setattr(spending_jobs, "identify", fail)
+    async with opened(path) as budgets:
+        budgets.share = share
+        with pytest.raises(ApiError, match="can't be written \\(disk I/O error\\)") as caught:
+            await budgets.reserve(ALICE, 0.5)
+        assert caught.value.status == 503
+        await settle(lambda: not budgets.unsettled)
+        assert await spending(budgets) == Spending(0.0, 0.0)
