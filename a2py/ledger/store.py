@@ -22,6 +22,8 @@ APPLICATION = 0x61327079
 MAGIC = b"SQLite format 3\0"
 #: Seconds to wait for another process that writes.
 BUSY_SECONDS = 2.0
+#: Seconds between two tries to switch a file to its write-ahead log.
+SWITCH_PAUSE = 0.01
 #: Rows that are deleted in one transaction, so that others can write in between.
 DELETED = 5000
 #: Bytes of the write-ahead log that stay on the disk once it was emptied.
@@ -200,8 +202,8 @@ def _inode(path: str) -> int:
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
     """Make the tables, or bring those of an older a2py to this version."""
     execute = connection.execute
-    application, version = _number(connection, "application_id"), _number(connection, "user_version")
-    if application != APPLICATION and (version or _number(connection, "schema_version")):
+    application, version, schema = _identify(connection)
+    if application != APPLICATION and (version or schema):
         raise Unusable(f"{path} is the database of another program: name another file in `a2py: ledger`")
     if os.name == "posix" and os.stat(path).st_mode & 0o077:
         os.chmod(path, 0o600)
@@ -209,7 +211,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
         raise Unusable(f"{path} was written by a newer a2py: update this one, or name another file in `a2py: ledger`")
     if not version:
         execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table
-    execute("PRAGMA journal_mode = WAL").fetchall()  # on a network file system it stays DELETE, which works, too
+    _switch_to_wal(connection)
     execute("PRAGMA synchronous = NORMAL")
     execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}").fetchall()
     if version == len(MIGRATIONS):
@@ -221,6 +223,36 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
                 execute(statement)
         execute(f"PRAGMA application_id = {APPLICATION}")
         execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def _identify(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """Return the application, the version and SQLite's schema version of one moment: another process may be making the
+    file, and half of it would look like somebody else's."""
+    connection.execute("BEGIN")
+    try:
+        return (
+            _number(connection, "application_id"),
+            _number(connection, "user_version"),
+            _number(connection, "schema_version"),
+        )
+    finally:
+        connection.execute("COMMIT")
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Write ahead from now on. On a network file system the file stays as it is, which works, too.
+
+    SQLite does not wait here for another process that reads or switches, too, because both could wait for each other.
+    So this waits."""
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= end:
+                raise
+        time.sleep(SWITCH_PAUSE)
 
 
 def _number(connection: sqlite3.Connection, pragma: str) -> int:

@@ -187,6 +187,57 @@ def test_each_earlier_version_is_brought_up(tmp_path: Path, version: int) -> Non
     assert count(path) == 2 and sum_by(str(path), "model")[0].input_tokens == 20
 
 
+def test_a_file_that_another_process_makes_meanwhile_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what it is, all is read at one moment: half of a new ledger looked like somebody else's database."""
+    path, number, others = str(tmp_path / "usage.db"), stores._number, list[threading.Thread]()
+
+    def slow(connection: sqlite3.Connection, pragma: str) -> int:
+        value = number(connection, pragma)
+        if not others:
+            others.append(threading.Thread(target=lambda: Store(path).connect().close()))
+            others[0].start()
+            others[0].join(0.5)  # as long as it may take, or for as long as it has to wait for us
+        return value
+
+    monkeypatch.setattr(stores, "_number", slow)
+    store = Store(path)
+    connection = store.connect()
+    assert (number(connection, "application_id"), number(connection, "user_version")) == (
+        stores.APPLICATION,
+        len(stores.MIGRATIONS),
+    )
+    store.close()
+    others[0].join()
+
+
+def test_the_switch_to_a_log_waits_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite does not: of several processes that made the file at once, one was told that it is locked."""
+    path, pauses = tmp_path / "usage.db", list[float]()
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 3:
+                other.execute("ROLLBACK")
+
+        monkeypatch.setattr(time, "sleep", pause)
+        with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+            stores._switch_to_wal(connection)
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert pauses == [stores.SWITCH_PAUSE] * 3
+        monkeypatch.setattr(stores, "BUSY_SECONDS", 0.0)
+        path = tmp_path / "another.db"
+        with (
+            closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection,
+            closing(sqlite3.connect(path, isolation_level=None)) as writing,
+        ):
+            writing.execute("BEGIN IMMEDIATE")
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                stores._switch_to_wal(connection)
+        assert len(pauses) == 3, "not for ever"
+
+
 def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "notes.db"
     with closing(sqlite3.connect(path)) as connection:
