@@ -58,7 +58,8 @@ class Capture:
 
     def save(self, status: int, error: ApiError | None) -> None:
         """Write the file. Raise OSError, after removing what was written."""
-        self._write(render(self._recording, status, f"{error.kind}: {error.message}" if error is not None else "ok"))
+        outcome = f"{error.kind}: {error.message}" if error is not None else "ok"
+        self._write(render(self._recording, status, outcome, Redactor(secrets_in(self._recording))))
 
     def _write(self, data: bytes) -> None:
         """Write under another name first, so that a full disk leaves neither an empty file nor half of one."""
@@ -75,9 +76,9 @@ class Capture:
             raise
 
 
-def render(recording: Recording, status: int, outcome: str) -> bytes:
-    """Return the file of a recording. `status`: of the client's answer; `outcome`: `ok`, or the error."""
-    redactor = Redactor(secrets_in(recording))
+def render(recording: Recording, status: int, outcome: str, redactor: Redactor) -> bytes:
+    """Return the file of a recording. `status`: of the client's answer; `outcome`: `ok`, or the error; `redactor`:
+    knows at least its secrets (`secrets_in`)."""
     answer = {"status": status, "body": _plain(b"".join(recording.answer.redact(redactor)))}
     document = {
         "client": {

@@ -103,8 +103,9 @@ def make_viewer(services: Services, caller: Caller) -> Viewer | None:
     if name == MASTER.name and config.master_key:
         return Viewer(name, digest(f"a2py page\0{config.master_key}")[:16])
     for key in services.keys.rows:
-        is_valid = not key.is_revoked and not 0 < key.caller.expires <= time.time()
-        if key.caller.name == name and key.caller.is_admin and is_valid:
+        if key.caller.name != name or not key.caller.is_admin:
+            continue
+        if not key.is_revoked and not 0 < key.caller.expires <= time.time():
             return Viewer(name, key.digest.hex()[:16])
     return None
 
@@ -113,7 +114,8 @@ def find_caller(services: Services, viewer: Viewer) -> Caller | None:
     """Return the key with which a viewer has opened the page; None if it does not open it any more."""
     services.keys.refresh(bool(services.config.master_key))
     callers = (ANYBODY, MASTER, *(key.caller for key in services.keys.rows))
-    return next((one for one in callers if make_viewer(services, one) == viewer), None)
+    named = (one for one in callers if one.name == viewer.name)
+    return next((one for one in named if make_viewer(services, one) == viewer), None)
 
 
 def read_bearer(headers: Mapping[str, str]) -> str:

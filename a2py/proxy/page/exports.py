@@ -55,7 +55,7 @@ def make_curl(shown: Shown, base: str) -> str:
 
 def make_capture(shown: Shown, row: JSON) -> str:
     """Return the file that `--capture` writes of a request."""
-    return render(shown.recording, row.get("status") or 0, row.get("error") or "ok").decode()
+    return render(shown.recording, row.get("status") or 0, row.get("error") or "ok", shown.redactor).decode()
 
 
 def make_golden(shown: Shown, row: JSON) -> str:

@@ -122,12 +122,12 @@ class History:
         if keeper is None:
             raise ApiError("not_found", "This proxy keeps no ledger (`a2py: ledger: false`)", should_retry=False)
         turns = self._without_secrets(await read_ledger(keeper, float("inf"), MAX_LIMIT, None, session))[::-1]
-        read = sum(turn["cache_read_tokens"] for turn in turns)
-        prompt = read + sum(turn["input_tokens"] + turn["cache_write_tokens"] for turn in turns)
-        costs = [turn["cost"] for turn in turns if turn["output_tokens"] or turn["cost"] is not None]
+        total = await _sum_session(keeper, session) if turns else {}
+        read = total.get("cache_read_tokens", 0)
+        prompt = read + total.get("input_tokens", 0) + total.get("cache_write_tokens", 0)
         return {
             "turns": turns,
-            "cost": round(sum(costs), 10) if costs and None not in costs else None,
+            "cost": total.get("cost"),
             "cache_share": round(read / prompt, 4) if prompt else None,
         }
 
@@ -135,6 +135,17 @@ class History:
 def sum_end(row: JSON) -> float:
     """Return when a request ended."""
     return order(row)[0]
+
+
+async def _sum_session(keeper: Bookkeeper, session: str) -> JSON:
+    """Return the sums of all turns of a session, by the rules of `a2py usage`. Raise `ApiError`."""
+    from a2py.ledger.query import sum_by
+
+    try:
+        groups = await keeper.read(lambda: sum_by(keeper.path, "session", session=session))
+    except Exception as error:  # sqlite3.Error, which is not imported here
+        raise ApiError("api", f"The ledger can't be read: {error}") from None
+    return groups[0].values("session") if groups else {}
 
 
 async def read_ledger(

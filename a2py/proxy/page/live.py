@@ -68,7 +68,6 @@ class Pages:
         self._facts = snapshot.Facts()
         self._keys = KeyState(desk.services)
         self._now = self._state = b""  # what was sent last
-        self._state_line = b""
         desk.operations |= {
             "now": lambda arguments: snapshot.snapshot_now(desk.services, desk.recorder),
             "state": lambda arguments: snapshot.snapshot_state(desk.services),
@@ -88,7 +87,7 @@ class Pages:
         self._add(page)
         try:
             page.send(dump(self._greet()))
-            page.send(await self._read_state())
+            page.send(_state_line(*await self._read_state()))
             await page.ended.wait()
         finally:
             self._remove(page)
@@ -99,9 +98,9 @@ class Pages:
 
     def _add(self, page: LivePage) -> None:
         self._open.add(page)
+        self._now = b""  # the new page has not got it
         if len(self._open) == 1:
             self.desk.viewers.add(self._show)
-            self._now = b""
             self._task = asyncio.get_running_loop().create_task(self._beat())
         self.desk.tell_look()
 
@@ -183,20 +182,22 @@ class Pages:
         if now != self._now:
             self._now = now
             self.send(b'{"type":"now","time":%.3f,' % time.time() + now[1:])
-        former = self._state
-        line = await self._read_state()
-        if self._state != former:
-            self.send(line)
+        deployments, keys = await self._read_state()
+        state = dump({"deployments": snapshot.without_countdown(deployments), "keys": keys})
+        if state != self._state:
+            self._state = state
+            self.send(_state_line(deployments, keys))
 
-    async def _read_state(self) -> bytes:
-        """Return the line of the deployments and keys, and note whether it says anything new."""
+    async def _read_state(self) -> tuple[list[JSON], list[JSON]]:
+        """Return the deployments and the keys."""
         services = self.desk.services
         answers = await self.desk.ask_all("state")
         facts = self._facts.read(services)
-        deployments = snapshot.sum_state(services, facts, answers.values())
-        keys = await self._keys.list_keys()
-        self._state = dump({"deployments": snapshot.without_countdown(deployments), "keys": keys})
-        return dump({"type": "state", "deployments": deployments, "keys": keys})
+        return snapshot.sum_state(services, facts, answers.values()), await self._keys.list_keys()
+
+
+def _state_line(deployments: list[JSON], keys: list[JSON]) -> bytes:
+    return dump({"type": "state", "deployments": deployments, "keys": keys})
 
 
 def dump(value: JSON) -> bytes:

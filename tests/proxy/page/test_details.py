@@ -333,6 +333,18 @@ async def test_a_command_for_curl_asks_the_same(tmp_path: Path) -> None:
         assert first.json == second.json and second.json["messages"][0]["content"] == words
 
 
+@pytest.mark.parametrize("form", ["curl", "capture", "golden", "report"])
+async def test_a_key_that_a_reload_brings_is_a_secret_of_old_recordings_too(form: str, tmp_path: Path) -> None:
+    async with Scripted(answering("ok")) as upstream:
+        before = config(upstream.base)
+        async with proxied(before) as proxy, opened(proxy, tmp_path) as page:
+            await proxy.ask(message(f"my key is {OTHER}"))
+            row = await page.wait_for("request")
+            others = (deployment("http://127.0.0.1:9/v1", "other", id="o", key=OTHER),)
+            proxy.services.reload(config(upstream.base, deployments=others))
+            assert OTHER not in await export(page, row["id"], form)
+
+
 async def test_a_capture_is_what_the_flag_writes(tmp_path: Path) -> None:
     folder = tmp_path / "captures"
     async with Scripted(answering("Hel", "lo")) as upstream:

@@ -137,6 +137,22 @@ async def test_a_session(tmp_path: Path) -> None:
         assert none == {"turns": [], "cost": None, "cache_share": None}
 
 
+async def test_a_turn_of_unknown_price_makes_the_sum_unknown(tmp_path: Path) -> None:
+    """Also one without output, as for `a2py usage`."""
+    ledger = tmp_path / "usage.db"
+    write(ledger, 2)
+    store = Store(str(ledger))
+    took = Took(1000, 0, 0, 0, 0, 0, None, 0.0, 1.0)
+    given = Given("d0", "up", "chat", 200, "end_turn", "", 1, "")
+    store.insert([Row(time.time() - 30, Asked("team", "s", "", "m", ""), given, took)])
+    store.close()
+    async with proxied(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy, opened(proxy, tmp_path) as page:
+        session = (await page.get("sessions/s")).json
+        group = (await page.get("usage?by=session")).json["groups"][0]
+    assert session["cost"] is None and group["cost"] is None and len(session["turns"]) == 3
+    assert session["cache_share"] == round(60 / (1020 + 60), 4)
+
+
 async def test_rows_of_the_ledger_have_no_secret(tmp_path: Path) -> None:
     ledger, session = tmp_path / "usage.db", f"a {SECRET}"
     write(ledger, 2, session)

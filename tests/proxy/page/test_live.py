@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from a2py.proxy.page import desk, live, reader, recorder
+from a2py.proxy.page import desk, live, reader, recorder, snapshot
 from a2py.proxy.page.site import site_of
 from a2py.proxy.recording import Body, Room
 from tests.paged import Page, opened, sign_in, write_secret
@@ -280,6 +280,19 @@ async def test_all_bodies_together_have_a_bound(tmp_path: Path, monkeypatch: pyt
         detail = (await page.get(f"requests/{huge or rows[0]['id']}")).json
         assert detail["parts"][0] == {"name": "client_request", "bytes": 0, "truncated": True}
         assert ids
+
+
+async def test_a_change_reaches_the_page_that_was_open_when_another_one_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the second page is told at its opening is news for the first one, too, and `now` is told to both."""
+    async with proxied(config("http://127.0.0.1:9/v1")) as proxy, opened(proxy, tmp_path) as page:
+        await page.wait_for("now")
+        monkeypatch.setattr(snapshot, "sum_state", lambda *values: [{"id": "changed"}])
+        monkeypatch.setattr(snapshot, "without_countdown", lambda deployments: deployments)
+        async with opened(proxy) as second:
+            await second.wait_for("now")
+            await page.wait_for("state", deployments=[{"id": "changed"}])
 
 
 async def test_few_pages_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
