@@ -139,7 +139,7 @@ def _make_address(values: Mapping[str, Any]) -> RedisAddress:
         url = f"{scheme}://{host}:{values.get('redis_port', 6379)}/{values.get('redis_db', 0)}"
     parts = urlsplit(url)
     label = parts.path if parts.scheme == "unix" else f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    has_login = parts.password is not None or "password=" in parts.query
+    has_login = parts.password is not None or "password" in dict(parse_qsl(parts.query))
     username = "" if has_login or parts.username else values.get("redis_username", "")
     return RedisAddress(unquote(label), url, username, "" if has_login else values.get("redis_password", ""))
 

@@ -144,6 +144,11 @@ class Places:
         elif deployment.slots:
             yield self._bound(SERVER, deployment.slots, "slots", deployment.address)
 
+    def find_narrowest(self, deployment: Deployment) -> Bound | None:
+        """Return the limit of `deployment` for which the fewest requests count, None if it has none."""
+        bounds = list(self._bounds(deployment))
+        return bounds[-1] if bounds else None
+
     def _bound(self, kind: str, limit: int, setting: str, subject: str = "") -> Bound:
         return Bound(kind, self.share.part(limit), self.share.describe(setting, limit), subject)
 

@@ -43,12 +43,8 @@ class SharedLine(Line):
         """Return why a request may not have `deployment` now: others wait for it. None if nobody does."""
         if not self._gates or not any(deployment.id in gate.ids for gate in self._gates.values()):
             return None
-        if deployment.max_parallel:
-            return Shortage(f"max_parallel_requests {deployment.max_parallel}", 0.0)
-        if deployment.slots:
-            return Shortage(f"slots {deployment.slots}", 0.0, subject=deployment.address)
-        name = deployment.group or deployment.name
-        return Shortage(f"a2py: max_parallel_requests {deployment.name_parallel}", 0.0, subject=name)
+        bound = self.places.find_narrowest(deployment)
+        return None if bound is None else Shortage(bound.label, 0.0, subject=bound.subject)
 
     async def close(self) -> None:
         """Ask for no place any more.

@@ -105,8 +105,7 @@ class Purses:
         self._others: dict[str, tuple[float, float]] = {}  # id → period, spent by other ledgers
 
     async def reserve(self, id: str, ledger: str, start: float, amount: float, own: float, cost: float) -> Total:
-        """Reserve `cost` for a key. `own`: what `ledger` says that the key has spent since `start`, with what it has
-        reserved there."""
+        """Reserve `cost` for a key. `own`: what `ledger` says that the key has spent since `start`."""
         store = self._store
         numbers = f"{round(start)} {round(amount * MICRO)} {round(own * MICRO)} {round(cost * MICRO)}"
         charge = Charge(store, id, ledger, round(cost * MICRO), store.number)

@@ -42,6 +42,13 @@ def load(folder: Folder, keys: str, **env: str) -> RedisAddress | None:
         ("redis_host: h", {"REDIS_URL": "redis://other", "REDIS_HOST": "other"}, "redis://h:6379/0", {}),
         ("redis_host: os.environ/REDIS_HOST", {"REDIS_HOST": "h"}, "redis://h:6379/0", {}),
         ("redis_host: '::1', redis_password: pw", {}, "redis://[::1]:6379/0", {"password": "pw"}),
+        (  # the password of the certificate is not the one of the Redis
+            "redis_url: 'rediss://h?ssl_password=c', redis_password: pw, redis_username: u",
+            {},
+            "rediss://h?ssl_password=c",
+            {"username": "u", "password": "pw"},
+        ),
+        ("redis_url: 'redis://h?password=c', redis_password: pw", {}, "redis://h?password=c", {}),
         ("redis_url: 'unix:///run/redis.sock'", {}, "unix:///run/redis.sock", {}),
         ("redis_url: 'rediss://h?db=1&ssl_ca_certs=ca.pem'", {}, "rediss://h?db=1&ssl_ca_certs=ca.pem", {}),
     ],

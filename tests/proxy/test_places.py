@@ -100,3 +100,19 @@ def test_means_are_bounded() -> None:
     for n in range(MAX_HOLDS + 10):
         places.take(dep(f"d{n}")).release()
     assert len(places._holds) == MAX_HOLDS and f"d{MAX_HOLDS + 9}" in places._holds
+
+
+def test_the_narrowest_limit() -> None:
+    """Which a message names, if others wait in front."""
+    places = Places(lambda: 0.0)
+    assert places.find_narrowest(dep("a")) is None
+    places.total_limit = 9
+    names = [
+        (dep("a"), "global_max_parallel_requests 9"),
+        (dep("a", name_parallel=3), "a2py: max_parallel_requests 3"),
+        (dep("a", name_parallel=3, slots=2), "slots 2"),
+        (dep("a", name_parallel=3, slots=2, max_parallel=1), "max_parallel_requests 1"),
+    ]
+    for one, label in names:
+        bound = places.find_narrowest(one)
+        assert bound is not None and bound.label == label
