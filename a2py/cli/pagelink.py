@@ -91,7 +91,7 @@ def _read(answer: http.Answer | None, name: str) -> str:
 def _explain(url: str, answer: http.Answer | None, *, has_key: bool) -> str:
     """Return why there is no token, and what to do."""
     if answer is None:
-        return f"the a2py at {url} does not answer"
+        return f"the a2py at {url} does not answer: see `a2py status`, or name another with --url"
     if answer.status == 401 and not has_key:
         return (
             f"the a2py at {url} runs as another user, on another machine, or with keys: run this as that user, or set"

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from a2py.cli import options, pagelink, running
 from a2py.cli.exits import FAILED, OK, Stop
+from a2py.cli.http import Answer
 from a2py.cli.terminal import Terminal
 from a2py.cli.topview import View
 
@@ -61,9 +62,10 @@ def open_live(args: argparse.Namespace) -> Iterator[tuple[str, Iterator[dict[str
         connection.request("GET", parts.path + "/ui/api/live", headers={"authorization": f"Bearer {bearer}"})
         response = connection.getresponse()
         if response.status != 200:
-            raise Stop(f"the a2py at {link.url} says HTTP {response.status}", FAILED)
+            answer = Answer(response.status, {}, response.read(LINE))
+            raise Stop(f"the a2py at {link.url} says: {answer.error_message() or f'HTTP {answer.status}'}", FAILED)
         yield link.url, read_lines(response)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise Stop(f"the a2py at {link.url} has gone: {error or type(error).__name__}", FAILED) from None
     finally:
         connection.close()
