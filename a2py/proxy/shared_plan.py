@@ -11,7 +11,7 @@ those of this process that wait.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from a2py.deployment import Deployment
@@ -81,21 +81,22 @@ class SharedPlan(Plan):
                     self.grant = outcome.grant
                     return self._move(step, outcome.deployment)
             self.attempts -= 1
-            self._tries[step.deployment.id] -= 1
-            if not self._tries[step.deployment.id]:
-                del self._tries[step.deployment.id]
+            self._uncount(step.deployment)
             step = await self.begin()
 
     def _list_others(self, step: Step) -> list[Deployment]:
         """Return the deployments that would be asked if that of `step` had no room, in this order."""
         if step.is_lesson or len(self._group) == 1:
             return []
-        rest = [one for one in self._group if one.id not in self._tries and self._find_shortage(one) is None]
-        ordered = []
+        untried = (one for one in self._group if one.id not in self._tries)
+        return self._order(one for one in untried if self._find_shortage(one) is None)
+
+    def _order(self, deployments: Iterable[Deployment]) -> list[Deployment]:
+        """Return `deployments` in the order in which they are tried."""
+        rest, ordered = list(deployments), list[Deployment]()
         while rest:
-            choice = self._choose(rest)
-            ordered.append(choice)
-            rest.remove(choice)
+            ordered.append(self._choose(rest))
+            rest.remove(ordered[-1])
         return ordered
 
     def _stands_behind(self, deployment: Deployment) -> bool:
@@ -115,11 +116,15 @@ class SharedPlan(Plan):
         self.place = self._router.limits.places.take(deployment)
         if place is not None:
             place.release()
-        self._tries[before.id] -= 1
-        if not self._tries[before.id]:
-            del self._tries[before.id]
+        self._uncount(before)
         self._tries[deployment.id] = self._tries.get(deployment.id, 0) + 1
         return Step(deployment)
+
+    def _uncount(self, deployment: Deployment) -> None:
+        """Take back that `deployment` was tried: it was not asked."""
+        self._tries[deployment.id] -= 1
+        if not self._tries[deployment.id]:
+            del self._tries[deployment.id]
 
     def _note(self, shortages: dict[str, Shortage]) -> None:
         now = self._router.clock()
@@ -153,10 +158,7 @@ class SharedPlan(Plan):
 
     async def take(self, deployments: Sequence[Deployment]) -> Deployment | None:
         """Ask for a place while the request waits; see `_Turn`."""
-        ordered, rest = [], list(deployments)
-        while rest:
-            ordered.append(self._choose(rest))
-            rest.remove(ordered[-1])
+        ordered = self._order(deployments)
         outcome = await self._state.admission.admit(ordered, self._demand)
         if outcome.deployment is not None:
             self._drop_grant()

@@ -37,7 +37,7 @@ class Grant:
 
     def cancel(self) -> None:
         """Take the attempt back, because nothing was sent."""
-        self._end(lambda ask: (-int(ask.subject.rpm > 0), -ask.input if ask.subject.tpm else 0, 0))
+        self._end(take_back)
 
     def count_hop(self) -> None:
         """Count one more request of the running attempt."""
@@ -51,6 +51,11 @@ class Grant:
             changes = end_changes(self._asks, self.slice, count)
             if changes:
                 self._counter.change(changes, self.since)
+
+
+def take_back(ask: Ask) -> tuple[int, int, int]:
+    """Return what an attempt adds that has sent nothing: less than nothing, see `end_changes`."""
+    return -int(ask.subject.rpm > 0), -ask.input if ask.subject.tpm else 0, 0
 
 
 def end_changes(asks: Asks, slice: int, count: Callable[[Ask], tuple[int, int, int]]) -> dict[str, Change]:

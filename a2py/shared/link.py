@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from redis.asyncio import Connection, ConnectionPool
@@ -27,6 +27,16 @@ MAX_STALLS = 5
 #: Calls that are under way at once. More are refused.
 MAX_CALLS = 10_000
 FAILURES = (RedisError, OSError, asyncio.TimeoutError, EOFError, ValueError)
+
+
+def make_pool(url: str, options: Mapping[str, Any]) -> ConnectionPool:
+    """Return what makes the connections. Raise ValueError for a URL that the package does not understand.
+
+    A connection waits for replies also while nothing was asked, so a `socket_timeout` of the URL would end it. The time
+    limits are those of the calls."""
+    pool = ConnectionPool.from_url(url, **{"protocol": 2, **options})
+    pool.connection_kwargs["socket_timeout"] = None
+    return pool
 
 
 class LinkError(Exception):

@@ -47,11 +47,10 @@ class Slices:
         for slice in [slice for slice in self._slices if slice < oldest]:
             del self._slices[slice]
 
-    def total(self, now: int, which: int, since: int = 0, before: int = 2**62) -> int:
-        """Return the requests (`which` 0) or tokens (1) in the minute that ends at `now`, of slices from `since` and
-        below `before`."""
-        oldest = max(since, slice_of(now) - SLICES + 1)
-        return sum(entry[which] for slice, entry in self._slices.items() if oldest <= slice < before)
+    def total(self, now: int, which: int) -> int:
+        """Return the requests (`which` 0) or tokens (1) in the minute that ends at `now`."""
+        oldest = slice_of(now) - SLICES + 1
+        return sum(entry[which] for slice, entry in self._slices.items() if slice >= oldest)
 
     def items(self) -> Iterator[tuple[int, int, int]]:
         """Yield (slice, requests, tokens)."""

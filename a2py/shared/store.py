@@ -28,14 +28,12 @@ from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
-from redis.asyncio import ConnectionPool
-
 from a2py.shared import script
-from a2py.shared.grant import Grant, Verdict, end_changes
-from a2py.shared.link import CALL_SECONDS, Late, Link, LinkError, ScriptMissing
+from a2py.shared.grant import Grant, Verdict, end_changes, take_back
+from a2py.shared.link import CALL_SECONDS, Late, Link, LinkError, ScriptMissing, make_pool
 from a2py.shared.mirror import Mirror
 from a2py.shared.script import Change, Script, Taken
-from a2py.shared.subject import Ask, Asks, Refusal
+from a2py.shared.subject import Ask, Asks
 
 #: Seconds for which a process's running requests count after its last sign of life, and between two beats.
 LEASE_SECONDS, BEAT_SECONDS = 15.0, 1.0
@@ -80,7 +78,7 @@ class Store:
     tell each other."""
 
     def __init__(self, url: str, options: Mapping[str, Any], log: Reporter) -> None:
-        self._pool = ConnectionPool.from_url(url, **{"protocol": 2, **options})
+        self._pool = make_pool(url, options)
         self._log = log
         self.mirror = Mirror()
         self.is_up = False
@@ -217,11 +215,7 @@ class Store:
         except MALFORMED:
             return
         if taken.choice >= 0 and number == self.number:
-            changes = end_changes(
-                candidates[taken.choice],
-                script.slice_of(taken.now),
-                lambda ask: (-int(ask.subject.rpm > 0), -ask.input if ask.subject.tpm else 0, 0),
-            )
+            changes = end_changes(candidates[taken.choice], script.slice_of(taken.now), take_back)
             if not self._send_changes(changes):
                 self._join_soon()
 
@@ -382,11 +376,6 @@ class Store:
             except asyncio.TimeoutError:
                 pass
 
-    async def _beat_now(self) -> None:
-        """Beat once more."""
-        if self._link is not None:
-            await self._beat_once(self._link)
-
     async def _beat_once(self, link: Link) -> bool:
         """Renew the lease, exchange news. Return whether there are more. Raise LinkError."""
         mirror = self.mirror
@@ -435,10 +424,3 @@ class Store:
 
 def _running(ask: Ask) -> Change:
     return Change(running=int(ask.subject.parallel > 0), held=ask.output if ask.subject.tpm else 0)
-
-
-def format_refusal(refusal: Refusal) -> str:
-    """Return the limit with its value, for messages."""
-    subject = refusal.ask.subject
-    value = {"rpm": subject.rpm, "tpm": subject.tpm}.get(refusal.limit, subject.parallel)
-    return f"{refusal.limit} {value}"

@@ -5,7 +5,6 @@ Knows: plain values. Must not know: Redis, deployments, who asks.
 
 from __future__ import annotations
 
-import math
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -42,10 +41,6 @@ class Refusal(NamedTuple):
     ask: Ask
     limit: str
     seconds: float
-
-    @property
-    def is_final(self) -> bool:
-        return math.isinf(self.seconds)
 
 
 def make_id(kind: str, *parts: str) -> str:

@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from redis.asyncio import ConnectionPool
 
 from a2py.shared import link as link_module
-from a2py.shared.link import Late, Link, LinkError, ScriptMissing
+from a2py.shared.link import Late, Link, LinkError, ScriptMissing, make_pool
 
 
 class Server:
@@ -54,10 +53,12 @@ class Events:
 
 
 @asynccontextmanager
-async def connected(answer: Callable[[bytes], bytes | None]) -> AsyncIterator[tuple[Link, Server, Events]]:
+async def connected(
+    answer: Callable[[bytes], bytes | None], query: str = ""
+) -> AsyncIterator[tuple[Link, Server, Events]]:
     server, events = Server(answer), Events()
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-    pool = ConnectionPool.from_url(f"redis://127.0.0.1:{listening.sockets[0].getsockname()[1]}", protocol=2)
+    pool = make_pool(f"redis://127.0.0.1:{listening.sockets[0].getsockname()[1]}{query}", {})
     link = Link(pool, events.ends.append, events.late)
     try:
         await link.open()
@@ -103,6 +104,13 @@ async def test_a_script_that_is_missing() -> None:
         with pytest.raises(ScriptMissing):
             await link.call("EVALSHA", "x")
         assert told == [1]
+
+
+async def test_a_time_limit_of_the_address_does_not_end_a_connection_that_is_idle() -> None:
+    """With `socket_timeout` it ended after each silence of that length."""
+    async with connected(lambda name: b"+OK\r\n", "?socket_timeout=0.05") as (link, _, events):
+        await asyncio.sleep(0.2)
+        assert await link.call("PING") == b"OK" and events.ends == []
 
 
 async def test_the_end_of_the_connection_fails_all_calls() -> None:
@@ -168,7 +176,7 @@ async def test_calls_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_nobody_listens() -> None:
-    pool = ConnectionPool.from_url("redis://user:hidden-word@127.0.0.1:1/0")
+    pool = make_pool("redis://user:hidden-word@127.0.0.1:1/0", {})
     link = Link(pool, lambda reason: None, lambda: None)
     with pytest.raises(LinkError) as caught:
         await link.open()

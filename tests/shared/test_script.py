@@ -45,8 +45,3 @@ def test_what_no_script_of_ours_gives_raises_what_the_store_expects(reply: list[
     with pytest.raises(MALFORMED):
         beat = script.read_beat(reply)
         [int(id) for id, _ in beat.words] and beat.now + 1
-
-
-def test_a_digest_is_the_one_of_the_text() -> None:
-    assert all(len(each.digest) == 40 for each in (script.TAKE, script.ADJUST, script.JOIN, script.BEAT, script.LEAVE))
-    assert len({each.digest for each in (script.TAKE, script.ADJUST, script.JOIN, script.BEAT, script.LEAVE)}) == 5

@@ -5,6 +5,7 @@ The scripts have no other test than this: only Redis runs them as Redis does."""
 from __future__ import annotations
 
 import asyncio
+import math
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -158,7 +159,7 @@ async def test_tokens_are_reserved_and_replaced(server: RedisServer) -> None:
         grant = await take(first, one(subject, 300, 200))
         assert grant is not None and await take(second, one(subject, 300, 201)) is None
         verdict = await second.take([one(subject, 1001)])
-        assert verdict.refusals[0].is_final
+        assert verdict.refusals[0].seconds == math.inf
         grant.settle(310, 90)
         await until_granted(second, one(subject, 300, 300))
         assert await take(first, one(subject, 1)) is None
@@ -350,13 +351,19 @@ async def stores_more(
         await each.close()
 
 
+async def beat(store: Store) -> None:
+    """Beat once more, now."""
+    assert store._link is not None
+    await store._beat_once(store._link)
+
+
 async def test_while_redis_is_frozen_each_process_keeps_to_its_part(server: RedisServer) -> None:
     async with stores(server, 3) as every:
         asks = one(Subject("x", rpm=40))
         for each in every:
             each.mirror.watch(["x"])
         assert await count(every, asks, 10) == 10
-        await asyncio.gather(*(each._beat_now() for each in every))
+        await asyncio.gather(*(beat(each) for each in every))
         server.freeze()
         assert await count(every, asks, 90) == 30, "ten were counted before"
         server.thaw()
@@ -476,11 +483,18 @@ async def test_a_redis_that_may_forget_is_named(tmp_path: Path) -> None:
             assert "maxmemory-policy noeviction" in lines(each)[1]
 
 
+async def test_redis_gives_each_script_the_digest_that_it_is_called_by(server: RedisServer) -> None:
+    scripts = [each for each in vars(script).values() if isinstance(each, script.Script)]
+    async with Redis.from_url(server.url, decode_responses=True) as client:
+        assert [each.digest for each in scripts] == [await client.script_load(each.text) for each in scripts]
+    assert len({each.digest for each in scripts}) == len(scripts) >= 5
+
+
 async def test_keys_go_away_by_themselves(server: RedisServer) -> None:
     async with stores(server, 1) as (each,), Redis.from_url(server.url, decode_responses=True) as client:
         each.tell(b"word")
         assert await take(each, one(Subject("x", rpm=1, parallel=1))) is not None
-        await each._beat_now()
+        await beat(each)
         keys = await client.keys("*")
         assert sorted(keys) == sorted([script.PROCESSES, script.BIRTH, script.NEWS, script.SUBJECT + "x"])
         for key in keys:
