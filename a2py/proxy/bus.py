@@ -198,11 +198,14 @@ class Bus:
             self._post(PUBLISH, EVERYBODY, next(self._numbers), topic, payload)
 
     async def gather(self, topic: str, payload: bytes, timeout: float) -> Gathered:
-        """Ask all workers, this one included, and return what has come after `timeout` seconds at the latest."""
+        """Ask all workers, this one included, and return what has come after `timeout` seconds at the latest. (Within
+        the first seconds of a worker it may take as long again to learn who is there.)"""
         await self.meet(timeout)
         everybody = {*range(self.count), self.number}
-        answers = await self._question(EVERYBODY, everybody & self.peers, topic, payload, timeout)
-        own = await self._make_answer(topic, payload, self.number)
+        answers, own = await asyncio.gather(
+            self._question(EVERYBODY, everybody & self.peers, topic, payload, timeout),
+            self._ask_itself(topic, payload, timeout),
+        )
         if own is not None:
             answers[self.number] = own
         return Gathered(dict(sorted(answers.items())), tuple(sorted(everybody - answers.keys())))
@@ -210,7 +213,7 @@ class Bus:
     async def ask(self, worker: int, topic: str, payload: bytes, timeout: float) -> bytes | None:
         """Ask one worker, which may be this one. Return its answer, None if there is none within `timeout` seconds."""
         if worker == self.number:
-            return await self._make_answer(topic, payload, worker)
+            return await self._ask_itself(topic, payload, timeout)
         answers = await self._question(worker, {worker} & self.peers, topic, payload, timeout)
         return answers.get(worker)
 
@@ -285,6 +288,13 @@ class Bus:
         finally:
             del self._questions[number]
         return question.answers
+
+    async def _ask_itself(self, topic: str, payload: bytes, timeout: float) -> bytes | None:
+        """Return this worker's answer, None if there is none within `timeout` seconds."""
+        try:
+            return await asyncio.wait_for(self._make_answer(topic, payload, self.number), timeout)
+        except asyncio.TimeoutError:
+            return None
 
     def _end_question(self, piece: Envelope, payload: bytes) -> None:
         question = self._questions.get(piece.number)

@@ -112,6 +112,23 @@ async def test_all_answers_are_gathered() -> None:
     assert await parent.workers[2].ask(1, "t", b"Q", LIMIT) == b"Q from 2"
 
 
+async def test_the_own_answer_is_asked_for_at_once_and_has_the_same_time() -> None:
+    parent, ended = Parent(2), list[int]()
+
+    async def hang(payload: bytes, worker: int) -> bytes:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(worker)
+        return b""
+
+    parent.workers[0].answer("t", hang)
+    parent.workers[1].answer("t", lambda payload, worker: b"here")
+    assert await gather(parent.workers[0], timeout=0.01) == Gathered({1: b"here"}, (0,))
+    assert await parent.workers[0].ask(0, "t", b"", 0.01) is None
+    assert ended == [0, 0], "nothing runs on"
+
+
 async def test_who_can_not_answer_is_missing() -> None:
     """At once: it says so, or its death does. One that says nothing is waited for as long as the question says."""
     parent = Parent(4)
