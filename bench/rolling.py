@@ -92,7 +92,7 @@ class Replica:
         self.process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
-        """Start it, and wait until it is ready."""
+        """Start it, and wait until it is ready. Raise RuntimeError if it ends."""
         command = [sys.executable, "-m", "a2py", "serve", "--config", str(self.place / "config.yaml")]
         command += ["--port", str(self.port), "--num-workers", str(self.workers), "--log-format", "json"]
         env = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(self.place), "XDG_STATE_HOME": str(self.place)}
@@ -101,6 +101,8 @@ class Replica:
         )
         async with aiohttp.ClientSession() as session:
             while True:
+                if self.process.poll() is not None:
+                    raise RuntimeError(f"the proxy at port {self.port} has ended with {self.process.returncode}")
                 try:
                     async with session.get(f"http://127.0.0.1:{self.port}/health/readiness") as answer:
                         if answer.status == 200:
@@ -178,12 +180,16 @@ async def run(kind: str, replicas: int, workers: int, streams: int, clients: int
             text = text.replace(f"127.0.0.1:{old}", f"127.0.0.1:{new}")
         (place / name).write_text(text)
         every = [Replica(place, port, workers, log.fileno()) for port in ports]
-        await asyncio.gather(*(one.start() for one in every))
-        line = [part.format(file=place / name) for part in command]
-        balancer = subprocess.Popen(line, env={**os.environ, "PATH": PATH}, stdout=log, stderr=log)  # noqa: ASYNC220
+        processes: list[subprocess.Popen[bytes]] = []
         load, timeout = Load(f"http://127.0.0.1:{front}"), aiohttp.ClientTimeout(total=PATIENCE)
         begin = time.monotonic()
         try:
+            await asyncio.gather(*(one.start() for one in every))
+            line = [part.format(file=place / name) for part in command]
+            processes.append(
+                subprocess.Popen(line, env={**os.environ, "PATH": PATH}, stdout=log, stderr=log)  # noqa: ASYNC220
+            )
+            begin = time.monotonic()
             await asyncio.sleep(2)  # until the balancer knows who is ready
             async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as many:
                 kept = [
@@ -201,14 +207,11 @@ async def run(kind: str, replicas: int, workers: int, streams: int, clients: int
                 await asyncio.gather(*tasks)
                 await asyncio.gather(*(one.close() for one in kept))
         finally:
-            balancer.terminate()
-            balancer.wait(20)
-            for one in every:
-                if one.process is not None:
-                    one.process.terminate()
-            for one in every:
-                if one.process is not None:
-                    one.process.wait(90)
+            processes += [one.process for one in every if one.process is not None]
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait(90)
             model.close()
     return {
         "balancer": kind,
