@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import queue
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -90,21 +92,22 @@ def take_picture(url: str, lines: Iterator[dict[str, Any]]) -> list[str]:
 
 
 def show(url: str, lines: Iterator[dict[str, Any]]) -> None:
-    """Draw each change until somebody presses q, or the proxy ends. Raise Stop then."""
+    """Draw each change, and each second, until somebody presses q, or the proxy ends. Raise Stop then."""
     changes: queue.Queue[dict[str, Any] | str] = queue.Queue(maxsize=1000)
     threading.Thread(target=_read, args=(lines, changes.put), daemon=True).start()
-    view, size, is_new = View(), (0, 0), True
+    view, former = View(), (os.terminal_size((0, 0)), 0)
     with keyboard() as key, suppress(KeyboardInterrupt):
         while key(LOOK) not in ("q", "Q", "\x03"):
+            is_new = not changes.empty()
             while not changes.empty():
                 change = changes.get_nowait()
                 if isinstance(change, str):
                     raise Stop(f"the a2py at {url} has gone: {change}", FAILED)
                 view.add(change)
-                is_new = True
-            now = tuple(shutil.get_terminal_size())
-            if is_new or now != size:
-                is_new, size = False, (now[0], now[1])
+            size = shutil.get_terminal_size()
+            present = size, int(time.monotonic())
+            if is_new or present != former:
+                former = present
                 draw(view.draw(url, *size))
 
 
@@ -150,7 +153,6 @@ def keyboard() -> Iterator[Callable[[float], str]]:
 
 
 def _wait_for_key(seconds: float) -> str:
-    import os
     import select
 
     readable, _, _ = select.select([sys.stdin], [], [], seconds)
@@ -159,7 +161,6 @@ def _wait_for_key(seconds: float) -> str:
 
 def _wait_for_key_windows(seconds: float) -> str:
     import msvcrt
-    import time
 
     time.sleep(seconds)
     return str(msvcrt.getwch()) if msvcrt.kbhit() else ""  # type: ignore[attr-defined]

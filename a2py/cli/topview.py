@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from a2py.printable import printable
@@ -20,9 +20,13 @@ JSON = dict[str, Any]
 
 
 class View:
-    """What is known so far. `add` takes the lines of `live`."""
+    """What is known so far. `add` takes the lines of `live`. `clock`: monotonic seconds. A line that would say nothing
+    new is not sent, so times go on by it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._offset = 0.0  # the proxy's time less `clock`
+        self._stated = 0.0  # when the deployments were told, by `clock`
         self.hello: JSON = {}
         self.now: JSON = {}
         self.deployments: list[JSON] = []
@@ -32,10 +36,13 @@ class View:
         kind = line.get("type")
         if kind == "hello":
             self.hello = dict(line)
+            self._offset = line["time"] - self._clock()
         elif kind == "now":
             self.now = dict(line)
+            self._offset = line["time"] - self._clock()
         elif kind == "state":
             self.deployments = list(line.get("deployments", ()))
+            self._stated = self._clock()
         elif kind == "request":
             self.ended.append(dict(line))
 
@@ -53,7 +60,7 @@ class View:
         return lines[:height] if height else lines
 
     def _head(self, url: str) -> str:
-        now: float = self.now.get("time") or self.hello.get("time", 0.0)
+        now = self._clock() + self._offset
         up = max(0, int(now - float(self.hello.get("started", now))))
         workers = self.hello.get("workers", 1)
         parts = [f"a2py {self.hello.get('version', '')} at {url}", f"up {_duration(up)}"]
@@ -75,7 +82,7 @@ class View:
         return "   ".join(parts)
 
     def _running(self) -> list[str]:
-        now = self.now.get("time", 0.0)
+        now = self._clock() + self._offset
         head = ("MODEL", "DEPLOYMENT", "ROUTE", "KEY", "FOR", "FIRST", "TOKENS", "TOK/S", "")
         rows = [
             (
@@ -95,13 +102,14 @@ class View:
         return [*(_table((head, *rows)) if rows else ["nothing runs"]), *([f"and {more} more"] if more else [])]
 
     def _problems(self) -> list[str]:
-        out = []
+        out, passed = [], self._clock() - self._stated
         for one in self.deployments:
             name = f"{one['name']} ({one['id']})"
             if one["problem"]:
                 out.append(f"{name}: {one['problem']}")
             if one["cooldown"]:
-                out.append(f"{name}: is not asked for {one['cooldown']['seconds']:.0f} s ({one['cooldown']['reason']})")
+                seconds = max(0.0, one["cooldown"]["seconds"] - passed)
+                out.append(f"{name}: is not asked for {seconds:.0f} s ({one['cooldown']['reason']})")
             out += [f"{name}: learned {lesson['changes']}" for lesson in one["lessons"]]
         return [*map(_clean, out), ""] if out else []
 

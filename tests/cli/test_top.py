@@ -68,7 +68,7 @@ ROW = {
 
 
 def view(*lines: dict[str, Any]) -> View:
-    out = View()
+    out = View(lambda: 5.0)
     for line in lines:
         out.add(line)
     return out
@@ -85,6 +85,19 @@ def test_the_picture() -> None:
     assert "place 3" in text and "and 7 more" in text
     assert "set a key" in text and "not asked for 4 s (overloaded)" in text and "learned top_k: False" in text
     assert text.index("529") < text.index("1,000") and "overloaded: no" in text
+
+
+def test_times_go_on_between_two_lines() -> None:
+    """Nothing is sent while nothing changes: a request that waits, a pause that ends."""
+    now = [70.0]
+    shown = View(lambda: now[0])
+    for line in (HELLO, STATE, NOW):
+        shown.add(line)
+    now[0] += 3
+    text = "\n".join(shown.draw("http://x"))
+    assert "up 15 min 3 s" in text and "13.0 s" in text and "not asked for 1 s" in text
+    now[0] += 60
+    assert "not asked for 0 s" in "\n".join(shown.draw("http://x"))
 
 
 def test_it_fits() -> None:

@@ -62,7 +62,7 @@ class Desk:
         self.on_forget: list[Callable[[], None]] = []
         self.recorder: Recorder | None = None
         self.is_closed = False
-        self._last_look = 0.0  # loop time
+        self._last_look = float("-inf")  # loop time
         self._timer: asyncio.TimerHandle | None = None
         self._lookups = 0
         self._redeeming = asyncio.Semaphore(MAX_LOOKUPS)
@@ -106,13 +106,17 @@ class Desk:
     def _check(self) -> None:
         """Forget everything if nobody has looked for a while."""
         self._timer = None
-        left = self._last_look + KEEP_SECONDS - asyncio.get_running_loop().time()
+        left = self._seconds_left()
         if self.records_always:
             return
         if self.viewers or left > 0:
             self._arm(max(left, 1.0))
         else:
             self._forget()
+
+    def _seconds_left(self) -> float:
+        """Return the seconds until nobody is taken to look any more."""
+        return self._last_look + KEEP_SECONDS - asyncio.get_running_loop().time()
 
     def _forget(self) -> None:
         if self.recorder is not None:
@@ -140,7 +144,8 @@ class Desk:
 
     def _note_end(self, row: Row) -> None:
         self._show(row)
-        self.tell({"op": "row", "row": row})
+        if self._seconds_left() > 0:  # somebody looks, perhaps in another worker
+            self.tell({"op": "row", "row": row})
 
     def _show(self, row: Row) -> None:
         for show in tuple(self.viewers):

@@ -33,19 +33,20 @@ JSON = dict[str, Any]
 
 
 class LivePage:
-    """One page that is open. `bearer`: of its request; `has_missed`: it did not read, and has not got everything
-    since."""
+    """One page that is open. `bearer`: of its request; `has_missed`: it did not read, and has not got everything since;
+    `is_behind`: it may not have got what happens now, because it has missed something, or is new."""
 
     def __init__(self, stream: PassedStream, bearer: str) -> None:
         self.bearer = bearer
         self._stream = stream
         self.has_missed = False
+        self.is_behind = True
         self.ended = asyncio.Event()
 
     def send(self, line: bytes) -> None:
         """Send one line, unless the page does not read what it has got."""
         if self._stream.full():
-            self.has_missed = True
+            self.has_missed = self.is_behind = True
             return
         if self.has_missed:
             self.has_missed = False
@@ -98,7 +99,6 @@ class Pages:
 
     def _add(self, page: LivePage) -> None:
         self._open.add(page)
-        self._now = b""  # the new page has not got it
         if len(self._open) == 1:
             self.desk.viewers.add(self._show)
             self._task = asyncio.get_running_loop().create_task(self._beat())
@@ -177,16 +177,20 @@ class Pages:
                 page.ended.set()
 
     async def _tell_changes(self) -> None:
+        """Send what has changed, and to a page that is behind what has not."""
         answers = await self.desk.ask_all("now")
         now = dump(snapshot.sum_now(answers.values(), time.time()))
-        if now != self._now:
-            self._now = now
-            self.send(b'{"type":"now","time":%.3f,' % time.time() + now[1:])
         deployments, keys = await self._read_state()
         state = dump({"deployments": snapshot.without_countdown(deployments), "keys": keys})
-        if state != self._state:
-            self._state = state
-            self.send(_state_line(deployments, keys))
+        has_news = now != self._now, state != self._state
+        self._now, self._state = now, state
+        now_line = b'{"type":"now","time":%.3f,' % time.time() + now[1:]
+        for page in self._open:
+            is_behind, page.is_behind = page.is_behind, False
+            if is_behind or has_news[0]:
+                page.send(now_line)
+            if is_behind or has_news[1]:
+                page.send(_state_line(deployments, keys))
 
     async def _read_state(self) -> tuple[list[JSON], list[JSON]]:
         """Return the deployments and the keys."""

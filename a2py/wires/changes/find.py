@@ -36,7 +36,8 @@ def find_changes(client: JSON, question: Question, *, is_passed: bool = False) -
 
 def _list_lost(changes: list[Change], question: Question) -> Iterator[Change]:
     """Yield what is reported as lost and was not found by comparing."""
-    named = {change.path.partition("[")[0] for change in changes if change.kind == "dropped"}
+    paths = [change.path for change in changes if change.kind == "dropped"]
+    named = {path.partition("[")[0] for path in paths} | {path.rpartition("[")[2].rstrip("]") for path in paths}
     for what in question.degraded:
         if what not in named:
             yield Change(

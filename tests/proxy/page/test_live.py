@@ -209,12 +209,18 @@ async def test_a_page_that_comes_back_soon_finds_everything(tmp_path: Path) -> N
             assert (await page.get(f"requests/{row['id']}")).json["recorded"]
 
 
-async def test_it_may_keep_requests_while_nobody_looks(tmp_path: Path) -> None:
+async def test_it_may_keep_requests_while_nobody_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Scripted(answering("ok")) as upstream, proxied(config(upstream.base, ui="record")) as proxy:
+        told = list[str]()
+        monkeypatch.setattr(site_of(proxy.services).desk, "tell", lambda word: told.append(word["op"]))
         await proxy.ask(message())
+        assert told == [], "no other worker asks for it"
         async with opened(proxy, tmp_path) as page:
             assert page.lines[0]["recording"] == "record"
-            (row,) = (await page.get("requests")).json["requests"]
+            await proxy.ask(message(model="nothing"))
+            await page.wait_for("request")
+            assert "row" in told
+            _, row = (await page.get("requests")).json["requests"]
             assert row["recorded"]
         proxy.server.reload(lambda: config(upstream.base, ui=False))
         await settle(lambda: proxy.services.ui.watcher is None)
@@ -310,7 +316,7 @@ async def test_a_page_that_does_not_read_is_told_what_it_has_missed(tmp_path: Pa
             client.ask("GET", "/ui/api/live", headers=page.headers)
             await client.head()
             pages = site_of(proxy.services).pages
-            await settle(lambda: pages.is_watched)
+            await settle(lambda: pages.is_watched and not any(page.is_behind for page in pages._open))
             line = live.dump({"type": "fill", "text": "x" * 100_000})
             client.writer.transport.pause_reading()  # type: ignore[attr-defined]
             for _ in range(1000):  # until the kernel's buffers are full
@@ -325,6 +331,9 @@ async def test_a_page_that_does_not_read_is_told_what_it_has_missed(tmp_path: Pa
                 said = rest + await client.piece()
                 rest = said[-100:]
                 pages.send(live.dump({"type": "ping"}))
+            for kind in (b'{"type":"now"', b'{"type":"state"'):  # it may have missed the latest: it is told again
+                while kind not in said:
+                    said = said[-100:] + await client.piece()
 
 
 async def test_a_page_that_does_not_read_does_not_hold_a_drain(tmp_path: Path) -> None:

@@ -175,6 +175,10 @@ def test_what_is_reported_as_lost_is_named_once() -> None:
     assert changes["dropped", "prefill"].doc == "translation.md#a17"
     assert "x-a2py-degraded" in changes["dropped", "prefill"].because
 
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
+    changes = ask({"messages": [{"role": "user", "content": [image]}]}, images=False)
+    assert [key for key in changes if "image" in key[1]] == [("dropped", "messages[].content[image]")]
+
 
 def test_thinking_that_goes_back() -> None:
     sent = {"messages": [{"role": "assistant", "content": "x", "reasoning_content": "hm"}]}
