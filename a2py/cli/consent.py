@@ -1,7 +1,7 @@
 """Ask for consent before a file found in the working folder sends a variable to a foreign host, and store the answer.
 
 Consent is stored as pairs (variable, host) for the path of a file. An edit that adds no pair needs no new consent. An
-edit that adds one needs consent for that pair alone, whoever made it.
+edit that adds one needs consent for that pair alone.
 
 Knows: the file with the consents, terminals. Must not know: which pairs a configuration makes (config/pairs.py).
 Invariants: without a terminal nothing is asked and nothing is allowed; a worker never asks; nothing printed here
@@ -40,7 +40,7 @@ def file_key(path: str) -> str:
 def read_store() -> dict[str, frozenset[Pair]]:
     """Return path → allowed pairs.
 
-    A damaged store counts as empty, and so does one that another user owns or can write."""
+    A store that is damaged, or that another user owns or can write, is ignored."""
     try:
         with open(store_path(), encoding="utf-8") as file:
             if hasattr(os, "geteuid"):

@@ -27,7 +27,7 @@ from a2py.cli.terminal import Terminal
 from a2py.cli.topview import View
 
 EXAMPLES = ("a2py top", "a2py top --url http://gateway:4000", "a2py top | head -3                 one picture")
-#: Seconds of silence after which the proxy counts as gone. It says something every 15 seconds.
+#: Seconds of silence after which the proxy is taken to have ended. It sends a line at least every 15 seconds.
 SILENCE = 40.0
 #: Seconds between two looks at the keyboard.
 LOOK = 0.1

@@ -1,7 +1,7 @@
 """All rows of the provider table by name (docs/providers.md is tested against them).
 
 Knows: the three lists of rows. Must not know: what a row holds.
-Invariants: each key is its row's name, and no name stands twice.
+Invariants: each key is its row's name, and no name is used twice.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class Keyring:
     def _explain(self, key: Key) -> str:
         """Return why a key is refused, "" if it is valid."""
         name, expires = key.caller.name, key.caller.expires
-        cure = "ask whoever runs this proxy for a new one (`a2py keys new`)"
+        cure = "ask the owner of this proxy for a new one (`a2py keys new`)"
         if key.is_revoked:
             return f"The key {name} was revoked: {cure}"
         if expires and self._now() >= expires:

@@ -29,7 +29,7 @@ _SCHEMA: JSON = {
     "properties": {"query": {"type": "string", "description": "What to search for"}},
     "required": ["query"],
 }
-#: Anthropic's error code → what the model is told.
+#: Anthropic's error code → the text for the model.
 _ERRORS = {
     "max_uses_exceeded": "No more searches are allowed in this reply. Answer with what you have.",
     "query_too_long": "The query is too long. Ask a shorter one.",
@@ -112,7 +112,7 @@ def results_text(pages: Sequence[tuple[int, Page]]) -> str:
 
 
 def error_text(code: str) -> str:
-    """Return what the model is told of a failed search."""
+    """Return the text for the model about a failed search."""
     return _ERRORS.get(code, _ERRORS["unavailable"])
 
 

@@ -109,7 +109,7 @@ def test_with_keys_there_is_no_anonymous_access(path: Path, headers: dict[str, s
 
 def test_revoked_and_expired_keys_get_to_read_why(path: Path) -> None:
     ring = Ring(path, gone={"revoked": "2026-11-30"}, old={"expires": "2020-01-31"}, new={"expires": "9000-01-31"})
-    assert refusal(ring, {"x-api-key": "sk-gone"}).message.startswith("The key gone was revoked: ask whoever")
+    assert refusal(ring, {"x-api-key": "sk-gone"}).message.startswith("The key gone was revoked: ask the owner")
     assert refusal(ring, {"x-api-key": "sk-old"}).message.startswith("The key old expired at 2020-02-01 00:00 UTC: ask")
     assert admit(Config(), ring, {"x-api-key": "sk-new"}).name == "new"
 

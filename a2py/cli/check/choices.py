@@ -77,7 +77,7 @@ async def _compare(
     free = {field: value for field, value in body.items() if field != "tool_choice"}
     unforced = await bench.ask(free, quirks=quirks)
     if unforced.error is None and works(unforced):
-        return Finding(NO, "can't be told: the model calls the tool anyway", "a stronger model shows more")
+        return Finding(NO, "not known: the model calls the tool anyway", "a stronger model shows more")
     by = f" by {json.dumps(quirks[name])}" if quirks else ""
     return Finding(FOUND if quirks else OK, f"forced{by}", "", quirks)
 
@@ -89,7 +89,7 @@ async def choice_none(bench: Bench, progress: Progress) -> Finding:
         bench, body, lambda answer: not answer.calls, *others(bench, "tool_choice_none", False)
     )
     if quirks is not None and not quirks and progress.findings["tools"].state == NO:
-        return Finding(NO, "can't be told: the model calls no tool anyway", "a stronger model shows more")
+        return Finding(NO, "not known: the model calls no tool anyway", "a stronger model shows more")
     if quirks is not None:
         return Finding(
             FOUND if quirks else OK, "no call, once the tools are left out" if quirks else "no call", "", quirks

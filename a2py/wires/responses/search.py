@@ -2,7 +2,7 @@
 
 Knows: the forms of these items at OpenAI and DeepSeek, and that the cited pages replace a list of results that is
 missing.
-Must not know: how Anthropic's blocks look (common/search.py), how items are told apart.
+Must not know: how Anthropic's blocks look (common/search.py), how items are identified.
 Invariants: any JSON is accepted; every call gets exactly one result unless the reply is cut; block ids are unique.
 """
 

@@ -1,7 +1,7 @@
 """Decode a Responses event stream, or a whole response (a unary reply, or JSON that answers a stream request).
 
 Knows: `response.*` events, and how a reply ends.
-Must not know: how items are told apart (index.py), what they become (output.py), Anthropic's events, sockets.
+Must not know: how items are identified (index.py), what they become (output.py), Anthropic's events, sockets.
 Invariants: raises on no input; the output depends only on the bytes, not on how they are cut; a reply without a
 terminal event is an error.
 """
