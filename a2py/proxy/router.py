@@ -90,6 +90,9 @@ class Sharing(Protocol):
     def renew(self, config: Config) -> None:
         """Share the limits of `config` from now on."""
 
+    def join_workers(self, number: int, count: int) -> None:
+        """Know that this is process `number` of `count` of one machine."""
+
     async def charge_key(self, hold: Any, before: Any, ledger: str, now: float) -> Any:
         """Reserve on all machines what the ledger has reserved (`budgets.Share`)."""
 

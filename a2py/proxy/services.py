@@ -275,7 +275,9 @@ class Services:
 
     def join_workers(self, number: int, count: int, send: Callable[[list[bytes]], bool]) -> None:
         """Share what is known with the other workers of one parent (`Bus.connect`)."""
-        if count > 1 and self.router.sharing is None:  # over Redis they do already
+        if self.router.sharing is not None:  # they share over Redis
+            self.router.sharing.join_workers(number, count)
+        elif count > 1:
             from a2py.proxy.worker_news import WorkerNews  # not loaded by a process that is alone
 
             WorkerNews(self.open_news(), self.bus, self.limits, self.running.run_in_background)

@@ -49,6 +49,10 @@ class Sharing:
         if config.redis != self._address:
             self._log.warning("another Redis is used after a restart only: run a2py restart")
 
+    def join_workers(self, number: int, count: int) -> None:
+        """Know of the other workers of this machine, in case Redis does not answer from the start."""
+        self.store.mirror.assume(count, number)
+
     def exchange_news(self, news: News, discovery: Discovery) -> None:
         """Tell the others what this process learns, and learn from them."""
         SharedNews(self.store, news, discovery, lambda: [one.base for one in self._config.deployments])

@@ -97,7 +97,13 @@ class Mirror:
         self.shares: dict[str, Share] = {}  # the one used last is last
         self._watched: frozenset[str] = frozenset()
         self.count, self.rank = 1, 0
+        self._is_counted = False  # Redis has said how many there are
         self.gone = 0
+
+    def assume(self, count: int, rank: int) -> None:
+        """There are at least these processes: use that until Redis says how many there are."""
+        if not self._is_counted:
+            self.count, self.rank = count, rank
 
     def watch(self, ids: Iterable[str]) -> None:
         """Know what the others use of these subjects, too, which this process has not asked for yet."""
@@ -148,7 +154,7 @@ class Mirror:
 
     def note_beat(self, now: int, count: int, rank: int, counted: Mapping[str, Counted]) -> None:
         """Note what all processes have used, and how many there are."""
-        self.count, self.rank = max(1, count), rank
+        self.count, self.rank, self._is_counted = max(1, count), rank, True
         for id, each in counted.items():
             share = self.shares.get(id)
             if share is None:

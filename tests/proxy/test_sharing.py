@@ -69,6 +69,15 @@ async def test_tokens_of_a_key() -> None:
             await made.admit_key(dave, Tokens(1001, 1))
 
 
+async def test_workers_divide_a_limit_while_redis_has_never_answered() -> None:
+    async with sharing(StringIO()) as made:
+        made.join_workers(3, 4)
+        alice = Caller("alice", rpm=10)
+        assert await made.admit_key(alice, Tokens()) is not None and await made.admit_key(alice, Tokens()) is not None
+        with pytest.raises(ApiError):
+            await made.admit_key(alice, Tokens())
+
+
 async def test_a_reload_watches_the_new_limits_and_says_that_another_redis_needs_a_restart() -> None:
     out = StringIO()
     async with sharing(out) as made:

@@ -130,6 +130,18 @@ def test_what_others_use_is_known_from_each_answer() -> None:
     assert mirror.gone == 0
 
 
+def test_until_redis_has_answered_the_workers_of_a_machine_divide_the_limit() -> None:
+    """Each of four that started while Redis was away let ten of `rpm: 10` through."""
+    every = [Mirror() for _ in range(4)]
+    for rank, mirror in enumerate(every):
+        mirror.assume(4, rank)
+        mirror.begin_alone(NOW)
+    assert [fill(mirror, one(Subject("x", rpm=10))) for mirror in every] == [3, 3, 2, 2]
+    every[0].note_beat(NOW, 8, 1, {})
+    every[0].assume(4, 0)
+    assert (every[0].count, every[0].rank) == (8, 1)
+
+
 def test_a_second_outage_divides_anew() -> None:
     mirror, asks = alone(2), one(Subject("x", rpm=10))
     assert fill(mirror, asks) == 5
