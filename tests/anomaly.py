@@ -35,25 +35,25 @@ POINTS: Counter[str] = Counter()
 
 
 class Gate:
-    """A TCP relay on a free port. `at`: the piece at which `fault` happens (0: never); `met`: set when it did;
-    `dialled`: look-ups and connects of this event loop are operations too."""
+    """A TCP relay on a free port. `at`: the piece at which `fault` happens (0: never); `fault_event`: set when it did;
+    `counts_dials`: look-ups and connects of this event loop are operations too."""
 
-    def __init__(self, target: int, piece: int, at: int = 0, fault: str = "close", dialled: bool = False) -> None:
+    def __init__(self, target: int, piece: int, at: int = 0, fault: str = "close", counts_dials: bool = False) -> None:
         self.target = target
         self.piece = piece
         self.at = at
         self.fault = fault
-        self.dialled = dialled
+        self.counts_dials = counts_dials
         self.count = 0
-        self.met = asyncio.Event()
+        self.fault_event = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._free = asyncio.Event()
 
     async def __aenter__(self) -> Gate:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
-        if self.dialled:
+        if self.counts_dials:
             self._dial(asyncio.get_running_loop())
         return self
 
@@ -77,13 +77,13 @@ class Gate:
         """An operation in which no bytes pass."""
         self.count += 1
         if self.count == self.at:
-            self.met.set()
+            self.fault_event.set()
             if self.fault == "hang":
                 await self._free.wait()
             raise refusal
 
     async def __aexit__(self, *exc: object) -> None:
-        if self.dialled:
+        if self.counts_dials:
             loop = asyncio.get_running_loop()
             del loop.getaddrinfo, loop.sock_connect
         self._free.set()
@@ -95,7 +95,7 @@ class Gate:
             writer.transport.abort()
         await self._server.wait_closed()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -131,7 +131,7 @@ class Gate:
     async def _one(self, data: bytes, sink: asyncio.StreamWriter, pair: list[asyncio.StreamWriter]) -> None:
         self.count += 1
         if self.count == self.at:
-            self.met.set()
+            self.fault_event.set()
             await self._fail(data, sink, pair)
         sink.write(data)
         await sink.drain()

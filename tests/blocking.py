@@ -51,7 +51,7 @@ class Peer:
             % (status, len(data), data)
         )
 
-    def left(self) -> None:
+    def wait_disconnect(self) -> None:
         """Until the other side has closed the connection."""
         try:
             self.file.read(1)
@@ -64,7 +64,7 @@ Script = Callable[[Peer], bool]
 
 
 class Upstream:
-    """An upstream on a free loopback port. `reached`: is released for each request, after the script has written what
+    """An upstream on a free loopback port. `arrivals`: is released for each request, after the script has written what
     it writes first."""
 
     def __init__(self, script: Script) -> None:
@@ -72,7 +72,7 @@ class Upstream:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         self._threads = [threading.Thread(target=self._accept)]
         self._socks: list[socket.socket] = []
-        self.reached = threading.Semaphore(0)
+        self.arrivals = threading.Semaphore(0)
         self.base = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
 
     def __enter__(self) -> Upstream:

@@ -176,18 +176,18 @@ def make_cases(count: int, keys: Iterable[str], seed: int = 21) -> list[Case]:
 
 
 class Upstream:
-    """Scripts for `Scripted`: one upstream for all wires, and the search engine."""
+    """Scripts for `ScriptedServer`: one upstream for all wires, and the search engine."""
 
     def __init__(self, cases: list[Case]) -> None:
         self.cases = cases
         self._dice = random.Random(22)
 
     async def __call__(self, c: Peer) -> None:
-        if c.asked.target.startswith("/search"):
+        if c.request.target.startswith("/search"):
             c.reply({"results": [{"url": "https://example.com/a", "title": "A", "content": "A is 42."}]})
             return
-        match = _NUMBER.search(c.asked.body)
-        assert match is not None, c.asked.body[:300]
+        match = _NUMBER.search(c.request.body)
+        assert match is not None, c.request.body[:300]
         case = self.cases[int(match[1])]
         case.asked += 1
         case.arrived.set()
@@ -269,17 +269,17 @@ class Upstream:
         c.events(*told.say("word " * 9))
         case.untold = True
         await c.drain()
-        await c.left()
+        await c.wait_disconnect()
         case.end = max(case.end, time.time())
 
     async def leave_silent(self, c: Peer, case: Case, told: Told) -> None:
         case.untold = True
-        await c.left()
+        await c.wait_disconnect()
         case.end = max(case.end, time.time())
 
     async def search(self, c: Peer, case: Case, told: Told) -> None:
         """The model asks for a search, and answers with what it brings."""
-        if any(one["role"] == "tool" for one in c.asked.json["messages"]):
+        if any(one["role"] == "tool" for one in c.request.json["messages"]):
             told.answer()
             return
         call = {"index": 0, "id": "call_1", "type": "function"}
@@ -299,8 +299,8 @@ class Told:
 
     def __init__(self, c: Peer, case: Case, dice: random.Random) -> None:
         self._c, self._case, self._dice = c, case, dice
-        target = c.asked.target
-        body = c.asked.json
+        target = c.request.target
+        body = c.request.json
         self.model: str = body["model"].removeprefix("up-")
         self.stream = bool(body.get("stream"))
         self.wire = "native" if target.endswith("/messages") else target.rpartition("/")[2]

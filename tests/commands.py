@@ -63,7 +63,7 @@ def a2py(
 
 
 class Running:
-    """`url`: as the summary names it; `said`: standard error so far; `process`: to be signalled by its pid."""
+    """`url`: as the summary names it; `stderr`: standard error so far; `process`: to be signalled by its pid."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -82,15 +82,15 @@ class Running:
             self._event.notify_all()
 
     @property
-    def said(self) -> str:
+    def stderr(self) -> str:
         return "".join(self.lines)
 
     def until(self, pattern: str) -> re.Match[str]:
         """Wait until standard error holds `pattern`."""
         with self._event:
-            self._event.wait_for(lambda: re.search(pattern, self.said) or self.process.poll() is not None, LIMIT)
-        match = re.search(pattern, self.said)
-        assert match, f"{pattern!r} did not come: {self.said}"
+            self._event.wait_for(lambda: re.search(pattern, self.stderr) or self.process.poll() is not None, LIMIT)
+        match = re.search(pattern, self.stderr)
+        assert match, f"{pattern!r} did not come: {self.stderr}"
         return match
 
     @property

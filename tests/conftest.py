@@ -72,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def what_stays() -> None:
-    """Hide modules, recordings and models of pydantic from the garbage collector. The collection that `proxied` makes
+    """Hide modules, recordings and models of pydantic from the garbage collector. The collection that `run_proxy` makes
     after each test then looks only at what that test made, and takes 5 ms instead of 250."""
     gc.collect()
     gc.freeze()

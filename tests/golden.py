@@ -418,7 +418,7 @@ class Run:
         self.check(step, "client", event_lines(whole))
         if "error" in message:
             return message
-        again = streams.collected(wire(to.wire), request, data, **options)
+        again = streams.collect(wire(to.wire), request, data, **options)
         assert again == message, (
             f"{self.case.path.name}:{self.case.line}: the unary reply from this stream differs: {again} != {message}"
         )
@@ -486,6 +486,6 @@ def run(case: Case) -> None:
         rewrite(case.path, {moved[line]: content for line, content in running.new.items()})
 
 
-def named(pattern: str) -> Iterator[Case]:
+def find_cases(pattern: str) -> Iterator[Case]:
     """The cases whose heading or prose matches `pattern`."""
     return (case for case in cases() if re.search(pattern, case.text))

@@ -1,7 +1,7 @@
 """A page that is open at a proxy of tests/proxied.py.
 
 Knows: the page's paths, tokens and bearers. Must not know: what any test checks.
-Use: `async with opened(proxy) as page: rows = (await page.get("requests")).json["requests"]`"""
+Use: `async with open_page(proxy) as page: rows = (await page.get("requests")).json["requests"]`"""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def sign_in(port: int, key: str = "") -> Page:
 
 
 @asynccontextmanager
-async def opened(proxy: Running, folder: Path | None = None, key: str = "") -> AsyncIterator[Page]:
+async def open_page(proxy: Running, folder: Path | None = None, key: str = "") -> AsyncIterator[Page]:
     """An open page, whose `live` is read. `folder`: where to put the secret of a proxy without a key."""
     if folder is not None:
         proxy.services.ui.secret_file = write_secret(folder)

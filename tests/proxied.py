@@ -1,7 +1,7 @@
 """A running proxy in front of scripted upstreams, for the tests of a2py/proxy.
 
 Knows: Config and Server. Must not know: what any test checks.
-Use: `async with proxied(config(upstream.base)) as proxy: …`; leaving it asserts that no task, answer or connection is
+Use: `async with run_proxy(config(upstream.base)) as proxy: …`; leaving it asserts that no task, answer or connection is
 left."""
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Running:
 
 
 @asynccontextmanager
-async def proxied(
+async def run_proxy(
     settings: Config, *, collect: bool = True, crashes: bool = False, discover: bool = False, **more: Any
 ) -> AsyncIterator[Running]:
     """`collect`: run the garbage collector at the end; `crashes`: the test makes the proxy crash; `discover`: ask upstreams

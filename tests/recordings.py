@@ -70,7 +70,7 @@ def recordings(api: str, kind: str) -> list[Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Captured:
+class Capture:
     """One request of a real client. `body`: parsed JSON."""
 
     name: str
@@ -81,14 +81,14 @@ class Captured:
 
 
 @cache
-def load_captures() -> tuple[Captured, ...]:
+def load_captures() -> tuple[Capture, ...]:
     """The captured Messages requests (count_tokens too); () where the folder is absent."""
     out = []
     for file in sorted(CLIENTS.glob("*.json")):
         capture = orjson.loads(file.read_bytes())
         if isinstance(capture.get("body"), dict) and "/messages" in capture.get("path", ""):
             headers = {name.lower(): value for name, value in capture["headers"]}
-            out.append(Captured(file.stem, capture["path"], capture["query"], headers, capture["body"]))
+            out.append(Capture(file.stem, capture["path"], capture["query"], headers, capture["body"]))
     return tuple(out)
 
 

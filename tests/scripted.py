@@ -3,14 +3,14 @@
 Knows: just enough HTTP/1.1 to read a request and to write any answer. Must not know: a2py.
 Use:
 
-    async def script(c):                      # one request; c.asked is what came in
+    async def script(c):                            # one request; c.request is what came in
         c.head(200, SSE)
         c.events(*text("Hel", "lo"))
         c.end()
 
-    async with Scripted(script) as upstream:  # the n-th request runs the n-th script, the last one from then on
-        upstream.base                         # http://127.0.0.1:port/v1
-        upstream.asked                        # the requests so far
+    async with ScriptedServer(script) as upstream:  # the n-th request runs the n-th script, the last one from then on
+        upstream.base                               # http://127.0.0.1:port/v1
+        upstream.requests                           # the requests so far
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ JSON_TYPE = {"content-type": "application/json"}
 LIMIT = 60.0
 
 
-class Asked:
+class Request:
     """One request as it came in."""
 
     def __init__(self, line: str, headers: dict[str, str], raw_head: bytes, body: bytes) -> None:
@@ -48,13 +48,13 @@ class Peer:
     what says so."""
 
     def __init__(
-        self, server: Scripted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+        self, server: ScriptedServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
     ) -> None:
         self.server = server
         self.reader = reader
         self.writer = writer
         self.number = number  # of the connection
-        self.asked: Asked = None  # type: ignore[assignment]
+        self.request: Request = None  # type: ignore[assignment]
         self.chunked = False
         self.keep = True
 
@@ -116,7 +116,7 @@ class Peer:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
-    async def left(self) -> None:
+    async def wait_disconnect(self) -> None:
         """Until the other side has closed or reset the connection; fails after LIMIT."""
         self.keep = False
 
@@ -128,25 +128,25 @@ class Peer:
                 pass
 
         await asyncio.wait_for(wait(), LIMIT)
-        self.server.left += 1
+        self.server.disconnects += 1
         self.server.someone_left.set()
 
 
 Script = Callable[[Peer], Awaitable[None]]
 
 
-class Scripted:
-    """An upstream on a free loopback port. `open`: connections now; `left`: peers that `Peer.left` saw leave;
-    `failure`: of a script."""
+class ScriptedServer:
+    """An upstream on a free loopback port. `open`: connections now; `disconnects`: clients that
+    `Peer.wait_disconnect` saw leave; `failure`: of a script."""
 
     def __init__(
         self, *scripts: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
     ) -> None:
         self.scripts = scripts
-        self.asked: list[Asked] = []
+        self.requests: list[Request] = []
         self.connections = 0
         self.open = 0
-        self.left = 0
+        self.disconnects = 0
         self.someone_left = asyncio.Event()
         self.all_closed = asyncio.Event()
         self.failure: BaseException | None = None
@@ -155,8 +155,8 @@ class Scripted:
         self.port = port
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Scripted:
-        self._server = await asyncio.start_server(self._connected, self._host, self.port, ssl=self._tls, limit=1 << 26)
+    async def __aenter__(self) -> ScriptedServer:
+        self._server = await asyncio.start_server(self._serve, self._host, self.port, ssl=self._tls, limit=1 << 26)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -174,7 +174,7 @@ class Scripted:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}/v1"
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -185,9 +185,9 @@ class Scripted:
         try:
             while True:
                 peer = Peer(self, reader, writer, number)
-                peer.asked = await read_request(reader)
-                self.asked.append(peer.asked)
-                script = self.scripts[min(len(self.asked), len(self.scripts)) - 1]
+                peer.request = await read_request(reader)
+                self.requests.append(peer.request)
+                script = self.scripts[min(len(self.requests), len(self.scripts)) - 1]
                 await script(peer)
                 await writer.drain()
                 if not peer.keep:
@@ -208,7 +208,7 @@ class Scripted:
                 self.all_closed.set()
 
 
-async def read_request(reader: asyncio.StreamReader) -> Asked:
+async def read_request(reader: asyncio.StreamReader) -> Request:
     head = await reader.readuntil(b"\r\n\r\n")
     line, *rest = head.decode("latin-1").split("\r\n")
     headers = {}
@@ -225,7 +225,7 @@ async def read_request(reader: asyncio.StreamReader) -> Asked:
         body = b"".join(parts)
     else:
         body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Asked(line, headers, head, body)
+    return Request(line, headers, head, body)
 
 
 # -- chat completions --------------------------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ def answering(*pieces: str) -> Script:
     """Streams `pieces`, or gives them whole, as it was asked."""
 
     async def script(c: Peer) -> None:
-        if c.asked.json.get("stream"):
+        if c.request.json.get("stream"):
             c.head(200, SSE)
             c.events(*text(*pieces))
             c.end()

@@ -3,7 +3,8 @@ contract.
 
 Knows: what the Anthropic SDKs and Claude Code accept (measured on 2.1.332), and the five clauses of a decoder
 (docs/design.md). Must not know: any upstream format.
-Use: `check_contract(wire("chat"), prepared(), data)` runs `data` through every split and gives the accumulated message.
+Use: `check_contract(wire("chat"), upstream_request(), data)` runs `data` through every split and gives the accumulated
+message.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def splits(data: bytes) -> Iterator[list[bytes]]:
 # -- running a wire ----------------------------------------------------------------------------------------------------
 
 
-def prepared(**changes: Any) -> Prepared:
+def upstream_request(**changes: Any) -> Prepared:
     """A `Prepared` for decoder tests: a stream, nothing renamed."""
     return Prepared("http://upstream.invalid/v1", {}, b"{}", **{"stream": True, **changes})
 
@@ -154,7 +155,7 @@ def unary(
     return sink.message(reply(wire, request, body, sink), ESTIMATE)
 
 
-def collected(
+def collect(
     wire: Wire,
     request: Prepared,
     data: bytes,
@@ -491,10 +492,9 @@ __all__ = [
     "accumulate",
     "check_contract",
     "check_cut",
-    "collected",
+    "collect",
     "drive",
     "events",
-    "prepared",
     "record",
     "run",
     "sdk_message",
@@ -502,5 +502,6 @@ __all__ = [
     "text_of",
     "tools_of",
     "unary",
+    "upstream_request",
     "writer",
 ]

@@ -17,8 +17,8 @@ from a2py.printable import HIDDEN, lower_first, printable
 from a2py.proxy.log import Log, Record
 from a2py.wires.refusal.scrub import LIMIT, scrub
 from tests.commands import a2py
-from tests.proxied import config, message, proxied
-from tests.scripted import Scripted, refusing
+from tests.proxied import config, message, run_proxy
+from tests.scripted import ScriptedServer, refusing
 
 #: ESC, CSI as one character, a mark that reverses the reading order, a zero-width space, line and paragraph separators,
 #: DEL, a tag beyond the BMP.
@@ -89,7 +89,7 @@ def test_no_value_of_the_log_holds_one(form: str) -> None:
 async def test_what_clients_and_upstreams_send() -> None:
     """A path, a model's name, an upstream's error: neither the log nor the client's terminal gets their control
     characters."""
-    async with Scripted(refusing(400, f"no {NASTY}")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(refusing(400, f"no {NASTY}")) as upstream, run_proxy(config(upstream.base)) as proxy:
         bodies = [
             (await proxy.ask(None, "/nothing/%1b%5b31m%c2%9b1m%e2%80%ae%e2%80%8b%e2%80%a8%7f", "GET")),
             (await proxy.ask(message(), "/v1/models/x%e2%80%ae", "GET")),
@@ -150,7 +150,7 @@ def test_what_a_shell_evaluates_is_exact() -> None:
 )
 async def test_what_commands_print(tmp_path: Path, args: tuple[str, ...]) -> None:
     """A configuration of somebody else, and a server that answers with escape sequences."""
-    async with Scripted(refusing(400, f"no\n{NASTY}")) as upstream:
+    async with ScriptedServer(refusing(400, f"no\n{NASTY}")) as upstream:
         model = {"model": f"openai/m{NASTY}", "api_base": upstream.base, "api_key": "sk-x"}
         models = [
             {"model_name": f"n\n{NASTY}", "litellm_params": model},

@@ -176,7 +176,7 @@ def _serve(folder: Path, env: dict[str, str], command: str) -> str:
     with serving(*given, cwd=folder, env=here) as running:
         running.until(r"Try it:\n  curl.*\n|^a2py: ")
         running.end()
-        said = running.said
+        said = running.stderr
     return said[: said.index("\n\n", said.index("Try it:")) + 1] if "Try it:" in said else said
 
 

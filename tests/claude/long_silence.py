@@ -63,7 +63,7 @@ async def thinking(seconds: float, c: scripted.Peer) -> None:
 
 async def tool(seconds: float, c: scripted.Peer) -> None:
     """Silence inside the arguments of a call (no empty delta there: pings alone); the next turn tells the end."""
-    if any(message["role"] == "tool" for message in c.asked.json["messages"]):
+    if any(message["role"] == "tool" for message in c.request.json["messages"]):
         await header(0, c)
         return
     c.head(200, scripted.SSE)
@@ -173,13 +173,13 @@ async def one(name: str, seconds: float, without: list[str]) -> dict[str, Any]:
     asked: list[dict[str, Any]] = []
 
     async def upstream_script(c: scripted.Peer) -> None:
-        body = c.asked.json
+        body = c.request.json
         asked.append({"stream": bool(body.get("stream")), "tools": len(body.get("tools", []))})
         await (partial(script, seconds)(c) if body.get("tools") else scripted.answering("Title")(c))
 
     with tempfile.TemporaryDirectory(prefix="a2py-silence-") as made:
         folder = Path(made)
-        async with scripted.Scripted(upstream_script) as upstream:
+        async with scripted.ScriptedServer(upstream_script) as upstream:
             served = process.deployment("slow", upstream.base, provider="openai", model="slow-test")
             with process.running(folder, [served]) as proxy:
                 async with Tap(int(proxy.base.rpartition(":")[2])) as tap:

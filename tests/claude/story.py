@@ -45,10 +45,10 @@ class Story:
         self.calls = 0
 
     async def __call__(self, peer: scripted.Peer) -> None:
-        if peer.asked.method == "GET":  # a2py asks what this server is; it does not say
+        if peer.request.method == "GET":  # a2py asks what this server is; it does not say
             peer.reply({"error": {"message": "not found"}}, 404)
             return
-        body = peer.asked.json
+        body = peer.request.json
         self.bodies.append(body)
         answer = self.model(body)
         if isinstance(answer, Refuse):

@@ -43,7 +43,7 @@ async def through(
 ) -> AsyncIterator[tuple[Story, Claude]]:
     """The upstream's story, and Claude Code on a proxy in front of it. `sections`: further ones of its file."""
     told = Story(model)
-    async with scripted.Scripted(told) as upstream:
+    async with scripted.ScriptedServer(told) as upstream:
         served = process.deployment("claude-*", upstream.base, provider=provider, model=upstream_model, quirks=quirks)
         with process.running(folder, [served], discover=True, **(sections or {})) as proxy:
 
@@ -126,7 +126,7 @@ async def test_vendor_state_behind_the_text_leaves_the_result(tmp_path: Path) ->
 async def test_each_path_that_the_client_asks_is_answered(tmp_path: Path) -> None:
     """With all optional traffic: 2.1.332 asks /api/hello, /v1/models, /v1/messages; `/context` asks count_tokens."""
     told = Story(lambda body: Say("Hello."))
-    async with scripted.Scripted(told) as upstream:
+    async with scripted.ScriptedServer(told) as upstream:
         served = process.deployment("claude-*", upstream.base, provider="openai", model="gpt-test")
         with process.running(tmp_path, [served]) as proxy:
             env = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "", "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1"}
@@ -158,8 +158,8 @@ async def test_phases_of_messages_come_back(tmp_path: Path) -> None:
         ]
 
     async def upstream(peer: scripted.Peer) -> None:
-        bodies.append(peer.asked.json)
-        kinds = [item["type"] for item in peer.asked.json["input"]]
+        bodies.append(peer.request.json)
+        kinds = [item["type"] for item in peer.request.json["input"]]
         arguments = json.dumps({"command": "echo forty-two", "description": "Say it"})
         call = {"type": "function_call", "id": "f", "call_id": "c1", "name": "Bash", "arguments": arguments}
         is_done = "function_call_output" in kinds
@@ -169,7 +169,7 @@ async def test_phases_of_messages_come_back(tmp_path: Path) -> None:
         )
         peer.end()
 
-    async with scripted.Scripted(upstream) as server:
+    async with scripted.ScriptedServer(upstream) as server:
         served = process.deployment("claude-*", server.base, provider="openai", model="gpt-5.5", mode="responses")
         with process.running(tmp_path, [served]) as proxy:
             run = await cli.run(proxy, tmp_path, "Run it", "--allowedTools", "Bash(echo:*)")
@@ -226,9 +226,9 @@ async def test_three_sub_agents_on_one_slot(tmp_path: Path) -> None:
 
     async def script(peer: scripted.Peer) -> None:
         nonlocal running, most
-        if peer.asked.target == "/props":
+        if peer.request.target == "/props":
             peer.reply({"default_generation_settings": {"n_ctx": 200_000}, "total_slots": 1})
-        elif peer.asked.method == "GET":
+        elif peer.request.method == "GET":
             peer.reply({"data": [{"id": "gpt-test", "owned_by": "llamacpp"}]})
         else:
             running += 1
@@ -237,7 +237,7 @@ async def test_three_sub_agents_on_one_slot(tmp_path: Path) -> None:
             await told(peer)
             running -= 1
 
-    async with scripted.Scripted(script) as upstream:
+    async with scripted.ScriptedServer(script) as upstream:
         served = process.deployment("claude-*", upstream.base, provider="openai", model="gpt-test")
         with process.running(tmp_path, [served], discover=True) as proxy:
             run = await cli.run(proxy, tmp_path, "Send three agents", "--allowedTools", "Agent", "Bash(echo:*)")
@@ -258,7 +258,7 @@ async def test_routes_send_a_sub_agent_and_its_model_where_the_file_says(tmp_pat
         return Say("Waiting.")
 
     told = Story(model)
-    async with scripted.Scripted(told) as upstream:
+    async with scripted.ScriptedServer(told) as upstream:
         served = [process.deployment(name, upstream.base, name, "openai") for name in ("main", "agent", "small")]
         routes = [{"when": "background", "model": "small"}, {"when": "subagent", "model": "agent"}]
         with process.running(tmp_path, served, litellm_settings={"json_logs": True}, a2py={"routes": routes}) as proxy:
@@ -281,7 +281,7 @@ async def test_routes_send_a_sub_agent_and_its_model_where_the_file_says(tmp_pat
 
 async def test_routes_see_plan_mode_and_effort(tmp_path: Path) -> None:
     told = Story(lambda body: Say("Fine."))
-    async with scripted.Scripted(told) as upstream:
+    async with scripted.ScriptedServer(told) as upstream:
         served = [process.deployment(name, upstream.base, name, "openai") for name in ("main", "thinker")]
         with process.running(tmp_path, served, a2py={"routes": [{"when": "think", "model": "thinker"}]}) as proxy:
             for flags in ((), ("--permission-mode", "plan"), ("--effort", "high")):
@@ -488,7 +488,7 @@ async def test_a_web_search_that_a2py_makes(tmp_path: Path) -> None:
         page = {"url": "https://www.ruby-lang.example/4", "title": "Ruby 4.0 released", "content": "On a Tuesday."}
         peer.reply({"results": [page]})
 
-    async with scripted.Scripted(engine) as searxng:
+    async with scripted.ScriptedServer(engine) as searxng:
         base = searxng.base.removesuffix("/v1")
         tool = {"search_tool_name": "local", "litellm_params": {"search_provider": "searxng", "api_base": base}}
         sections = {"search_tools": [tool], "a2py": {"search": "local"}}
@@ -498,7 +498,7 @@ async def test_a_web_search_that_a2py_makes(tmp_path: Path) -> None:
     (result,) = results_of(run)
     assert "https://www.ruby-lang.example/4" in result and "Ruby 4.0 released" in result, run.told()
     assert "Ruby 4.0 was released" in result, run.told()
-    assert len(searxng.asked) == 1
+    assert len(searxng.requests) == 1
 
 
 async def test_a_web_search_that_nobody_can_make(tmp_path: Path) -> None:

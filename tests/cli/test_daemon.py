@@ -271,7 +271,7 @@ def test_workers_share_a_port_and_a_dead_one_is_replaced(tmp_path: Path) -> None
         assert until(lambda: len(children.read_text().split()) == 2)
         after = children.read_text().split()
         assert len(after) == 2 and before[1] in after and before[0] not in after
-        assert run.said.count('"event":"started"') == 1
+        assert run.stderr.count('"event":"started"') == 1
         run.process.send_signal(signal.SIGHUP)
         assert run.end() == exits.OK
     for pid in after:

@@ -440,17 +440,17 @@ def test_a_start_with_keys(tmp_path: Path) -> None:
     alice = a2py("keys", "new", "alice", cwd=tmp_path).stdout.strip()
     with serving(*DEMO, "--host", "0.0.0.0", cwd=tmp_path) as running:
         running.until("Try it:")
-        assert "export ANTHROPIC_AUTH_TOKEN=…  # a key that `a2py keys new NAME` has printed" in running.said
-        assert alice not in running.said
+        assert "export ANTHROPIC_AUTH_TOKEN=…  # a key that `a2py keys new NAME` has printed" in running.stderr
+        assert alice not in running.stderr
         assert status(running.url) == 401 and status(running.url, alice) == 200
         path = tmp_path / ".config" / "a2py" / "keys.yaml"
         path.write_text(path.read_text("utf-8") + "    rpm: many\n", "utf-8")
         end = time.monotonic() + 60
-        while "keys refused" not in running.said:
+        while "keys refused" not in running.stderr:
             assert status(running.url, alice) == 200, "a mistake changes nothing"
             assert time.monotonic() < end
             time.sleep(0.1)
-        assert "`keys.alice.rpm` must be a whole number" in running.said
+        assert "`keys.alice.rpm` must be a whole number" in running.stderr
 
 
 @pytest.mark.integration

@@ -150,7 +150,7 @@ def test_what_a_start_refuses_a_reload_refuses_too(tmp_path: Path, count: int) -
             file.write_text(text)
             run.process.send_signal(signal.SIGHUP)
             run.until(f"reload refused error=.*{reason}")
-        assert "reloaded" not in run.said and ask(run.url) and run.end() == exits.OK
+        assert "reloaded" not in run.stderr and ask(run.url) and run.end() == exits.OK
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -56,7 +56,7 @@ def test_with_nothing_at_all_it_serves_the_demo(sdk: Sdk, tmp_path: Path) -> Non
             messages=[{"role": "user", "content": "hi"}],
         )
         assert [block.type for block in thinking.content] == ["thinking", "text"]
-        told = running.said
+        told = running.stderr
         for part in ("demo model", "OPENAI_API_KEY", "start Ollama", "a2py config init", "export ANTHROPIC_MODEL=demo"):
             assert part in told
         curl = re.search(r"^  (curl -N .*)$", told, re.MULTILINE)
@@ -85,11 +85,11 @@ def test_a_file_and_its_reload(tmp_path: Path) -> None:
     with serving(*DEMO, cwd=tmp_path) as running:
         assert "first" in models()
         assert (
-            "wrong_key` is unknown and ignored" in running.said
-            and "sk-not-shown" not in running.said
-            and "sk-m" not in running.said
+            "wrong_key` is unknown and ignored" in running.stderr
+            and "sk-not-shown" not in running.stderr
+            and "sk-m" not in running.stderr
         )
-        assert "serving litellm_config.yaml" in running.said
+        assert "serving litellm_config.yaml" in running.stderr
         write("second")
         running.process.send_signal(signal.SIGHUP)
         running.until("reloaded")
@@ -179,7 +179,7 @@ def test_a_public_address_that_is_meant(tmp_path: Path, flags: list[str], env: d
     with serving("--host", "0.0.0.0", *DEMO, *flags, cwd=tmp_path, env=env) as running:
         assert running.url.startswith("http://127.0.0.1:")
         running.until("Try it:")
-        assert told in running.said and "listening on 0.0.0.0:" in running.said and "sk-m" not in running.said
+        assert told in running.stderr and "listening on 0.0.0.0:" in running.stderr and "sk-m" not in running.stderr
 
 
 def test_the_demo_asks_for_the_master_key_of_the_environment(sdk: Sdk, tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_one_model_without_a_file(sdk: Sdk, tmp_path: Path) -> None:
                     model=name, max_tokens=50, messages=[{"role": "user", "content": "Say hello"}]
                 )
                 assert reply.content[0].text == "Hello!"
-            assert "serving --model openai/demo" in running.said and "sk-x" not in running.said
+            assert "serving --model openai/demo" in running.stderr and "sk-x" not in running.stderr
 
 
 def test_capture_writes_what_went_where(sdk: Sdk, tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_every_example_is_served_as_it_is(sdk: Sdk, tmp_path: Path, example: Pat
         client = sdk(base_url=running.url, api_key=keys.get("LITELLM_MASTER_KEY", "any"), max_retries=0)
         names = {model.display_name for model in client.models.list(limit=1000)}
         running.until("Try it:")
-        assert "✗" not in running.said and "warning:" not in running.said
+        assert "✗" not in running.stderr and "warning:" not in running.stderr
         wanted = set(re.findall(r"model_name: ([\w.-]+)$", example.read_text(), re.MULTILINE))
         assert wanted and wanted <= names
         assert running.end() == exits.OK
@@ -401,7 +401,7 @@ def test_strict_allows_no_warning_and_no_broken_model(tmp_path: Path) -> None:
         assert told in result.stderr
     file.write_text(good)
     with serving("--strict", "--port", "0", cwd=tmp_path) as running:
-        assert "warning" not in running.said
+        assert "warning" not in running.stderr
 
 
 def test_a_redis_without_its_package_ends_the_start_with_the_cure(

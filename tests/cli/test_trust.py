@@ -183,7 +183,7 @@ def test_what_sends_nothing_needs_nothing(clone: Path, args: list[str], code: in
 def test_who_names_it_means_it(clone: Path, args: list[str], env: dict[str, str]) -> None:
     write(clone, EVIL)
     with serving("--port", "0", *args, cwd=clone, env=env_of(clone, **env)) as running:
-        assert running.url and "consent" not in running.said
+        assert running.url and "consent" not in running.stderr
     assert not store(clone).exists()
 
 
@@ -196,7 +196,7 @@ def test_loopback_and_a_vendors_own_key_are_not_asked_about(clone: Path) -> None
         {**EVIL, "api_key": "sk-theirs"},
     )
     with serving("--port", "0", cwd=clone, env=env_of(clone, OPENAI_API_KEY="sk-mine")) as running:
-        assert running.url and "consent" not in running.said
+        assert running.url and "consent" not in running.stderr
     assert not store(clone).exists()
 
 
@@ -579,12 +579,12 @@ def test_an_address_of_dotenv_is_asked_without_the_key(clone: Path) -> None:
             ask(running.url, "openai/gpt-4o")
             assert (
                 "OPENAI_BASE_URL comes from .env and OPENAI_API_KEY does not, so requests to http://0x7f.1:"
-                in running.said
+                in running.stderr
             )
         (clone / ".env").write_text("\n".join([lines[0].replace("0x7f.1", "127.0.0.1"), *lines[1:]]))
         with serving("--port", "0", cwd=clone, env=env_of(clone, OPENAI_API_KEY=SECRET)) as running:
             ask(running.url, "openai/gpt-4o")
-            assert "comes from .env" not in running.said
+            assert "comes from .env" not in running.stderr
     keys = [headers.get("authorization") for _, headers in asked]  # with the questions what the servers are
     assert list(dict.fromkeys(keys)) == [None, f"Bearer {SECRET}"] and proxied == []
     assert SECRET not in str(asked[: keys.index(f"Bearer {SECRET}")])

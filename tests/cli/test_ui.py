@@ -74,7 +74,7 @@ def test_with_a_master_key_that_opens_it(tmp_path: Path) -> None:
         key["LITELLM_MASTER_KEY"] = "sk-wrong"
         done = a2py("ui", "--print", "--url", server.url, cwd=other, env=key)
         assert done.returncode == 1 and "master_key" in done.stderr and "sk-wrong" not in done.stderr
-        assert "sk-the-master-key" not in server.said
+        assert "sk-the-master-key" not in server.stderr
 
 
 @pytest.mark.integration

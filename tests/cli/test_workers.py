@@ -38,7 +38,7 @@ from tests.cli.test_notify import manager
 from tests.commands import LIMIT, Running, clean_env, nothing, serving
 from tests.process import children, free_port
 from tests.proxied import settle
-from tests.scripted import Peer, Raw, Scripted, completion
+from tests.scripted import Peer, Raw, ScriptedServer, completion
 from tests.user_manager import ask, stream, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
@@ -264,7 +264,7 @@ def test_a_file_that_is_broken_when_a_worker_dies_ends_nothing(tmp_path: Path) -
         with urllib.request.urlopen(url + "/v1/models", timeout=LIMIT) as answer:
             assert json.load(answer)["data"][0]["display_name"] == "one"
         assert run.end() == exits.OK
-        assert run.said.count("ended") == 1, run.said
+        assert run.stderr.count("ended") == 1, run.stderr
 
 
 def test_a_reload_reaches_all_workers(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_a_reload_reaches_all_workers(tmp_path: Path) -> None:
         file.write_text(file.read_text().replace('"one"', '"two"'))
         run.process.send_signal(signal.SIGHUP)
         run.until(r'(?s)"event":"reloaded".*"event":"reloaded"')
-        url = re.search(r'"url":"(http[^"]+)"', run.said)
+        url = re.search(r'"url":"(http[^"]+)"', run.stderr)
         assert url
         for _ in range(20):
             with urllib.request.urlopen(url[1] + "/v1/models", timeout=LIMIT) as answer:
@@ -286,11 +286,11 @@ def test_a_reload_reaches_all_workers(tmp_path: Path) -> None:
         file.write_text("")
         run.process.send_signal(signal.SIGHUP)
         run.until(r'"event":"reload refused"')
-        assert run.said.count("reload refused") == 1
+        assert run.stderr.count("reload refused") == 1
         for pid in children(run.process.pid):
             os.kill(pid, signal.SIGHUP)  # `kill -HUP` of a whole control group: it is the parent that reads
         assert ask(url[1]) and run.end() == exits.OK
-        assert run.said.count('"reloaded"') == 2
+        assert run.stderr.count('"reloaded"') == 2
 
 
 def test_a_division_of_limits_is_said_once(tmp_path: Path) -> None:
@@ -300,14 +300,14 @@ def test_a_division_of_limits_is_said_once(tmp_path: Path) -> None:
     write(tmp_path, model_list=[limited])
     with serving("--port", "0", "--num-workers", "2", cwd=tmp_path) as run:
         url = run.url
-        assert ask(url) and run.said.count(said) == 1 and "(max_parallel_requests 5 of" in run.said
+        assert ask(url) and run.stderr.count(said) == 1 and "(max_parallel_requests 5 of" in run.stderr
         for most, count in ((5, 1), (1, 2)):
             limited["litellm_params"]["max_parallel_requests"] = most  # type: ignore[index]
             write(tmp_path, model_list=[limited])
-            before = run.said.count("reloaded")
+            before = run.stderr.count("reloaded")
             run.process.send_signal(signal.SIGHUP)
-            assert until(lambda before=before: run.said.count("reloaded") == before + 2)  # type: ignore[misc]
-            assert run.said.count(said) == count
+            assert until(lambda before=before: run.stderr.count("reloaded") == before + 2)  # type: ignore[misc]
+            assert run.stderr.count(said) == count
         assert run.end() == exits.OK
 
 
@@ -435,11 +435,11 @@ async def test_a_worker_that_sends_what_nobody_can_read_is_replaced() -> None:
 
 async def vllm(c: Peer) -> None:
     """Answer as a vLLM does."""
-    if c.asked.target == "/v1/models":
+    if c.request.target == "/v1/models":
         c.reply({"data": [{"id": "m", "owned_by": "vllm", "max_model_len": 65536}]})
-    elif c.asked.target == "/version":
+    elif c.request.target == "/version":
         c.reply({"version": "0.11.0"})
-    elif c.asked.method == "GET":
+    elif c.request.method == "GET":
         c.reply({"detail": "Not Found"}, 404)
     else:
         c.reply(completion("Hello"))
@@ -464,7 +464,7 @@ async def test_a_server_is_asked_once_and_all_workers_serve_as_it_says(nothing: 
         while not all(map(knows, await every(port, "/v1/models"))):
             pass
 
-    async with Scripted(vllm) as server:
+    async with ScriptedServer(vllm) as server:
         own = Deployment(name="m", id="m", provider="openai", model="m", base=server.base, key="k")
         given = pickle.dumps((Config(deployments=(own,)), "a test"))
         async with watched(REAL, 2, str(nothing / "no"), "serve", "--log-format", "json", config=given) as seen:
@@ -472,7 +472,7 @@ async def test_a_server_is_asked_once_and_all_workers_serve_as_it_says(nothing: 
             await seen.until(lambda: len(made.ready) == 2)
             for _ in range(2):
                 await asyncio.wait_for(settled(port), LIMIT)
-                assert [asked.target for asked in server.asked] == [
+                assert [asked.target for asked in server.requests] == [
                     "/v1/models",
                     "/props",
                     "/version",

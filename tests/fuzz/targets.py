@@ -85,7 +85,7 @@ def decode(name: str, data: bytes) -> None:
     if name == "native":
         native_fuzz.check(body, dice)
         return
-    prepared = streams.prepared(think_tags=dice.random() < 0.3, stops=("END",) if dice.random() < 0.3 else ())
+    prepared = streams.upstream_request(think_tags=dice.random() < 0.3, stops=("END",) if dice.random() < 0.3 else ())
     thinking = dice.choice(["show", "omit", "none"])
     whole = streams.run(wire(name), prepared, [body], thinking=thinking)
     assert streams.run(wire(name), prepared, pieces(body, dice), thinking=thinking) == whole
@@ -95,14 +95,14 @@ def decode(name: str, data: bytes) -> None:
         )
     message = streams.accumulate(streams.events(whole))
     try:
-        assert streams.collected(wire(name), prepared, body, thinking=thinking) == message
+        assert streams.collect(wire(name), prepared, body, thinking=thinking) == message
     except ApiError:
         assert "error" in message
 
 
 def reply(name: str, data: bytes) -> None:
     """A unary body becomes a message or an ApiError."""
-    prepared = streams.prepared(think_tags=data[:1] > b"\x80")
+    prepared = streams.upstream_request(think_tags=data[:1] > b"\x80")
     try:
         message = streams.unary(wire(name), prepared, data[1:])
         assert (message["type"] == "message" and message["stop_reason"] in streams.STOP_REASONS) or name == "native"

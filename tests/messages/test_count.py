@@ -236,7 +236,7 @@ def test_string_content() -> None:
 
 
 @pytest.mark.parametrize("captured", recordings.captures())
-def test_captured_requests(captured: recordings.Captured) -> None:
+def test_captured_requests(captured: recordings.Capture) -> None:
     """Both ways agree roughly on Claude Code's own bodies (their prose is filler, so no tokenizer's truth is known)."""
     request = parse(orjson.dumps(captured.body))
     careful, cheap = count(request), estimate(request)

@@ -445,11 +445,11 @@ def test_schemas_are_made_valid() -> None:
 
 
 @pytest.mark.parametrize("captured", recordings.captures())
-def test_captured_requests_pass(captured: recordings.Captured) -> None:
+def test_captured_requests_pass(captured: recordings.Capture) -> None:
     request = parse(orjson.dumps(captured.body))
     assert request.body == captured.body
 
 
 @pytest.mark.parametrize("captured", recordings.captures(counting=True))
-def test_captured_counts_pass(captured: recordings.Captured) -> None:
+def test_captured_counts_pass(captured: recordings.Capture) -> None:
     assert parse(orjson.dumps(captured.body), counting=True).body == captured.body

@@ -137,7 +137,7 @@ def test_the_schema_of_a_tool_is_an_object_schema(given: Any, mended: JSON) -> N
 
 
 @pytest.mark.parametrize("captured", recordings.captures())
-def test_schemas_of_claude_code_are_valid(captured: recordings.Captured) -> None:
+def test_schemas_of_claude_code_are_valid(captured: recordings.Capture) -> None:
     for tool in captured.body.get("tools") or []:
         if "input_schema" in tool:
             assert schema.make_valid(tool["input_schema"]) is tool["input_schema"]

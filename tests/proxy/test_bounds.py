@@ -13,8 +13,8 @@ import pytest
 from a2py.config import load, names
 from a2py.messages.count import Calibration
 from a2py.proxy import access, cachehealth, context, cooldowns, lessons, metrics
-from tests.proxied import message, proxied
-from tests.scripted import Peer, Scripted, answering
+from tests.proxied import message, run_proxy
+from tests.scripted import Peer, ScriptedServer, answering
 
 #: Set for the test, instead of hundreds; names of each kind that are asked for.
 BOUND, NAMES = 12, 60
@@ -45,9 +45,9 @@ def containers(*roots: Any) -> dict[int, tuple[str, int]]:
 
 async def upstream_script(c: Peer) -> None:
     """Teaches something of each model at the first request, tells a context, and answers."""
-    if c.asked.target.startswith("/api/"):
+    if c.request.target.startswith("/api/"):
         c.reply({"models": [], "parameters": "num_ctx 100000"})
-    elif "max_tokens" in c.asked.json:
+    elif "max_tokens" in c.request.json:
         error = (
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
         )
@@ -62,7 +62,7 @@ async def upstream_script(c: Peer) -> None:
             },
             400,
         )
-    elif "fails" in c.asked.json["model"]:
+    elif "fails" in c.request.json["model"]:
         c.reply({"error": {"message": "no such model"}}, 404)
     else:
         await answering("Hi")(c)
@@ -83,12 +83,12 @@ async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkey
         assert getattr(module, name) > BOUND
         monkeypatch.setattr(module, name, BOUND)
     path = tmp_path / "a2py.yaml"
-    async with Scripted(upstream_script) as upstream:
+    async with ScriptedServer(upstream_script) as upstream:
         entry = f"{{model_name: '{star}', litellm_params: {{model: 'ollama_chat/*', api_base: '{upstream.base}', api_key: sk-x}}}}"
         path.write_text(
             f"model_list: [{entry}]\na2py: {{quirks: {{'*': {{context_probe: ollama}}}}}}\nrouter_settings: {{num_retries: 0}}\n"
         )
-        async with proxied(load(str(path), {}, str(tmp_path))) as proxy:
+        async with run_proxy(load(str(path), {}, str(tmp_path))) as proxy:
 
             async def ask(first: int) -> None:
                 for n in range(first, first + NAMES):

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from a2py.proxy import recording as capture_module
-from tests.proxied import SECRET, Running, config, deployment, message, proxied, settle
-from tests.scripted import SSE, Answer, Peer, Scripted, answering, chunk, completion, event, refusing, text
+from tests.proxied import SECRET, Running, config, deployment, message, run_proxy, settle
+from tests.scripted import SSE, Answer, Peer, ScriptedServer, answering, chunk, completion, event, refusing, text
 
 
 def one(folder: Path) -> dict[str, Any]:
@@ -32,9 +32,9 @@ def one(folder: Path) -> dict[str, Any]:
 async def test_everything_of_a_request(stream: bool, tmp_path: Path) -> None:
     folder = tmp_path / "captures"
     scripts = (refusing(500, "first"), answering("Hel", "lo"))
-    async with Scripted(*scripts) as upstream:
+    async with ScriptedServer(*scripts) as upstream:
         settings = config(upstream.base, capture_dir=str(folder), num_retries=1)
-        async with proxied(settings) as proxy:
+        async with run_proxy(settings) as proxy:
             answer = await proxy.ask(message("Hi there", stream=stream), headers={"x-custom": "1"})
     data = one(folder)
     assert (
@@ -46,7 +46,7 @@ async def test_everything_of_a_request(stream: bool, tmp_path: Path) -> None:
     refused, good = data["attempts"]
     assert refused["status"] == 500 and "first" in refused["pieces"][0]
     assert good["status"] == 200 and good["wire"] == "chat" and good["path"] == "/v1/chat/completions"
-    assert json.loads(good["body"]) == upstream.asked[1].json and "Hel" in "".join(good["pieces"])
+    assert json.loads(good["body"]) == upstream.requests[1].json and "Hel" in "".join(good["pieces"])
     assert data["answer"] == {"status": 200, "body": answer.body.decode()} and data["outcome"] == "ok"
     if sys.platform != "win32":
         assert stat.S_IMODE(next(folder.glob("*.json")).stat().st_mode) == 0o600
@@ -55,8 +55,8 @@ async def test_everything_of_a_request(stream: bool, tmp_path: Path) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_refusal(stream: bool, tmp_path: Path) -> None:
     async with (
-        Scripted(refusing(400, "no such field")) as upstream,
-        proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
+        ScriptedServer(refusing(400, "no such field")) as upstream,
+        run_proxy(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
     ):
         answer = await proxy.ask(message(stream=stream))
     data = one(tmp_path)
@@ -66,8 +66,8 @@ async def test_a_refusal(stream: bool, tmp_path: Path) -> None:
 
 async def test_a_header_that_is_no_utf_8_is_captured(tmp_path: Path) -> None:
     async with (
-        Scripted(answering("ok")) as upstream,
-        proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
+        ScriptedServer(answering("ok")) as upstream,
+        run_proxy(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
     ):
         assert (await proxy.ask(message(), headers={"x-odd": "\xff\xfe"})).status == 200
     assert one(tmp_path)["client"]["headers"]["x-odd"] == "??"
@@ -89,7 +89,10 @@ async def test_no_secret_is_written(tmp_path: Path) -> None:
         "proxy-authorization": "Basic proxy-secret",
     }
     settings: dict[str, Any] = {"capture_dir": str(tmp_path), "master_key": "client-secret"}
-    async with Scripted(tells) as upstream, proxied(config(upstream.base + "?key=query-secret", **settings)) as proxy:
+    async with (
+        ScriptedServer(tells) as upstream,
+        run_proxy(config(upstream.base + "?key=query-secret", **settings)) as proxy,
+    ):
         await proxy.ask(message("my key is client-secret"), headers=sent)
     written = json.dumps(one(tmp_path))
     assert "secret" not in written.replace("[redacted]", "") and written.count("[redacted]") >= 4
@@ -143,9 +146,9 @@ async def test_no_secret_of_the_whole_configuration_however_it_is_spelt(stream: 
     body = json.dumps(message("SAID", stream=stream)).replace(
         "SAID", json.dumps(said)[1:-1].replace(json.dumps(SPELT)[1:-1], SPELT)
     )
-    async with Scripted(repeats) as upstream:
+    async with ScriptedServer(repeats) as upstream:
         settings = config(upstream.base, deployments=others, capture_dir=str(tmp_path))
-        async with proxied(settings) as proxy:
+        async with run_proxy(settings) as proxy:
             answer = await proxy.ask(body.encode(), headers={**sent, "cookie": "a=1; b=cookie-secret-1"})
             assert answer.status == 200
     data = one(tmp_path)
@@ -166,7 +169,7 @@ async def test_a_secret_at_the_limit_of_a_body(tmp_path: Path, monkeypatch: pyte
     for before in range(900, 1000, 9):
         said = "x" * before + SECRET + "y" * 5000
         settings: dict[str, Any] = {"capture_dir": str(tmp_path / str(before))}
-        async with Scripted(answering(said)) as upstream, proxied(config(upstream.base, **settings)) as proxy:
+        async with ScriptedServer(answering(said)) as upstream, run_proxy(config(upstream.base, **settings)) as proxy:
             assert (await proxy.ask(message(said))).names[-1] == "message_stop"
         data = one(tmp_path / str(before))
         assert SECRET[:12] not in json.dumps(data)
@@ -184,7 +187,7 @@ async def test_a_stream_that_breaks_off_within_a_secret(tmp_path: Path) -> None:
         await c.drain()
         c.close()
 
-    async with Scripted(breaks) as upstream, proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy:
+    async with ScriptedServer(breaks) as upstream, run_proxy(config(upstream.base, capture_dir=str(tmp_path))) as proxy:
         assert (await proxy.ask(message())).names[-1] == "error"
     data = one(tmp_path)
     assert SECRET[9:-1] not in json.dumps(data) and "it is " in data["answer"]["body"]
@@ -206,8 +209,8 @@ async def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, limit: int) -> 
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     async with (
-        Scripted(answering("Hi")) as upstream,
-        proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
     ):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
         try:
@@ -234,8 +237,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 async def test_a_disk_that_is_really_full(small_disk: Path) -> None:
     async with (
-        Scripted(answering("Hi")) as upstream,
-        proxied(config(upstream.base, capture_dir=str(small_disk))) as proxy,
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base, capture_dir=str(small_disk))) as proxy,
     ):
         for _ in range(12):
             assert (await proxy.ask(message("x" * 8000))).names[-1] == "message_stop"
@@ -253,7 +256,7 @@ async def test_bytes_that_are_no_text(tmp_path: Path) -> None:
         c.chunk(b"\xff\xfe\x00 nonsense\n\n")
         c.end()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base, capture_dir=str(tmp_path))) as proxy:
         await proxy.ask(message())
     assert one(tmp_path)["attempts"][0]["pieces"][0] == {"base64": "//4AIG5vbnNlbnNlCgo="}
 
@@ -261,8 +264,8 @@ async def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 async def test_large_bodies_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture_module, "BODY_LIMIT", 1000)
     async with (
-        Scripted(answering("x" * 5000)) as upstream,
-        proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
+        ScriptedServer(answering("x" * 5000)) as upstream,
+        run_proxy(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
     ):
         assert (await proxy.ask(message("y" * 5000))).names[-1] == "message_stop"
     data = one(tmp_path)
@@ -276,7 +279,10 @@ async def test_large_bodies_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 async def test_a_directory_that_can_not_be_written(tmp_path: Path) -> None:
     place = tmp_path / "file"
     place.write_text("")
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, capture_dir=str(place))) as proxy:
+    async with (
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base, capture_dir=str(place))) as proxy,
+    ):
         assert (await proxy.ask(message())).names[-1] == "message_stop"
         await settle(lambda: [line for line in proxy.lines if line["event"] == "capture can't be written"])
 
@@ -295,21 +301,21 @@ def without_ids(body: str) -> str:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_capture_replays(stream: bool, tmp_path: Path) -> None:
-    async with Scripted(refusing(500), answering("Hel", "lo")) as upstream:
+    async with ScriptedServer(refusing(500), answering("Hel", "lo")) as upstream:
         settings = config(upstream.base, capture_dir=str(tmp_path), num_retries=1)
-        async with proxied(settings) as proxy:
+        async with run_proxy(settings) as proxy:
             await proxy.ask(message(stream=stream))
     data = one(tmp_path)
     left = iter(data["attempts"])
 
     async def again(c: Peer) -> None:
         attempt = next(left)
-        assert c.asked.body.decode() == attempt["body"] and c.asked.target == attempt["path"]
+        assert c.request.body.decode() == attempt["body"] and c.request.target == attempt["path"]
         c.head(attempt["status"], {"content-type": attempt["response_headers"]["content-type"]})
         for piece in attempt["pieces"]:
             c.chunk(piece.encode())
         c.end()
 
-    async with Scripted(again) as upstream, proxied(config(upstream.base, num_retries=1)) as proxy:
+    async with ScriptedServer(again) as upstream, run_proxy(config(upstream.base, num_retries=1)) as proxy:
         answer = await proxy.ask(data["client"]["body"].encode())
     assert answer.status == data["answer"]["status"] and same(answer, data["answer"]["body"])

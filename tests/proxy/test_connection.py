@@ -16,9 +16,9 @@ import pytest
 
 from a2py.proxy.connection import Connection
 from a2py.proxy.routes import ROUTES, Route
-from tests.proxied import Running, config, message, proxied, settle
+from tests.proxied import Running, config, message, run_proxy, settle
 from tests.proxy.test_http import envelope
-from tests.scripted import LIMIT, Peer, Raw, Scripted, answering, completion
+from tests.scripted import LIMIT, Peer, Raw, ScriptedServer, answering, completion
 
 NOWHERE = "http://127.0.0.1:1/v1"
 GET = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n"
@@ -66,7 +66,7 @@ async def test_no_response_names_its_software() -> None:
     settings: dict[str, Any] = {"max_body_mb": 1, "allowed_origins": ("https://app.example",)}
     ROUTES["/crash"] = Route(("GET",), crash)  # type: ignore[arg-type]
     try:
-        async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, **settings)) as proxy:
+        async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base, **settings)) as proxy:
             for raw in (
                 *raws,
                 POST + b"Content-Length: %d\r\n\r\n%b" % (len(stream := orjson.dumps(message())), stream),
@@ -133,34 +133,42 @@ INNER = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
     ],
 )
 async def test_what_may_be_read_in_two_ways_is_refused_and_nothing_after_it_is_served(raw: bytes) -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+    async with (
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        proxy.client() as client,
+    ):
         client.send(raw)
         came = await closed(client)
         assert re.match(rb"HTTP/1\.[01] 4", came) and len(re.findall(rb"HTTP/\d.\d \d", came)) == 1, came
         client.reader = asyncio.StreamReader()
         client.reader.feed_data(came)
         envelope(await client.answer(), 405 if raw.startswith(b"CONNECT") else 400, "invalid_request_error")
-        assert not upstream.asked
+        assert not upstream.requests
 
 
 @pytest.mark.parametrize("extra", [b"", b"X-Trailer: a\r\n"])
 async def test_a_chunked_body_with_extensions_and_trailers(extra: bytes) -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+    async with (
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        proxy.client() as client,
+    ):
         client.send(POST + CHUNKED.replace(b"\r\n5\r\n", b"\r\n5;name=value\r\n")[:-2] + extra + b"\r\n" + INNER)
         assert (await client.answer()).status == 200
         assert (await client.answer()).json["data"]
-    assert len(upstream.asked) == 1
+    assert len(upstream.requests) == 1
 
 
 async def test_a_good_request_before_a_bad_one_is_answered() -> None:
-    async with proxied(config(NOWHERE)) as proxy, proxy.client() as client:
+    async with run_proxy(config(NOWHERE)) as proxy, proxy.client() as client:
         client.send(INNER + INNER + b"NONSENSE\r\n\r\n" + INNER)
         assert [(await client.answer()).status for _ in range(3)] == [200, 200, 400]
         assert await closed(client) == b""
 
 
 async def test_head_sends_no_body_and_the_next_answer_is_its_own() -> None:
-    async with proxied(config(NOWHERE)) as proxy, proxy.client() as client:
+    async with run_proxy(config(NOWHERE)) as proxy, proxy.client() as client:
         for path in (b"/v1/models", b"/nothing", b"/v1/messages"):
             client.send(b"HEAD %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path + INNER)
             head = await client.answer("HEAD")
@@ -185,7 +193,7 @@ async def test_head_sends_no_body_and_the_next_answer_is_its_own() -> None:
 async def test_a_target_in_absolute_form_names_its_own_host(
     target: bytes, host: bytes, status: int | tuple[int, ...]
 ) -> None:
-    async with proxied(config(NOWHERE)) as proxy, proxy.client() as client:
+    async with run_proxy(config(NOWHERE)) as proxy, proxy.client() as client:
         client.send(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (target, host))
         answer = await client.answer()
         assert answer.status in ((status,) if isinstance(status, int) else status), answer.body
@@ -193,7 +201,7 @@ async def test_a_target_in_absolute_form_names_its_own_host(
 
 @pytest.mark.parametrize("length", [8000, 16_000])
 async def test_long_targets_are_read_and_very_long_ones_refused(length: int) -> None:
-    async with proxied(config(NOWHERE)) as proxy, proxy.client() as client:
+    async with run_proxy(config(NOWHERE)) as proxy, proxy.client() as client:
         client.send(b"GET /%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % (b"a" * length))
         assert len(envelope(await client.answer(), 404, "not_found_error")) < 400
         client.send(b"GET /%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % (b"a" * (length + 16_384)))
@@ -206,7 +214,7 @@ async def test_long_targets_are_read_and_very_long_ones_refused(length: int) -> 
 
 async def test_a_body_that_breaks_later_is_refused_at_once() -> None:
     """Also if the broken chunk arrives after the head: the body's reader must not wait for the rest."""
-    async with proxied(config(NOWHERE)) as proxy, proxy.client() as client:
+    async with run_proxy(config(NOWHERE)) as proxy, proxy.client() as client:
         client.send(POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
         await settle(lambda: proxy.busy)
         client.send(b"zz\r\n")
@@ -223,7 +231,7 @@ async def test_a_broken_body_leaves_no_traceback(path: bytes, caplog: pytest.Log
         len(broken),
     )
     with caplog.at_level(logging.DEBUG):
-        async with proxied(config(NOWHERE)) as proxy:
+        async with run_proxy(config(NOWHERE)) as proxy:
             for first in (len(broken), 0, 30):
                 async with proxy.client() as client:
                     client.send(head + broken[:first])
@@ -269,7 +277,7 @@ async def test_what_follows_a_request_with_upgrade_is_served(request_: bytes, up
     raw = first + POST + SIZED + first + GET + b"\r\n"
     splits = [[len(raw)], [1] * len(raw), [7] * len(raw), *([n] for n in range(len(first) - 9, len(first) + 9))]
     splits += [[n] for n in range(first.index(b"\r\n\r\n") - 2, first.index(b"\r\n\r\n") + 7)]
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base)) as proxy:
         for sizes in splits:
             async with connected(proxy) as (client, connection):
                 at = 0
@@ -282,13 +290,13 @@ async def test_what_follows_a_request_with_upgrade_is_served(request_: bytes, up
                     assert (
                         answer.status == 200 and ("content" if part.startswith(b"POST") else "data") in answer.json
                     ), sizes[:3]
-    assert all(asked.json["messages"][-1]["content"] == "a line\r\n\r\nand another" for asked in upstream.asked)
+    assert all(asked.json["messages"][-1]["content"] == "a line\r\n\r\nand another" for asked in upstream.requests)
 
 
 async def test_very_many_requests_with_upgrade_at_once() -> None:
     """More than the parser queues before it pauses."""
     number = 200
-    async with proxied(config(NOWHERE)) as proxy, proxy.client() as client:
+    async with run_proxy(config(NOWHERE)) as proxy, proxy.client() as client:
         client.send(upgraded(GET + b"\r\n", UPGRADES[0]) * number)
         for _ in range(number):
             assert (await client.answer()).json["data"]
@@ -298,7 +306,11 @@ async def test_a_large_compressed_body_with_upgrade() -> None:
     """Its parser is paused again and again, as it expands faster than it is read."""
     body = gzip.compress(orjson.dumps(message("x" * (4 << 20), stream=False)))
     head = b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+    async with (
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        proxy.client() as client,
+    ):
         for _ in range(2):
             client.send(
                 upgraded(POST, UPGRADES[0]) + head + body + upgraded(GET, UPGRADES[0]) + b"\r\n" + GET + b"\r\n"
@@ -306,7 +318,7 @@ async def test_a_large_compressed_body_with_upgrade() -> None:
             assert (await client.answer()).json["content"]
             assert (await client.answer()).json["data"]
             assert (await client.answer()).json["data"]
-    assert len(upstream.asked) == 2
+    assert len(upstream.requests) == 2
 
 
 # -- too many connections ----------------------------------------------------------------------------------------------
@@ -327,7 +339,10 @@ async def clients(proxy: Running, number: int) -> AsyncIterator[list[Raw]]:
 @pytest.mark.parametrize("said", [b"", b"POST /v1/messages HTTP/1.1\r\nHost: loc"])
 async def test_silent_connections_keep_nobody_out(said: bytes) -> None:
     """The oldest one that has not asked makes room, also if it has sent half a request."""
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, max_connections=20)) as proxy:
+    async with (
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base, max_connections=20)) as proxy,
+    ):
         async with clients(proxy, 100) as silent:
             for client in silent:
                 client.send(said)
@@ -338,11 +353,11 @@ async def test_silent_connections_keep_nobody_out(said: bytes) -> None:
                 with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                     await client.reader.readexactly(1)
         assert not [line for line in proxy.lines if line["status"] == 529]
-    assert len(upstream.asked) == 30
+    assert len(upstream.requests) == 30
 
 
 async def test_the_newest_silent_connection_stays() -> None:
-    async with proxied(config(NOWHERE, max_connections=3)) as proxy, clients(proxy, 4) as (one, two, three, four):
+    async with run_proxy(config(NOWHERE, max_connections=3)) as proxy, clients(proxy, 4) as (one, two, three, four):
         assert await closed(one) == b""
         for client in (four, three, two):
             client.ask("GET", "/v1/models")
@@ -352,7 +367,7 @@ async def test_the_newest_silent_connection_stays() -> None:
 async def test_connections_that_wait_for_their_next_request_come_after_silent_ones() -> None:
     """Else who asks once on each of them would keep everybody out as well. Their clients ask again on a new one."""
     async with (
-        proxied(config(NOWHERE, max_connections=3)) as proxy,
+        run_proxy(config(NOWHERE, max_connections=3)) as proxy,
         clients(proxy, 3) as (one, two, silent),
         AsyncExitStack() as stack,
     ):
@@ -374,14 +389,14 @@ async def test_where_all_are_busy_a_new_one_is_refused_and_far_more_are_cut_off(
         await go.wait()
         c.reply(completion("Hi"))
 
-    async with Scripted(slow) as upstream, proxied(config(upstream.base, max_connections=2)) as proxy:
+    async with ScriptedServer(slow) as upstream, run_proxy(config(upstream.base, max_connections=2)) as proxy:
         connections = proxy.server._connections
         assert connections is not None
         async with AsyncExitStack() as stack:
             running = [await stack.enter_async_context(proxy.client()) for _ in range(2)]
             for client in running:
                 client.ask("POST", "/v1/messages", message(stream=False))
-            await settle(lambda: len(upstream.asked) == 2)
+            await settle(lambda: len(upstream.requests) == 2)
             for _ in range(3):
                 client = await stack.enter_async_context(proxy.client())
                 client.ask("GET", "/v1/models")
@@ -400,7 +415,7 @@ async def test_where_all_are_busy_a_new_one_is_refused_and_far_more_are_cut_off(
             cut.ask("GET", "/v1/models")
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                 await cut.answer()
-            assert len(upstream.asked) == 2
+            assert len(upstream.requests) == 2
             go.set()
             for client in running:
                 assert (await client.answer()).status == 200
@@ -412,7 +427,7 @@ async def test_where_all_are_busy_a_new_one_is_refused_and_far_more_are_cut_off(
 
 
 async def test_every_connection_is_forgotten() -> None:
-    async with proxied(config(NOWHERE, max_connections=5)) as proxy:
+    async with run_proxy(config(NOWHERE, max_connections=5)) as proxy:
         connections = proxy.server._connections
         assert connections is not None
         async with clients(proxy, 12) as made:

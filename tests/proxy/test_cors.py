@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.proxied import config, message, proxied
+from tests.proxied import config, message, run_proxy
 from tests.proxy.test_http import KEY, envelope
-from tests.scripted import SSE, Peer, Scripted, answering, chunk, refusing
+from tests.scripted import SSE, Peer, ScriptedServer, answering, chunk, refusing
 
 PAGE, OTHER = "https://app.example", "https://evil.example"
 SETTINGS: dict[str, Any] = {"allowed_origins": (PAGE, "http://localhost:3000")}
@@ -49,7 +49,10 @@ def shown(headers: dict[str, str]) -> bool:
 )
 async def test_a_preflight_needs_no_key(path: str, methods: str, key: str) -> None:
     """A browser sends none with it."""
-    async with proxied(config("http://127.0.0.1:1/v1", master_key=key, **SETTINGS)) as proxy, proxy.client() as client:
+    async with (
+        run_proxy(config("http://127.0.0.1:1/v1", master_key=key, **SETTINGS)) as proxy,
+        proxy.client() as client,
+    ):
         for _ in range(2):  # the connection goes on
             client.ask(
                 "OPTIONS",
@@ -73,7 +76,7 @@ async def test_a_preflight_needs_no_key(path: str, methods: str, key: str) -> No
 
 
 async def test_what_a_preflight_may_ask_besides() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1", **SETTINGS)) as proxy, proxy.client() as client:
+    async with run_proxy(config("http://127.0.0.1:1/v1", **SETTINGS)) as proxy, proxy.client() as client:
         asked = (("Origin", PAGE), ("Access-Control-Request-Method", "POST"))
         client.ask("OPTIONS", "/v1/messages", None, (*asked, ("Access-Control-Request-Private-Network", "true")))
         status, headers = await client.head()
@@ -104,8 +107,8 @@ async def test_what_a_preflight_may_ask_besides() -> None:
 )
 async def test_no_other_origin_gets_anything(headers: dict[str, str], key: str) -> None:
     async with (
-        Scripted(answering("Hi")) as upstream,
-        proxied(config(upstream.base, master_key=key, **SETTINGS)) as proxy,
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base, master_key=key, **SETTINGS)) as proxy,
     ):
         answer = await proxy.ask(None, "/v1/messages", "OPTIONS", headers)
         assert answer.status in (401, 403, 405) and not cors(answer.headers)
@@ -115,7 +118,7 @@ async def test_no_other_origin_gets_anything(headers: dict[str, str], key: str) 
 
 
 async def test_without_a_list_nobody_gets_anything() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1", master_key=KEY)) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1", master_key=KEY)) as proxy:
         answer = await proxy.ask(None, "/v1/models", "GET", {"Origin": PAGE, "x-api-key": KEY})
         assert answer.status == 200 and not cors(answer.headers)
         answer = await proxy.ask(
@@ -131,7 +134,10 @@ async def test_answers_can_be_read(key: str, captured: bool, tmp_path: Path) -> 
     page = {"Origin": PAGE, "x-api-key": KEY}
     settings: dict[str, Any] = {**SETTINGS, "capture_dir": str(tmp_path) if captured else ""}
     scripts = (answering("Hi"), answering("Hi"), refusing(429, "slow down"))
-    async with Scripted(*scripts) as upstream, proxied(config(upstream.base, master_key=key, **settings)) as proxy:
+    async with (
+        ScriptedServer(*scripts) as upstream,
+        run_proxy(config(upstream.base, master_key=key, **settings)) as proxy,
+    ):
         answers = [await proxy.ask(message(stream=stream), headers=page) for stream in (True, False)]
         assert answers[0].names[-1] == "message_stop" and answers[1].json["content"]
         paths = ("/v1/models", "/v1/models/test-model", "/v1/model/info", "/", "/health", "/metrics")
@@ -161,6 +167,6 @@ async def test_a_stream_that_fails_after_its_head_can_be_read() -> None:
         c.events(chunk({"role": "assistant", "content": "Hel"}), {"error": {"message": "no more"}})
         c.end()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base, **SETTINGS)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base, **SETTINGS)) as proxy:
         answer = await proxy.ask(message(), headers={"Origin": PAGE})
     assert answer.status == 200 and answer.names[-1] == "error" and shown(answer.headers)

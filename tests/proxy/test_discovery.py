@@ -21,8 +21,8 @@ from a2py.quirks import Quirks
 from a2py.upstream import Upstream
 from tests import streams
 from tests.process import free_port
-from tests.proxied import config, message, proxied, settle
-from tests.scripted import SSE, Peer, Scripted, answering, chunk, completion, text
+from tests.proxied import config, message, run_proxy, settle
+from tests.scripted import SSE, Peer, ScriptedServer, answering, chunk, completion, text
 
 VLLM = {"object": "list", "data": [{"id": "m", "owned_by": "vllm", "max_model_len": 4096}]}
 
@@ -35,7 +35,7 @@ def deployment(base: str, **more: Any) -> Deployment:
 
 def serving(models: Any, status: int = 200) -> Callable[[Peer], Any]:
     async def script(c: Peer) -> None:
-        if c.asked.target.startswith("/v1/models"):
+        if c.request.target.startswith("/v1/models"):
             c.reply(models, status)
         else:
             c.reply({"error": "not found"}, 404)
@@ -65,20 +65,20 @@ class Watched(Discovery):
 
 
 async def test_a_private_server_is_asked_at_the_start(upstream: Upstream) -> None:
-    async with Scripted(serving(VLLM)) as server:
+    async with ScriptedServer(serving(VLLM)) as server:
         found = Watched()
         found.start(upstream, [deployment(server.base), deployment(server.base, name="twin")], True)
         await found.done()
         assert found.words[server.base].program == "vLLM" and found.words[server.base].context("m") == 4096
-        assert [asked.target for asked in server.asked] == [
+        assert [asked.target for asked in server.requests] == [
             "/v1/models",
             "/props",
             "/version",
             "/api/version",
             "/api/tags",
         ]
-        assert all(asked.method == "GET" and not asked.body for asked in server.asked)
-        assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer sk-deployment"}
+        assert all(asked.method == "GET" and not asked.body for asked in server.requests)
+        assert {asked.headers["authorization"] for asked in server.requests} == {"Bearer sk-deployment"}
         found.start(upstream, [deployment(server.base)], True)  # a reload
         found.note_success(deployment(server.base))
         assert not found._tasks and len(found.changes) == 1
@@ -86,13 +86,13 @@ async def test_a_private_server_is_asked_at_the_start(upstream: Upstream) -> Non
 
 
 async def test_nobody_is_asked_if_it_is_switched_off(upstream: Upstream) -> None:
-    async with Scripted(serving(VLLM)) as server:
+    async with ScriptedServer(serving(VLLM)) as server:
         found = Watched()
         found.start(upstream, [deployment(server.base)], False)
         found.note_success(deployment(server.base))
         found.note_failed_connection(deployment(server.base))
         found.note_success(deployment("https://relay.example/v1"))
-        assert not found._tasks and not found._stale and not server.asked
+        assert not found._tasks and not found._stale and not server.requests
 
 
 async def test_hosts_of_the_provider_table_are_never_asked(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ async def test_hosts_of_the_provider_table_are_never_asked(upstream: Upstream, m
 
 async def test_another_host_is_asked_once_after_a_success(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "is_private", lambda base: False)
-    async with Scripted(
+    async with ScriptedServer(
         serving({"data": [{"id": "gpt-5", "owned_by": "x", "supported_endpoint_types": []}]})
     ) as server:
         found = Watched()
@@ -124,7 +124,7 @@ async def test_another_host_is_asked_once_after_a_success(upstream: Upstream, mo
         assert not found._tasks, "not before a request has succeeded there"
         found.note_success(deployment(server.base, query="version=1"))
         await found.done()
-        assert [asked.target for asked in server.asked] == ["/v1/models?version=1"], "its root is not asked"
+        assert [asked.target for asked in server.requests] == ["/v1/models?version=1"], "its root is not asked"
         assert found.words[server.base].program == "new-api"
         found.note_success(deployment(server.base))
         assert not found._tasks
@@ -132,7 +132,9 @@ async def test_another_host_is_asked_once_after_a_success(upstream: Upstream, mo
 
 
 async def test_the_list_of_a_local_server_counts_whatever_its_prefix_is(upstream: Upstream) -> None:
-    async with Scripted(serving({"data": [{"id": "bge-m3"}, {"id": "qwen3-32b", "max_model_len": 32768}]})) as server:
+    async with ScriptedServer(
+        serving({"data": [{"id": "bge-m3"}, {"id": "qwen3-32b", "max_model_len": 32768}]})
+    ) as server:
         found = Watched()
         wild = deployment(server.base, provider="hosted_vllm", model="*", name="hosted_vllm/*")
         found.start(upstream, [wild], True)
@@ -146,7 +148,7 @@ async def test_the_list_of_a_local_server_counts_whatever_its_prefix_is(upstream
 
 
 async def test_an_answer_that_says_nothing_is_kept_too(upstream: Upstream) -> None:
-    async with Scripted(serving({"error": "no key"}, 401)) as server:
+    async with ScriptedServer(serving({"error": "no key"}, 401)) as server:
         found = Watched()
         found.start(upstream, [deployment(server.base)], True)
         await found.done()
@@ -164,7 +166,7 @@ async def test_a_server_that_is_not_there_yet_is_asked_again(
     found = Watched()
     found.start(upstream, [deployment(f"http://127.0.0.1:{port}/v1")], True)
     await asyncio.sleep(0.05)
-    async with Scripted(serving(VLLM), port=port) as server:
+    async with ScriptedServer(serving(VLLM), port=port) as server:
         await found.done()
         assert found.words[server.base].program == "vLLM"
     await found.close()
@@ -172,7 +174,7 @@ async def test_a_server_that_is_not_there_yet_is_asked_again(
 
 async def test_after_a_failed_connection_it_is_asked_anew(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may come back as another program."""
-    async with Scripted(serving(VLLM)) as server:
+    async with ScriptedServer(serving(VLLM)) as server:
         found = Watched()
         found.start(upstream, [deployment(server.base)], True)
         await found.done()
@@ -205,7 +207,7 @@ async def test_a_strange_answer_is_no_failure(upstream: Upstream, body: bytes) -
         c.head(200, {"content-type": "application/json"}, length=len(body))
         c.write(body)
 
-    async with Scripted(script) as server:
+    async with ScriptedServer(script) as server:
         found = Watched()
         found.start(upstream, [deployment(server.base)], True)
         await found.done()
@@ -220,16 +222,16 @@ async def test_an_answer_that_never_ends_is_given_up_and_closing_stops_it(
     monkeypatch.setattr(discovery, "TRIES", 1)
 
     async def silent(c: Peer) -> None:
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(silent) as server:
+    async with ScriptedServer(silent) as server:
         found = Watched()
         found.start(upstream, [deployment(server.base)], True)
         await found.done()
         assert not found.words
         monkeypatch.setattr(discovery, "ANSWER_SECONDS", 30.0)
         found.start(upstream, [deployment(server.base)], True)
-        await settle(lambda: len(server.asked) == 2)
+        await settle(lambda: len(server.requests) == 2)
         await found.close()
         assert not found._tasks
 
@@ -278,11 +280,11 @@ NAMED_TOOL = {
 
 def of_llama_cpp(c: Peer) -> bool:
     """Answer as llama.cpp does; False if the request is another one."""
-    if c.asked.target == "/v1/models":
+    if c.request.target == "/v1/models":
         c.reply({"data": [{"id": "tiny", "owned_by": "llamacpp"}, {"id": "bge-m3"}]}, headers={"server": "llama.cpp"})
-    elif c.asked.target == "/props":
+    elif c.request.target == "/props":
         c.reply({"default_generation_settings": {"n_ctx": 4096}, "total_slots": 1})
-    elif c.asked.method == "GET":
+    elif c.request.method == "GET":
         c.reply({"error": {"message": "File Not Found"}}, 404)
     else:
         return False
@@ -299,11 +301,11 @@ def own_server(base: str, **more: Any) -> Config:
 
 
 async def test_a_deployment_behind_openai_is_served_as_its_server_says() -> None:
-    async with Scripted(llama_cpp) as server, proxied(own_server(server.base), discover=True) as proxy:
+    async with ScriptedServer(llama_cpp) as server, run_proxy(own_server(server.base), discover=True) as proxy:
         await settle(lambda: proxy.services.discovery.words)
         answer = await proxy.ask({**message(stream=False), "model": "local", **NAMED_TOOL})
         assert answer.status == 200
-        sent = server.asked[-1].json
+        sent = server.requests[-1].json
         assert sent["tool_choice"] == "required" and [tool["function"]["name"] for tool in sent["tools"]] == ["look"]
         health = (await proxy.ask(None, "/health", "GET")).json["deployments"][0]
         assert health["server"]["program"] == "llama.cpp" and health["context"] == 4096
@@ -315,40 +317,40 @@ async def test_a_deployment_behind_openai_is_served_as_its_server_says() -> None
 
 async def test_a_request_does_not_wait_for_a_server_that_does_not_say_what_it_is() -> None:
     async def silent(c: Peer) -> None:
-        if c.asked.method == "GET":
-            await c.left()
+        if c.request.method == "GET":
+            await c.wait_disconnect()
         else:
             c.reply(completion("Hello"))
 
-    async with Scripted(silent) as server, proxied(own_server(server.base), discover=True) as proxy:
+    async with ScriptedServer(silent) as server, run_proxy(own_server(server.base), discover=True) as proxy:
         assert (await proxy.ask({**message(stream=False), "model": "local"})).status == 200
 
 
 async def test_claude_goes_to_a_chat_model_that_the_server_lists() -> None:
     settings = config(deployments=(replace(deployment("http://127.0.0.1:1/v1"), name="openai/*", model="*"),))
-    async with Scripted(llama_cpp) as server:
+    async with ScriptedServer(llama_cpp) as server:
         settings = replace(settings, deployments=tuple(replace(one, base=server.base) for one in settings.deployments))
-        async with proxied(settings, discover=True) as proxy:
+        async with run_proxy(settings, discover=True) as proxy:
             await settle(lambda: proxy.services.discovery.words)
             answer = await proxy.ask({**message(stream=False), "model": "claude-opus-5-5"})
-            assert answer.status == 200 and server.asked[-1].json["model"] == "tiny"
+            assert answer.status == 200 and server.requests[-1].json["model"] == "tiny"
             names = [entry["id"] for entry in (await proxy.ask(None, "/v1/models", "GET")).json["data"]]
             assert names[:2] == ["openai/tiny", "openai/bge-m3"]
 
 
 async def test_where_nothing_is_listed_the_name_goes_as_it_is() -> None:
     settings = config(deployments=(replace(deployment("http://127.0.0.1:1/v1"), name="openai/*", model="*"),))
-    async with Scripted(answering("Hi")) as server:
+    async with ScriptedServer(answering("Hi")) as server:
         settings = replace(settings, deployments=tuple(replace(one, base=server.base) for one in settings.deployments))
-        async with proxied(settings) as proxy:
+        async with run_proxy(settings) as proxy:
             answer = await proxy.ask({**message(stream=False), "model": "claude-opus-5-5"})
-            assert answer.status == 200 and server.asked[-1].json["model"] == "claude-opus-5-5"
+            assert answer.status == 200 and server.requests[-1].json["model"] == "claude-opus-5-5"
 
 
 async def test_what_a_server_said_outlives_a_reload_and_a_restart_of_the_server_is_seen() -> None:
     port = free_port()
     settings = own_server(f"http://127.0.0.1:{port}/v1")
-    async with Scripted(llama_cpp, port=port), proxied(settings, discover=True) as proxy:
+    async with ScriptedServer(llama_cpp, port=port), run_proxy(settings, discover=True) as proxy:
         await settle(lambda: proxy.services.discovery.words)
         proxy.services.reload(replace(settings, settings=replace(settings.settings, discover=True)))
         assert proxy.services.config.resolve("local")[0].quirks.tool_choice_named == "only"
@@ -362,15 +364,15 @@ async def test_a_forced_tool_that_is_ignored_is_forced_in_another_way_next_time(
     """As llama.cpp behind a proxy that hides what it is: the object form is ignored, `required` is obeyed."""
 
     async def script(c: Peer) -> None:
-        if c.asked.json.get("stream"):
+        if c.request.json.get("stream"):
             await answering("no tool")(c)
         else:
             c.reply(completion("no tool"))
 
-    async with Scripted(script) as server, proxied(own_server(server.base)) as proxy:
+    async with ScriptedServer(script) as server, run_proxy(own_server(server.base)) as proxy:
         for _ in range(3):
             assert (await proxy.ask({**message(stream=stream), "model": "local", **NAMED_TOOL})).status == 200
-        choices = [asked.json["tool_choice"] for asked in server.asked]
+        choices = [asked.json["tool_choice"] for asked in server.requests]
         assert choices == [{"type": "function", "function": {"name": "look"}}, "required", "required"]
         reason = (await proxy.ask(None, "/health", "GET")).json["deployments"][0]["quirks"]["tool_choice_named"]
         assert reason["source"] == "reply" and "forced" in reason["reason"]
@@ -383,7 +385,7 @@ async def test_reasoning_goes_back_in_the_field_in_which_it_came(stream: bool, f
     """Also if no thinking is asked for: tool loops of interleaved-thinking models keep their thoughts."""
 
     async def script(c: Peer) -> None:
-        if c.asked.json.get("stream"):
+        if c.request.json.get("stream"):
             c.head(200, SSE)
             c.events(chunk({field: "I must "}), chunk({field: "think."}), *text("Hello"))
             c.end()
@@ -391,10 +393,14 @@ async def test_reasoning_goes_back_in_the_field_in_which_it_came(stream: bool, f
             c.reply(completion("Hello", **{field: "I must think."}))
 
     quirks = Quirks(reasoning_history="reply")
-    async with Scripted(script) as server, proxied(own_server(server.base, quirks=quirks)) as proxy:
+    async with ScriptedServer(script) as server, run_proxy(own_server(server.base, quirks=quirks)) as proxy:
         asked = {**message(stream=stream), "model": "local"}
         answer = await proxy.ask(asked)
         content = streams.accumulate(streams.events(answer.body))["content"] if stream else answer.json["content"]
         turns = [*asked["messages"], {"role": "assistant", "content": content}, {"role": "user", "content": "Go on"}]
         assert (await proxy.ask({**asked, "messages": turns})).status == 200
-        assert server.asked[-1].json["messages"][1] == {"role": "assistant", "content": "Hello", field: "I must think."}
+        assert server.requests[-1].json["messages"][1] == {
+            "role": "assistant",
+            "content": "Hello",
+            field: "I must think.",
+        }

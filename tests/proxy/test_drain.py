@@ -21,9 +21,9 @@ import pytest
 from a2py.proxy import server
 from a2py.proxy.log import Log
 from a2py.proxy.timeouts import Timeouts
-from tests.proxied import Running, config, message, proxied, settle
+from tests.proxied import Running, config, message, run_proxy, settle
 from tests.proxy.test_server import Process, certificate, server_context
-from tests.scripted import SSE, Peer, Raw, Scripted, answering, completion, text
+from tests.scripted import SSE, Peer, Raw, ScriptedServer, answering, completion, text
 
 pytestmark = pytest.mark.filterwarnings("error")
 PATH = "/v1/messages"
@@ -74,7 +74,7 @@ def answered(sock: socket.socket) -> bool:
 async def test_a_connection_is_served_at_whatever_stage_of_being_accepted_it_is(turns: int) -> None:
     """In the kernel's queue; accepted by asyncio, whose task is still to make the transport; with a transport and no
     handler."""
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy:
         with callers(proxy.port, 100) as waiting:
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -84,7 +84,7 @@ async def test_a_connection_is_served_at_whatever_stage_of_being_accepted_it_is(
 
 async def test_what_waits_in_the_kernel_is_left_to_a_successor() -> None:
     """It accepts from the same socket; the one before it accepts nothing any more."""
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy:
         (listening,) = proxy.server._listening[0].sockets
         successor = socket.socket(fileno=os.dup(listening.fileno()))
         with successor, callers(proxy.port, 10):
@@ -118,7 +118,11 @@ async def test_a_handshake_of_tls_that_runs_is_waited_for(certificate: Path) -> 
 
 async def test_a_request_whose_body_is_on_its_way_is_answered() -> None:
     body = json.dumps(message(stream=False)).encode()
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+    async with (
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", PATH, body[:20], (("content-length", str(len(body))),))
         await settle(lambda: proxy.busy)
         drained = asyncio.ensure_future(proxy.server.drain())
@@ -139,8 +143,8 @@ async def test_a_request_whose_body_is_on_its_way_is_answered() -> None:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_connection_that_has_not_asked_yet_may_ask(stream: bool) -> None:
     async with (
-        Scripted(answering("Hi")) as upstream,
-        proxied(config(upstream.base), timeouts=Timeouts(fresh=30.0)) as proxy,
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base), timeouts=Timeouts(fresh=30.0)) as proxy,
         proxy.client() as client,
     ):
         await settle(lambda: connections(proxy))
@@ -155,7 +159,7 @@ async def test_a_connection_that_has_not_asked_yet_may_ask(stream: bool) -> None
 
 async def test_one_that_never_asks_is_closed() -> None:
     async with (
-        proxied(config("http://127.0.0.1:1/v1", drain_seconds=60), timeouts=Timeouts(fresh=0.05)) as proxy,
+        run_proxy(config("http://127.0.0.1:1/v1", drain_seconds=60), timeouts=Timeouts(fresh=0.05)) as proxy,
         proxy.client() as client,
     ):
         await settle(lambda: connections(proxy))
@@ -167,7 +171,7 @@ async def test_one_that_was_answered_a_moment_ago_may_ask_again() -> None:
     """A client that asks all the time hears `Connection: close`; closed at once, its next request would be lost now and
     then."""
     async with (
-        proxied(config("http://127.0.0.1:1/v1", drain_seconds=60), timeouts=Timeouts(fresh=30.0)) as proxy,
+        run_proxy(config("http://127.0.0.1:1/v1", drain_seconds=60), timeouts=Timeouts(fresh=30.0)) as proxy,
         proxy.client() as client,
     ):
         client.ask("GET", "/")
@@ -181,7 +185,7 @@ async def test_one_that_was_answered_a_moment_ago_may_ask_again() -> None:
 
 async def test_one_that_has_been_idle_is_closed_at_once() -> None:
     async with (
-        proxied(config("http://127.0.0.1:1/v1", drain_seconds=60), timeouts=Timeouts(fresh=0.0)) as proxy,
+        run_proxy(config("http://127.0.0.1:1/v1", drain_seconds=60), timeouts=Timeouts(fresh=0.0)) as proxy,
         proxy.client() as client,
     ):
         client.ask("GET", "/")
@@ -193,7 +197,11 @@ async def test_one_that_has_been_idle_is_closed_at_once() -> None:
 
 async def test_an_idle_connection_that_has_just_asked_is_answered() -> None:
     """What lies in the socket when the drain begins counts as asked."""
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+    async with (
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", PATH, message(stream=False))
         assert (await client.answer()).status == 200
         client.ask("POST", PATH, message(stream=False))
@@ -202,7 +210,7 @@ async def test_an_idle_connection_that_has_just_asked_is_answered() -> None:
 
 
 async def test_a_client_that_leaves_does_not_hold_the_drain() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1", drain_seconds=30), timeouts=Timeouts(fresh=30.0)) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1", drain_seconds=30), timeouts=Timeouts(fresh=30.0)) as proxy:
         async with proxy.client() as client:
             await settle(lambda: connections(proxy))
             drained = asyncio.ensure_future(proxy.server.drain())
@@ -245,7 +253,7 @@ def content(stream: bool, body: bytes) -> str:
 
 
 async def large(c: Peer) -> None:
-    if c.asked.json.get("stream"):
+    if c.request.json.get("stream"):
         c.head(200, SSE)
         c.events(*text(*(LARGE[at : at + 65536] for at in range(0, len(LARGE), 65536))))
         c.end()
@@ -259,8 +267,8 @@ async def test_a_drain_waits_until_an_answer_is_read(stream: bool, monkeypatch: 
     writes."""
     monkeypatch.setattr(server, "LAST_WORDS", 0.05)
     async with (
-        Scripted(large) as upstream,
-        proxied(config(upstream.base, drain_seconds=60, buffer_kb=64 << 10)) as proxy,
+        ScriptedServer(large) as upstream,
+        run_proxy(config(upstream.base, drain_seconds=60, buffer_kb=64 << 10)) as proxy,
         Slow(proxy.port) as client,
     ):
         client.ask("POST", PATH, message(stream=stream))
@@ -279,9 +287,9 @@ async def test_a_drain_waits_until_an_answer_is_read(stream: bool, monkeypatch: 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_slow_reader_gets_a_whole_answer_of_a_process_that_ends(stream: bool) -> None:
     """Read in 64 pieces with pauses, of some 3 s in all: longer than interrupted answers get."""
-    async with Scripted(large) as upstream, Process(upstream.base) as process, Slow(process.port) as client:
+    async with ScriptedServer(large) as upstream, Process(upstream.base) as process, Slow(process.port) as client:
         client.ask("POST", PATH, message(stream=stream))
-        await settle(lambda: upstream.asked)
+        await settle(lambda: upstream.requests)
         process.process.terminate()
         await process.line("draining")
         client.read()

@@ -10,8 +10,8 @@ import pytest
 
 from a2py.proxy import files
 from tests import process
-from tests.proxied import config, message, proxied, settle
-from tests.scripted import Peer, Scripted, answering
+from tests.proxied import config, message, run_proxy, settle
+from tests.scripted import Peer, ScriptedServer, answering
 
 
 @pytest.mark.parametrize(
@@ -33,11 +33,11 @@ async def test_no_more_connections_than_descriptors(monkeypatch: pytest.MonkeyPa
         await go.wait()
         await answering("Hi")(c)
 
-    async with Scripted(slow) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(slow) as upstream, run_proxy(config(upstream.base)) as proxy:
         async with proxy.client() as one, proxy.client() as two:
             for busy in (one, two):
                 busy.ask("POST", "/v1/messages", message())
-            await settle(lambda: len(upstream.asked) == 2)
+            await settle(lambda: len(upstream.requests) == 2)
             async with proxy.client() as three:
                 three.ask("GET", "/")
                 assert (await three.answer("GET")).status == 529

@@ -14,8 +14,8 @@ from a2py.proxy.messages_api import parse_patience
 from a2py.proxy.responses import header_list, new_id
 from a2py.proxy.routes import find_route
 from a2py.proxy.timeouts import Timeouts
-from tests.proxied import SECRET, Running, config, message, proxied, settle
-from tests.scripted import Answer, Scripted, answering, completion
+from tests.proxied import SECRET, Running, config, message, run_proxy, settle
+from tests.scripted import Answer, ScriptedServer, answering, completion
 
 ASK = b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -94,14 +94,14 @@ def test_how_long_a_client_waits(told: str | None, seconds: float) -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("path", ["/", "/api/hello", "/health/liveliness", "/health/liveness", "/health/readiness"])
 async def test_signs_of_life_need_no_key(method: str, path: str) -> None:
-    async with proxied(config("http://127.0.0.1:1/v1", master_key="sk-1234")) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1", master_key="sk-1234")) as proxy:
         answer = await proxy.ask(None, path, method)
     assert answer.status == 200 and answer.headers["request-id"]
     assert answer.body == b"" if method == "HEAD" else answer.json["status"] in ("ok", "ready")
 
 
 async def test_event_logging_is_swallowed() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1", master_key="sk-1234")) as proxy, proxy.client() as client:
+    async with run_proxy(config("http://127.0.0.1:1/v1", master_key="sk-1234")) as proxy, proxy.client() as client:
         for _ in range(2):
             client.ask("POST", "/api/event_logging/batch", {"events": ["x" * 1000]})
             assert (await client.answer()).status == 200
@@ -111,12 +111,12 @@ async def test_event_logging_is_swallowed() -> None:
     "path", ["/v1/messages?beta=true", "/v1/messages/?beta=true", "/v1/v1/messages", "/some/prefix/v1/messages?a=b"]
 )
 async def test_queries_and_prefixes(path: str) -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base)) as proxy:
         assert (await proxy.ask(message(), path)).names[-1] == "message_stop"
 
 
 async def test_unknown_path_and_method() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/nothing", {"a": 1})
         text = envelope(await client.answer(), 404, "not_found_error")
         assert "/v1/nothing" in text and "Messages API: POST /v1/messages" in text
@@ -134,12 +134,12 @@ async def test_unknown_path_and_method() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b'{"model": 1}', b"null"])
 async def test_bad_json(body: bytes) -> None:
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy:
         envelope(await proxy.ask(body), 400, "invalid_request_error")
 
 
 async def test_unknown_model_lists_the_known() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy:
         text = envelope(await proxy.ask(message(model="gpt-none")), 404, "not_found_error")
     assert "gpt-none" in text and "test-model" in text
 
@@ -170,7 +170,7 @@ async def test_unknown_model_lists_the_known() -> None:
     ],
 )
 async def test_what_is_no_http_gets_an_envelope_and_is_cut(raw: bytes, status: int) -> None:
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
         client.send(raw)
         try:
             answer = await client.answer()
@@ -183,14 +183,18 @@ async def test_what_is_no_http_gets_an_envelope_and_is_cut(raw: bytes, status: i
 
 async def test_a_smuggled_second_request_is_never_seen() -> None:
     """Content-Length and Transfer-Encoding together: a program that believes the wrong one sees a second request."""
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+    async with (
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        proxy.client() as client,
+    ):
         inner = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
         client.send(
             ASK + b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" % (len(inner) + 5) + inner
         )
         envelope(await client.answer(), 400, "invalid_request_error")
         assert await client.reader.read() == b""
-        assert not upstream.asked
+        assert not upstream.requests
 
 
 @pytest.mark.parametrize(
@@ -198,7 +202,7 @@ async def test_a_smuggled_second_request_is_never_seen() -> None:
     ["/v1/models/..%2f..%2fetc%2fpasswd", "/v1/models/%00", "/../../etc/passwd", "/v1/models/a%0d%0aX-Evil:%201"],
 )
 async def test_path_tricks(path: str) -> None:
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy:
         answer = await proxy.ask(None, path, "GET")
     envelope(answer, 404, "not_found_error")
     assert "x-evil" not in answer.headers
@@ -208,13 +212,13 @@ async def test_path_tricks(path: str) -> None:
 
 
 async def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1", max_body_mb=1)) as proxy, proxy.client() as client:
+    async with run_proxy(config("http://127.0.0.1:1/v1", max_body_mb=1)) as proxy, proxy.client() as client:
         client.send(ASK + b"Content-Length: 1048577\r\n\r\n")
         assert "max_body_mb" in envelope(await client.answer(), 413, "request_too_large")
 
 
 async def test_a_body_that_does_not_say_it_is_cut_at_the_limit() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1", max_body_mb=1)) as proxy, proxy.client() as client:
+    async with run_proxy(config("http://127.0.0.1:1/v1", max_body_mb=1)) as proxy, proxy.client() as client:
         client.send(ASK + b"Transfer-Encoding: chunked\r\n\r\n")
         for _ in range(17):
             client.send(b"10000\r\n" + b"x" * 65536 + b"\r\n")
@@ -223,21 +227,25 @@ async def test_a_body_that_does_not_say_it_is_cut_at_the_limit() -> None:
 
 async def test_a_gzip_bomb_is_cut_at_the_limit() -> None:
     bomb = gzip.compress(b" " * (64 << 20))
-    async with proxied(config("http://127.0.0.1:1/v1", max_body_mb=1)) as proxy, proxy.client() as client:
+    async with run_proxy(config("http://127.0.0.1:1/v1", max_body_mb=1)) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/messages", bomb, (("Content-Encoding", "gzip"),))
         envelope(await client.answer(), 413, "request_too_large")
 
 
 async def test_a_large_body_within_the_limit() -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message("x" * (8 << 20)))
         assert answer.names[-1] == "message_stop"
-    assert len(upstream.asked[0].body) > 8 << 20
+    assert len(upstream.requests[0].body) > 8 << 20
 
 
 async def test_chunked_and_expect_100() -> None:
     body = b'{"model":"test-model","max_tokens":5,"messages":[{"role":"user","content":"Hi"}]}'
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+    async with (
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        proxy.client() as client,
+    ):
         client.send(ASK + b"Transfer-Encoding: chunked\r\n\r\n")
         for at in range(0, len(body), 7):
             piece = body[at : at + 7]
@@ -252,7 +260,7 @@ async def test_chunked_and_expect_100() -> None:
 
 async def test_a_body_that_stalls_is_cut() -> None:
     async with (
-        proxied(config("http://127.0.0.1:1/v1"), timeouts=Timeouts(body_pause=0.05)) as proxy,
+        run_proxy(config("http://127.0.0.1:1/v1"), timeouts=Timeouts(body_pause=0.05)) as proxy,
         proxy.client() as client,
     ):
         client.send(ASK + b"Content-Length: 100\r\n\r\n{")
@@ -264,7 +272,7 @@ async def test_a_body_that_trickles_is_cut() -> None:
     """A byte now and then is not a stall, and yet the body would never end. Further bytes must not make the kernel
     reset the connection before the answer is read."""
     async with (
-        proxied(config("http://127.0.0.1:1/v1"), timeouts=Timeouts(body_pause=0.3, body_rate=1_000_000)) as proxy,
+        run_proxy(config("http://127.0.0.1:1/v1"), timeouts=Timeouts(body_pause=0.3, body_rate=1_000_000)) as proxy,
         proxy.client() as client,
     ):
         client.send(ASK + b"Content-Length: 1000\r\n\r\n{")
@@ -283,8 +291,8 @@ async def test_a_body_that_trickles_is_cut() -> None:
 async def test_a_large_body_on_a_slow_line_is_taken() -> None:
     body = orjson.dumps(message("x" * 20_000, stream=False))
     async with (
-        Scripted(answering("Hi")) as upstream,
-        proxied(config(upstream.base), timeouts=Timeouts(body_pause=0.2, body_rate=10_000)) as proxy,
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base), timeouts=Timeouts(body_pause=0.2, body_rate=10_000)) as proxy,
         proxy.client() as client,
     ):
         client.send(ASK + b"Content-Length: %d\r\n\r\n" % len(body))
@@ -295,7 +303,7 @@ async def test_a_large_body_on_a_slow_line_is_taken() -> None:
 
 
 async def test_a_client_that_leaves_in_mid_body() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
         client.send(ASK + b"Content-Length: 100\r\n\r\n{")
         await settle(lambda: proxy.busy)
         client.reset()
@@ -303,7 +311,7 @@ async def test_a_client_that_leaves_in_mid_body() -> None:
 
 
 async def test_a_broken_chunk() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
         client.send(ASK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n")
         envelope(await client.answer(), 400, "invalid_request_error")
 
@@ -332,16 +340,16 @@ KEY = "sk-master-1234"
     ],
 )
 async def test_master_key(headers: dict[str, str], allowed: bool) -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, master_key=KEY)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base, master_key=KEY)) as proxy:
         answer = await proxy.ask(message(), headers=headers)
         if allowed:
             assert answer.names[-1] == "message_stop"
         else:
             text = envelope(answer, 401, "authentication_error")
             assert "x-api-key" not in text and KEY not in text and answer.headers["x-should-retry"] == "false"
-            assert not upstream.asked
+            assert not upstream.requests
         assert KEY not in proxy.log
-        for asked in upstream.asked:
+        for asked in upstream.requests:
             assert KEY.encode() not in asked.raw_head and asked.headers["authorization"] == f"Bearer {SECRET}"
 
 
@@ -349,7 +357,7 @@ async def test_master_key(headers: dict[str, str], allowed: bool) -> None:
 async def test_a_master_key_of_any_bytes(key: str) -> None:
     """What the environment holds need not be UTF-8."""
     sent = key.encode("utf-8", "surrogateescape").decode("latin-1")
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, master_key=key)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base, master_key=key)) as proxy:
         assert (await proxy.ask(message(), headers={"x-api-key": sent})).status == 200
         assert (await proxy.ask(message(), headers={"authorization": f"Bearer {sent}"})).status == 200
         for wrong in (sent[:-1], "", "k"):
@@ -357,7 +365,7 @@ async def test_a_master_key_of_any_bytes(key: str) -> None:
 
 
 async def test_a_probe_without_a_key_learns_only_that_it_answers() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1", master_key=KEY)) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1", master_key=KEY)) as proxy:
         answer = await proxy.ask(None, "/health", "GET")
         assert (answer.status, answer.json) == (200, {"status": "healthy"})
         for header in ("x-api-key", "authorization", "x-litellm-api-key"):
@@ -367,20 +375,20 @@ async def test_a_probe_without_a_key_learns_only_that_it_answers() -> None:
 
 
 async def test_a_web_page_of_a_strange_name_does_not_read_the_health_page() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy:
         answer = await proxy.ask(None, "/health", "GET", {"host": "evil.example"})
         envelope(answer, 403, "permission_error")
 
 
 async def test_a_probe_that_looks_for_litellms_words_finds_them() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy:
         for path in ("/health/liveliness", "/health/liveness"):
             assert b"alive" in (await proxy.ask(None, path, "GET")).body
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/test-model", "/v1/model/info", "/metrics"])
 async def test_everything_else_asks_for_the_key(path: str) -> None:
-    async with proxied(config("http://127.0.0.1:1/v1", master_key=KEY)) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1", master_key=KEY)) as proxy:
         envelope(await proxy.ask(None, path, "GET"), 401, "authentication_error")
         assert (await proxy.ask(None, path, "GET", {"x-api-key": KEY})).status == 200
 
@@ -468,8 +476,8 @@ async def test_host_and_origin_without_a_key(headers: dict[str, str], allowed: b
         "allowed_origins": ("https://mine.example",),
     }
     async with (
-        Scripted(answering("Hi")) as upstream,
-        proxied(config(upstream.base, **settings)) as proxy,
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base, **settings)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message(), tuple(headers.items()))
@@ -478,13 +486,13 @@ async def test_host_and_origin_without_a_key(headers: dict[str, str], allowed: b
             assert answer.status == 200
         else:
             envelope(answer, 403, "permission_error")
-            assert not upstream.asked
+            assert not upstream.requests
 
 
 async def test_host_and_origin_do_not_matter_with_a_key() -> None:
     async with (
-        Scripted(answering("Hi")) as upstream,
-        proxied(config(upstream.base, master_key=KEY)) as proxy,
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base, master_key=KEY)) as proxy,
         proxy.client() as client,
     ):
         headers = (("Host", "anything.example"), ("Origin", "https://evil.example"), ("x-api-key", KEY))
@@ -501,12 +509,12 @@ async def test_what_the_client_sends_of_its_own_never_goes_upstream() -> None:
         "x-forwarded-for": "10.1.2.3",
         "x-custom": "client-key-5",
     }
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base)) as proxy:
         assert (await proxy.ask(message(), headers=mine)).status == 200
         assert "client-key" not in proxy.log
     assert (
-        b"client-key" not in upstream.asked[0].raw_head + upstream.asked[0].body
-        and b"10.1.2.3" not in upstream.asked[0].raw_head
+        b"client-key" not in upstream.requests[0].raw_head + upstream.requests[0].body
+        and b"10.1.2.3" not in upstream.requests[0].raw_head
     )
 
 
@@ -514,7 +522,7 @@ async def test_responses_of_the_upstream_set_nothing_on_the_client() -> None:
     async def script(c: object) -> None:
         c.reply(completion("Hi"), headers={"set-cookie": "a=b", "x-upstream": "secret", "server": "upstream"})  # type: ignore[attr-defined]
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(stream=False))
     assert answer.status == 200 and not {"set-cookie", "x-upstream"} & set(answer.headers)
 
@@ -523,7 +531,7 @@ async def test_responses_of_the_upstream_set_nothing_on_the_client() -> None:
 
 
 async def test_a_proxy_that_is_its_own_upstream_says_so() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy:
         proxy.services.reload(config(f"{proxy.base}/v1"))
         text = envelope(await proxy.ask(message()), 508, "api_error")
         assert "is its own upstream" in text and "api_base" in text
@@ -531,15 +539,15 @@ async def test_a_proxy_that_is_its_own_upstream_says_so() -> None:
 
 
 async def test_hops_are_counted_along() -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base)) as proxy:
         await proxy.ask(message(), headers={"x-a2py-hop": "first"})
-        assert upstream.asked[0].headers["x-a2py-hop"] == f"first,{proxy.services.name}"
+        assert upstream.requests[0].headers["x-a2py-hop"] == f"first,{proxy.services.name}"
 
 
 async def test_a_body_that_can_not_be_read(caplog: pytest.LogCaptureFixture) -> None:
     """One envelope, and the end of the connection. aiohttp used to meet the error a second time and to log its
     traceback."""
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy, proxy.client() as client:
         client.send(
             b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\ncontent-encoding: gzip\r\ncontent-length: 7\r\n\r\nno gzip"
         )
@@ -556,12 +564,12 @@ async def test_requests_at_a_time() -> None:
         c.reply(completion("Hi"))  # type: ignore[attr-defined]
 
     async with (
-        Scripted(slow) as upstream,
-        proxied(config(upstream.base, global_max_parallel_requests=1, queue_length=0)) as proxy,
+        ScriptedServer(slow) as upstream,
+        run_proxy(config(upstream.base, global_max_parallel_requests=1, queue_length=0)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message(stream=False))
-        await settle(lambda: upstream.asked)
+        await settle(lambda: upstream.requests)
         refused = await proxy.ask(message())
         envelope(refused, 429, "rate_limit_error")
         assert (
@@ -586,13 +594,13 @@ async def test_a_refused_stream_writes_nothing_later() -> None:
         "keepalive_seconds": 0.01,
     }
     async with (
-        Scripted(slow) as upstream,
-        proxied(config(upstream.base, **settings)) as proxy,
+        ScriptedServer(slow) as upstream,
+        run_proxy(config(upstream.base, **settings)) as proxy,
         proxy.client() as one,
         proxy.client() as two,
     ):
         one.ask("POST", "/v1/messages", message(stream=False))
-        await settle(lambda: upstream.asked)
+        await settle(lambda: upstream.requests)
         two.ask("POST", "/v1/messages", message())
         envelope(await two.answer(), 429, "rate_limit_error")
         await asyncio.sleep(0.1)
@@ -613,10 +621,10 @@ async def test_an_exception_nobody_expected() -> None:
 
     from a2py.proxy.routes import ROUTES, Route
 
-    async with Scripted(answering("Hi")) as upstream:
+    async with ScriptedServer(answering("Hi")) as upstream:
         running: Running | None = None
         with pytest.raises(AssertionError, match="crash"):
-            async with proxied(config(upstream.base)) as proxy:
+            async with run_proxy(config(upstream.base)) as proxy:
                 running = proxy
                 ROUTES["/broken"] = Route(("GET",), broken)  # type: ignore[arg-type]
                 try:
@@ -632,7 +640,7 @@ async def test_an_exception_nobody_expected() -> None:
 
 
 async def test_every_request_has_its_own_id() -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base)) as proxy:
         ids = {(await proxy.ask(message())).headers["request-id"] for _ in range(5)}
     assert len(ids) == 5
 
@@ -648,7 +656,7 @@ async def test_as_an_application_inside_aiohttp() -> None:
 
     from a2py.proxy.embed import PROXY, build_app
 
-    async with Scripted(answering("Hi")) as upstream:
+    async with ScriptedServer(answering("Hi")) as upstream:
         app = build_app(config(upstream.base))
         async with TestClient(TestServer(app)) as client:
             answer = await client.post("/v1/messages", json=message())

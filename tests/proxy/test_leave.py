@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from a2py.proxy import routes
-from tests.proxied import Running, config, message, proxied, settle
-from tests.scripted import LIMIT, SSE, Peer, Scripted, answering, chunk, text
+from tests.proxied import Running, config, message, run_proxy, settle
+from tests.scripted import LIMIT, SSE, Peer, ScriptedServer, answering, chunk, text
 
 pytestmark = pytest.mark.filterwarnings("error")
 NOWHERE = "http://127.0.0.1:1/v1"
@@ -30,8 +30,8 @@ async def is_ready(proxy: Running) -> bool:
 async def test_new_connections_are_served_while_the_delay_lasts(stream: bool) -> None:
     at_once = asyncio.Event()
     async with (
-        Scripted(answering("Hi")) as upstream,
-        proxied(config(upstream.base, drain_delay=600)) as proxy,
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base, drain_delay=600)) as proxy,
         proxy.client() as kept,
     ):
         kept.ask("GET", "/")
@@ -59,18 +59,18 @@ async def test_new_connections_are_served_while_the_delay_lasts(stream: bool) ->
 
 
 async def test_the_delay_ends_by_itself() -> None:
-    async with proxied(config(NOWHERE, drain_delay=0.05)) as proxy:
+    async with run_proxy(config(NOWHERE, drain_delay=0.05)) as proxy:
         await asyncio.wait_for(proxy.server.drain(), LIMIT)
         assert [line["event"] for line in proxy.lines] == ["leaving", "draining"]
 
 
 async def test_no_delay_where_a_successor_accepts_already() -> None:
-    async with proxied(config(NOWHERE, drain_delay=600)) as proxy:
+    async with run_proxy(config(NOWHERE, drain_delay=600)) as proxy:
         await asyncio.wait_for(proxy.server.drain(handed_over=True), LIMIT)
 
 
 async def test_the_delay_counts_from_the_moment_at_which_it_left() -> None:
-    async with proxied(config(NOWHERE, drain_delay=0.05)) as proxy:
+    async with run_proxy(config(NOWHERE, drain_delay=0.05)) as proxy:
         proxy.server.leave()
         left = proxy.server._leave_time
         await asyncio.sleep(0.1)
@@ -91,7 +91,7 @@ async def test_a_stream_that_began_before_is_the_last_of_its_connection() -> Non
         c.events(*text("last")[1:])
         c.end()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/messages", message())
         assert "connection" not in (await client.head())[1]
         proxy.server.leave()
@@ -106,7 +106,7 @@ async def test_a_stream_that_began_before_is_the_last_of_its_connection() -> Non
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_the_endpoint_takes_the_proxy_out_of_rotation(method: str) -> None:
-    async with proxied(config(NOWHERE, enable_drain_endpoint=True)) as proxy:
+    async with run_proxy(config(NOWHERE, enable_drain_endpoint=True)) as proxy:
         assert await is_ready(proxy)
         answer = await proxy.ask(None, PATH, method)
         assert answer.status == 200 and answer.json == {"status": "drained", "drained_requests": 0, "running": 0}
@@ -121,7 +121,10 @@ async def test_the_endpoint_answers_once_what_ran_has_ended() -> None:
         await go.wait()
         await answering("Hi")(c)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base, enable_drain_endpoint=True)) as proxy:
+    async with (
+        ScriptedServer(script) as upstream,
+        run_proxy(config(upstream.base, enable_drain_endpoint=True)) as proxy,
+    ):
         asked = [asyncio.ensure_future(proxy.ask(message())) for _ in range(2)]
         await settle(lambda: len(proxy.services.running.exchanges) == 2)
         drains = [asyncio.ensure_future(proxy.ask(None, PATH, "POST")) for _ in range(2)]
@@ -139,12 +142,12 @@ async def test_the_endpoint_answers_once_what_ran_has_ended() -> None:
 
 async def test_the_endpoint_waits_no_longer_than_a_drain() -> None:
     async def script(c: Peer) -> None:
-        await c.left()
+        await c.wait_disconnect()
 
     settings: dict[str, Any] = {"enable_drain_endpoint": True, "drain_seconds": 0.05}
     async with (
-        Scripted(script) as upstream,
-        proxied(config(upstream.base, **settings)) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(upstream.base, **settings)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message())
@@ -161,7 +164,7 @@ async def refused(proxy: Running, path: str = PATH, method: str = "GET", headers
 
 
 async def test_the_endpoint_is_off_unless_it_is_asked_for() -> None:
-    async with proxied(config(NOWHERE)) as proxy:
+    async with run_proxy(config(NOWHERE)) as proxy:
         assert [await refused(proxy, method=method) for method in ("GET", "POST")] == [404, 404]
 
 
@@ -171,12 +174,12 @@ async def test_the_endpoint_is_off_unless_it_is_asked_for() -> None:
 )
 async def test_the_endpoint_has_exactly_one_path(path: str) -> None:
     assert routes.find_route(path) is not routes.DRAIN
-    async with proxied(config(NOWHERE, enable_drain_endpoint=True)) as proxy:
+    async with run_proxy(config(NOWHERE, enable_drain_endpoint=True)) as proxy:
         assert await refused(proxy, path) == 404
 
 
 async def test_the_endpoint_asks_for_the_master_key() -> None:
-    async with proxied(config(NOWHERE, master_key="sk-m", enable_drain_endpoint=True)) as proxy:
+    async with run_proxy(config(NOWHERE, master_key="sk-m", enable_drain_endpoint=True)) as proxy:
         assert await refused(proxy) == 401
         assert await refused(proxy, headers={"x-api-key": "sk-other"}) == 401
         answer = await proxy.ask(None, PATH, "GET", {"authorization": "Bearer sk-m"})
@@ -194,13 +197,13 @@ async def test_the_endpoint_asks_for_the_master_key() -> None:
     ids=lambda headers: next(iter(headers)),
 )
 async def test_without_a_key_no_web_page_drains(headers: dict[str, Any]) -> None:
-    async with proxied(config(NOWHERE, enable_drain_endpoint=True)) as proxy:
+    async with run_proxy(config(NOWHERE, enable_drain_endpoint=True)) as proxy:
         assert await refused(proxy, headers=headers) == 403
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
 async def test_the_endpoint_has_two_methods(method: str) -> None:
-    async with proxied(config(NOWHERE, enable_drain_endpoint=True)) as proxy:
+    async with run_proxy(config(NOWHERE, enable_drain_endpoint=True)) as proxy:
         async with proxy.client() as client:
             client.ask(method, PATH)
             status, headers = await client.head()

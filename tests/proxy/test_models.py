@@ -15,8 +15,8 @@ from a2py.errors import ApiError
 from a2py.proxy import models
 from a2py.proxy.metrics import MAX_SERIES, Metrics
 from a2py.quirks import Quirks
-from tests.proxied import SECRET, Running, config, deployment, message, proxied
-from tests.scripted import SSE, Peer, Scripted, answering, refusing, text
+from tests.proxied import SECRET, Running, config, deployment, message, run_proxy
+from tests.scripted import SSE, Peer, ScriptedServer, answering, refusing, text
 
 BASE = "http://127.0.0.1:1/v1"
 
@@ -38,7 +38,7 @@ def sdk(proxy: Running) -> anthropic.AsyncAnthropic:
 
 async def test_sdk_lists_and_pages() -> None:
     names = [f"model-{n:02d}" for n in range(25)]
-    async with proxied(named(*names)) as proxy, sdk(proxy) as client:
+    async with run_proxy(named(*names)) as proxy, sdk(proxy) as client:
         listed = [model.id async for model in client.models.list(limit=7)]
         assert listed == names + [f"anthropic/{name}" for name in names]
         first = await client.models.list()
@@ -54,13 +54,13 @@ async def test_sdk_lists_and_pages() -> None:
 
 async def test_claude_codes_discovery() -> None:
     """limit=1000, ids with claude or anthropic only, and each of them routes."""
-    async with Scripted(answering("Hi")) as upstream:
+    async with ScriptedServer(answering("Hi")) as upstream:
         settings = config(
             deployments=tuple(
                 deployment(upstream.base, name, id=name) for name in ("qwen3", "my-claude", "z-ai/glm-4.6")
             )
         )
-        async with proxied(settings) as proxy:
+        async with run_proxy(settings) as proxy:
             answer = await proxy.ask(None, "/v1/models?limit=1000", "GET", {"User-Agent": "claude-code/2.1.332"})
             kept = [row for row in answer.json["data"] if re.search("claude|anthropic", row["id"], re.IGNORECASE)]
             assert [row["id"] for row in kept] == ["my-claude", "anthropic/qwen3", "anthropic/z-ai/glm-4.6"]
@@ -95,7 +95,7 @@ def test_both_ids_are_the_window_between_them() -> None:
 
 async def test_sdk_asks_with_all_three() -> None:
     """With these very values: the tests of anthropic 2.14."""
-    async with proxied(named("claude-a", "claude-b")) as proxy, sdk(proxy) as client:
+    async with run_proxy(named("claude-a", "claude-b")) as proxy, sdk(proxy) as client:
         page = await client.models.list(after_id="after_id", before_id="before_id", limit=1)
         assert [model.id for model in page.data] == ["claude-a"]
 
@@ -107,7 +107,7 @@ def test_bad_pages(query: str) -> None:
 
 
 async def test_litellms_model_info_holds_no_secret() -> None:
-    async with proxied(
+    async with run_proxy(
         config(deployments=(deployment("https://user:pass@host.example/v1?key=abc", "m", wire="responses"),))
     ) as proxy:
         answer = await proxy.ask(None, "/v1/model/info", "GET")
@@ -127,7 +127,7 @@ COUNT = "/v1/messages/count_tokens?beta=true"
 
 
 async def test_sdk_counts() -> None:
-    async with proxied(config(BASE)) as proxy, sdk(proxy) as client:
+    async with run_proxy(config(BASE)) as proxy, sdk(proxy) as client:
         small = await client.messages.count_tokens(**ASK)  # type: ignore[arg-type]
         tool = {"name": "f", "description": "x " * 500, "input_schema": {"type": "object"}}
         large = await client.messages.count_tokens(**ASK, tools=[tool])  # type: ignore[arg-type,list-item]
@@ -135,13 +135,13 @@ async def test_sdk_counts() -> None:
 
 
 async def test_an_unknown_model_is_counted_too() -> None:
-    async with proxied(config(BASE)) as proxy:
+    async with run_proxy(config(BASE)) as proxy:
         answer = await proxy.ask({**ASK, "model": "gpt-none"}, COUNT)
     assert answer.status == 200 and answer.json["input_tokens"] >= 1
 
 
 async def test_claude_codes_placeholder() -> None:
-    async with proxied(config(BASE)) as proxy:
+    async with run_proxy(config(BASE)) as proxy:
         answer = await proxy.ask(
             {"model": "test-model", "messages": [{"role": "user", "content": "foo"}], "tools": []}, COUNT
         )
@@ -155,13 +155,17 @@ def counting(base: str, **changes: Any) -> Deployment:
 
 async def test_vllms_tokenizer() -> None:
     async def script(c: Peer) -> None:
-        assert c.asked.target == "/tokenize" and c.asked.json["messages"] and c.asked.json["model"] == "upstream-model"
-        assert c.asked.headers["authorization"] == f"Bearer {SECRET}"
+        assert (
+            c.request.target == "/tokenize"
+            and c.request.json["messages"]
+            and c.request.json["model"] == "upstream-model"
+        )
+        assert c.request.headers["authorization"] == f"Bearer {SECRET}"
         c.reply({"count": 1234, "max_model_len": 32768, "tokens": []})
 
     async with (
-        Scripted(script) as upstream,
-        proxied(config(deployments=(counting(upstream.base, tokenizer="vllm"),))) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(deployments=(counting(upstream.base, tokenizer="vllm"),))) as proxy,
     ):
         assert (await proxy.ask(ASK, COUNT)).json == {"input_tokens": 1234}
 
@@ -169,32 +173,32 @@ async def test_vllms_tokenizer() -> None:
 @pytest.mark.parametrize("wire", ["chat", "responses", "native"])
 async def test_a_tokenizer_is_asked_in_chat_form_whatever_the_wire(wire: str) -> None:
     async def script(c: Peer) -> None:
-        assert c.asked.target == "/tokenize"
-        assert [said["role"] for said in c.asked.json["messages"]] == ["system", "user"]
-        assert c.asked.json["tools"][0]["function"]["name"] == "f"
+        assert c.request.target == "/tokenize"
+        assert [said["role"] for said in c.request.json["messages"]] == ["system", "user"]
+        assert c.request.json["tools"][0]["function"]["name"] == "f"
         c.reply({"count": 7})
 
     body = {**ASK, "system": "Be brief.", "tools": [{"name": "f", "input_schema": {"type": "object"}}]}
-    async with Scripted(script) as upstream:
+    async with ScriptedServer(script) as upstream:
         base = upstream.base.removesuffix("/v1") if wire == "native" else upstream.base
         made = replace(counting(base, tokenizer="vllm"), wire=wire)
-        async with proxied(config(deployments=(made,))) as proxy:
+        async with run_proxy(config(deployments=(made,))) as proxy:
             assert (await proxy.ask(body, COUNT)).json == {"input_tokens": 7}
 
 
 async def test_llamacpps_tokenizer() -> None:
     async def template(c: Peer) -> None:
-        assert c.asked.target == "/apply-template" and "model" not in c.asked.json
+        assert c.request.target == "/apply-template" and "model" not in c.request.json
         c.reply({"prompt": "<|user|>Hello"})
 
     async def tokenize(c: Peer) -> None:
-        assert c.asked.target == "/tokenize" and c.asked.json["content"] == "<|user|>Hello"
+        assert c.request.target == "/tokenize" and c.request.json["content"] == "<|user|>Hello"
         c.reply({"tokens": [1, 2, 3]})
 
     scripts = (template, tokenize)
     async with (
-        Scripted(*scripts) as upstream,
-        proxied(config(deployments=(counting(upstream.base, tokenizer="llamacpp"),))) as proxy,
+        ScriptedServer(*scripts) as upstream,
+        run_proxy(config(deployments=(counting(upstream.base, tokenizer="llamacpp"),))) as proxy,
     ):
         assert (await proxy.ask(ASK, COUNT)).json == {"input_tokens": 3}
 
@@ -218,25 +222,25 @@ async def gone(c: Peer) -> None:
 @pytest.mark.parametrize("script", [nonsense, no_count, broken, gone, refusing(404), refusing(500)])
 async def test_a_tokenizer_that_fails_is_left_alone_for_a_while(script: Any) -> None:
     async with (
-        Scripted(script) as upstream,
-        proxied(config(deployments=(counting(upstream.base, tokenizer="vllm"),))) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(deployments=(counting(upstream.base, tokenizer="vllm"),))) as proxy,
     ):
         for _ in range(3):
             answer = await proxy.ask(ASK, COUNT)
             assert answer.status == 200 and answer.json["input_tokens"] > 1
-        assert len(upstream.asked) == 1
+        assert len(upstream.requests) == 1
 
 
 async def test_the_count_learns_from_real_replies() -> None:
     """Within 5 % after three replies, whatever tokenizer the upstream has; message_start tells the same truth."""
 
     async def script(c: Peer) -> None:
-        tokens = len(c.asked.json["messages"][0]["content"]) // 2
+        tokens = len(c.request.json["messages"][0]["content"]) // 2
         c.head(200, SSE)
         c.events(*text("Hi", tokens={"prompt_tokens": tokens, "completion_tokens": 1, "total_tokens": tokens + 1}))
         c.end()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         before = (await proxy.ask({**ASK, "messages": [{"role": "user", "content": "some words " * 200}]}, COUNT)).json[
             "input_tokens"
         ]
@@ -252,8 +256,8 @@ async def test_the_count_learns_from_real_replies() -> None:
 
 async def test_no_estimate_where_none_is_wanted() -> None:
     async with (
-        Scripted(answering("Hi")) as upstream,
-        proxied(config(upstream.base, estimate_initial_input_tokens=False)) as proxy,
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base, estimate_initial_input_tokens=False)) as proxy,
     ):
         answer = await proxy.ask(message("word " * 1000))
     assert answer.events[0][1]["message"]["usage"]["input_tokens"] == 1
@@ -264,7 +268,10 @@ async def test_no_estimate_where_none_is_wanted() -> None:
 
 async def test_health_shows_lessons_and_cooldowns_and_no_secret() -> None:
     refuse = refusing(400, "Unknown parameter: 'stream_options'.", param="stream_options", code="unknown_parameter")
-    async with Scripted(refuse, answering("Hi"), refusing(401)) as upstream, proxied(config(upstream.base)) as proxy:
+    async with (
+        ScriptedServer(refuse, answering("Hi"), refusing(401)) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+    ):
         assert (await proxy.ask(message())).status == 200
         assert (await proxy.ask(message())).status == 401
         answer = await proxy.ask(None, "/health", "GET")
@@ -284,7 +291,7 @@ async def test_health_shows_lessons_and_cooldowns_and_no_secret() -> None:
 
 
 async def test_metrics() -> None:
-    async with Scripted(answering("Hi"), refusing(500)) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("Hi"), refusing(500)) as upstream, run_proxy(config(upstream.base)) as proxy:
         await proxy.ask(message(top_k=5))
         await proxy.ask(message(stream=False))
         answer = await proxy.ask(None, "/metrics", "GET")
@@ -300,8 +307,8 @@ async def test_metrics() -> None:
 
 
 async def test_a_wildcard_is_one_series_whatever_clients_ask_for() -> None:
-    async with Scripted(answering("Hi")) as upstream:
-        async with proxied(single(model="openai/*", api_base=upstream.base, api_key=SECRET)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream:
+        async with run_proxy(single(model="openai/*", api_base=upstream.base, api_key=SECRET)) as proxy:
             for name in ("one", "two"):
                 assert (await proxy.ask({**message(stream=False), "model": f"openai/{name}"})).status == 200
             answer = await proxy.ask(None, "/metrics", "GET")

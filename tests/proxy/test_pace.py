@@ -9,8 +9,8 @@ import pytest
 
 from a2py.proxy.pace import LARGE, TURNS, Pace
 from a2py.slices import Slices, at_once
-from tests.proxied import config, message, proxied, settle
-from tests.scripted import Scripted, answering
+from tests.proxied import config, message, run_proxy, settle
+from tests.scripted import ScriptedServer, answering
 
 
 def steps(count: int, log: list[str], name: str = "") -> Slices[str]:
@@ -104,22 +104,22 @@ async def test_work_of_a_client_that_has_left_is_given_up() -> None:
 
 @pytest.mark.parametrize("wire", ["chat", "responses", "native"])
 async def test_a_small_request_overtakes_a_large_one(wire: str) -> None:
-    async with Scripted(answering("Hi")) as upstream:
+    async with ScriptedServer(answering("Hi")) as upstream:
         settings = config(upstream.base)
         settings = replace(settings, deployments=tuple(replace(d, wire=wire) for d in settings.deployments))
-        async with proxied(settings) as proxy:
+        async with run_proxy(settings) as proxy:
             proxy.services.pace.seconds = 0.0
             turns = {"role": "user", "content": "x"}, {"role": "assistant", "content": [{"type": "text", "text": "y"}]}
             large = asyncio.create_task(proxy.ask(message("x", messages=[*turns * 10_000][:-1])))
             await settle(lambda: proxy.services.pace._turn.locked())
             small = await proxy.ask(None, "/health", "GET")
-            assert small.status == 200 and not upstream.asked and not large.done()
+            assert small.status == 200 and not upstream.requests and not large.done()
             await large
-            assert len(upstream.asked) == 1
+            assert len(upstream.requests) == 1
 
 
 async def test_counting_a_large_request_gives_way() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy:
         proxy.services.pace.seconds = 0.0
         body = {"model": "test-model", "messages": [{"role": "user", "content": "x"}] * 20_000}
         large = asyncio.create_task(proxy.ask(body, "/v1/messages/count_tokens"))

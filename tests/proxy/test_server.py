@@ -23,8 +23,8 @@ from a2py.proxy.log import Log, Record
 from a2py.proxy.server import Lifecycle, Listen, Server, serve
 from a2py.upstream import origin
 from a2py.upstream.origin import Origin, environment_proxy, parse
-from tests.proxied import SECRET, Running, config, deployment, message, proxied, settle
-from tests.scripted import DONE, SSE, Peer, Raw, Script, Scripted, answering, chunk, read_request, text
+from tests.proxied import SECRET, Running, config, deployment, message, run_proxy, settle
+from tests.scripted import DONE, SSE, Peer, Raw, Script, ScriptedServer, answering, chunk, read_request, text
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -56,8 +56,8 @@ async def begin(proxy: Running, client: Raw, **more: Any) -> None:
 async def test_running_streams_end_and_nobody_new_comes_in() -> None:
     go = asyncio.Event()
     async with (
-        Scripted(held(go)) as upstream,
-        proxied(config(upstream.base)) as proxy,
+        ScriptedServer(held(go)) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
         proxy.client() as client,
         proxy.client() as idle,
     ):
@@ -87,13 +87,13 @@ async def test_a_stream_that_does_not_end_gets_an_error_event(how: str) -> None:
         c.head(200, SSE)
         c.events(chunk({"content": "first"}))
         await c.drain()
-        await c.left()
+        await c.wait_disconnect()
         go.set()
 
     seconds = 0.05 if how == "time" else 60
     async with (
-        Scripted(script) as upstream,
-        proxied(config(upstream.base, drain_seconds=seconds)) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(upstream.base, drain_seconds=seconds)) as proxy,
         proxy.client() as client,
     ):
         await begin(proxy, client)
@@ -113,15 +113,15 @@ async def test_a_stream_that_does_not_end_gets_an_error_event(how: str) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_an_answer_that_has_not_begun_gets_a_status(stream: bool) -> None:
     async def script(c: Peer) -> None:
-        await c.left()
+        await c.wait_disconnect()
 
     async with (
-        Scripted(script) as upstream,
-        proxied(config(upstream.base, drain_seconds=0.05)) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(upstream.base, drain_seconds=0.05)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message(stream=stream))
-        await settle(lambda: upstream.asked)
+        await settle(lambda: upstream.requests)
         drained = asyncio.ensure_future(proxy.server.drain())
         answer = await client.answer()
         assert (
@@ -133,7 +133,7 @@ async def test_an_answer_that_has_not_begun_gets_a_status(stream: bool) -> None:
 
 
 async def test_readiness_while_draining() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy:
         assert (await proxy.ask(None, "/health/readiness", "GET")).json["status"] == "ready"
         proxy.services.running.is_draining = True
         answer = await proxy.ask(None, "/health/readiness", "GET")
@@ -153,7 +153,7 @@ async def test_serve_on_given_sockets_until_stopped() -> None:
         addresses.extend(where)
         told.set()
 
-    async with Scripted(answering("Hi")) as upstream:
+    async with ScriptedServer(answering("Hi")) as upstream:
         life = Lifecycle(on_ready=ready, on_drain=lambda: drains.append(1))
         running = asyncio.ensure_future(
             serve(config(upstream.base), Listen(sockets=sockets), life, log=Log(io.StringIO()))
@@ -235,7 +235,7 @@ class Process:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_drains_a_real_process(number: int) -> None:
     go = asyncio.Event()
-    async with Scripted(held(go)) as upstream, Process(upstream.base) as process, Raw(process.port) as client:
+    async with ScriptedServer(held(go)) as upstream, Process(upstream.base) as process, Raw(process.port) as client:
         client.ask("POST", "/v1/messages", message())
         await client.head()
         await client.piece()
@@ -257,9 +257,9 @@ async def test_a_second_signal_ends_it_at_once() -> None:
         c.head(200, SSE)
         c.events(chunk({"content": "first"}))
         await c.drain()
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(script) as upstream, Process(upstream.base) as process, Raw(process.port) as client:
+    async with ScriptedServer(script) as upstream, Process(upstream.base) as process, Raw(process.port) as client:
         client.ask("POST", "/v1/messages", message())
         await client.head()
         await client.piece()
@@ -274,8 +274,8 @@ async def test_a_second_signal_ends_it_at_once() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 async def test_sighup_reloads_and_refuses_a_broken_file() -> None:
     async with (
-        Scripted(answering("one")) as one,
-        Scripted(answering("two")) as two,
+        ScriptedServer(answering("one")) as one,
+        ScriptedServer(answering("two")) as two,
         Process(one.base, two.base) as process,
     ):
 
@@ -296,7 +296,7 @@ async def test_sighup_reloads_and_refuses_a_broken_file() -> None:
 
 
 async def test_reload_changes_the_limits() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy:
         assert proxy.server.reload(
             lambda: config("http://127.0.0.1:1/v1", max_body_mb=1, max_connections=7, buffer_kb=8)
         )
@@ -345,11 +345,11 @@ def server_context(certificate: Path) -> ssl.SSLContext:
 
 
 async def test_tls_towards_the_upstream(certificate: Path) -> None:
-    async with Scripted(answering("Hi"), tls=server_context(certificate)) as upstream:
+    async with ScriptedServer(answering("Hi"), tls=server_context(certificate)) as upstream:
         trusted = deployment(upstream.base, ssl_verify=str(certificate))
-        async with proxied(config(deployments=(trusted,))) as proxy:
+        async with run_proxy(config(deployments=(trusted,))) as proxy:
             assert (await proxy.ask(message())).names[-1] == "message_stop"
-        async with proxied(config(deployments=(deployment(upstream.base, ssl_verify=False),))) as proxy:
+        async with run_proxy(config(deployments=(deployment(upstream.base, ssl_verify=False),))) as proxy:
             assert (await proxy.ask(message())).names[-1] == "message_stop"
 
 
@@ -364,8 +364,8 @@ async def test_large_bursts_over_tls(certificate: Path) -> None:
         c.events(*text(*pieces))
         c.end()
 
-    async with Scripted(script, tls=server_context(certificate)) as upstream:
-        async with proxied(config(deployments=(deployment(upstream.base, ssl_verify=str(certificate)),))) as proxy:
+    async with ScriptedServer(script, tls=server_context(certificate)) as upstream:
+        async with run_proxy(config(deployments=(deployment(upstream.base, ssl_verify=str(certificate)),))) as proxy:
             for _ in range(3):
                 answer = await proxy.ask(message())
                 texts = [data["delta"]["text"] for name, data in answer.events if name == "content_block_delta"]
@@ -375,8 +375,8 @@ async def test_large_bursts_over_tls(certificate: Path) -> None:
 
 async def test_a_certificate_that_nobody_signed(certificate: Path) -> None:
     async with (
-        Scripted(answering("Hi"), tls=server_context(certificate)) as upstream,
-        proxied(config(upstream.base, num_retries=3)) as proxy,
+        ScriptedServer(answering("Hi"), tls=server_context(certificate)) as upstream,
+        run_proxy(config(upstream.base, num_retries=3)) as proxy,
     ):
         answer = await proxy.ask(message())
         assert (
@@ -384,11 +384,11 @@ async def test_a_certificate_that_nobody_signed(certificate: Path) -> None:
             and "certificate" in answer.json["error"]["message"]
             and answer.headers["x-should-retry"] == "false"
         )
-        assert not upstream.asked
+        assert not upstream.requests
 
 
 async def test_a_ca_file_that_is_not_there() -> None:
-    async with proxied(
+    async with run_proxy(
         config(deployments=(deployment("https://127.0.0.1:1/v1", ssl_verify="/nowhere/ca.pem"),))
     ) as proxy:
         answer = await proxy.ask(message())
@@ -402,7 +402,7 @@ async def test_tls_where_none_is_spoken() -> None:
         writer.close()
 
     server = await asyncio.start_server(plain, "127.0.0.1", 0)
-    async with proxied(config(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")) as proxy:
+    async with run_proxy(config(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")) as proxy:
         answer = await proxy.ask(message())
         assert answer.status == 502 and "secure connection" in answer.json["error"]["message"]
     server.close()
@@ -410,7 +410,7 @@ async def test_tls_where_none_is_spoken() -> None:
 
 
 async def test_tls_towards_the_client(certificate: Path) -> None:
-    async with Scripted(answering("Hi")) as upstream:
+    async with ScriptedServer(answering("Hi")) as upstream:
         server = Server(config(upstream.base), log=Log(io.StringIO()))
         addresses = await server.start(Listen("127.0.0.1", 0, ssl_context=server_context(certificate)))
         context = ssl.create_default_context(cafile=str(certificate))
@@ -431,59 +431,59 @@ async def test_tls_towards_the_client(certificate: Path) -> None:
 
 
 async def test_a_name_that_does_not_resolve() -> None:
-    async with proxied(config("http://no-such-host.invalid/v1")) as proxy:
+    async with run_proxy(config("http://no-such-host.invalid/v1")) as proxy:
         answer = await proxy.ask(message())
     assert answer.status == 502 and "find the host" in answer.json["error"]["message"]
 
 
 @pytest.mark.parametrize("base", ["http://[bad/v1", "http:///v1", "nothing", "ftp://x/v1", "http://host:99999/v1"])
 async def test_an_address_that_is_none(base: str) -> None:
-    async with proxied(config(base)) as proxy:
+    async with run_proxy(config(base)) as proxy:
         answer = await proxy.ask(message())
     assert answer.status >= 500 and answer.json["type"] == "error"
 
 
 async def test_the_environments_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Absolute form to the proxy, credentials of its URL in Proxy-Authorization, nothing for NO_PROXY and loopback."""
-    async with Scripted(answering("by proxy")) as gate, Scripted(answering("direct")) as upstream:
+    async with ScriptedServer(answering("by proxy")) as gate, ScriptedServer(answering("direct")) as upstream:
         monkeypatch.setenv("http_proxy", f"http://user:p%40ss@127.0.0.1:{gate.port}")
         monkeypatch.setenv("no_proxy", "internal.example")
-        async with proxied(config("http://models.example/v1")) as proxy:
+        async with run_proxy(config("http://models.example/v1")) as proxy:
             assert (await proxy.ask(message())).names[-1] == "message_stop"
-        assert gate.asked[0].target == "http://models.example/v1/chat/completions"
-        assert gate.asked[0].headers["proxy-authorization"] == "Basic dXNlcjpwQHNz"
-        assert gate.asked[0].headers["authorization"] == f"Bearer {SECRET}"
-        async with proxied(config(upstream.base)) as proxy:
+        assert gate.requests[0].target == "http://models.example/v1/chat/completions"
+        assert gate.requests[0].headers["proxy-authorization"] == "Basic dXNlcjpwQHNz"
+        assert gate.requests[0].headers["authorization"] == f"Bearer {SECRET}"
+        async with run_proxy(config(upstream.base)) as proxy:
             assert (await proxy.ask(message())).names[-1] == "message_stop"
-        assert len(gate.asked) == 1 and len(upstream.asked) == 1
+        assert len(gate.requests) == 1 and len(upstream.requests) == 1
         assert environment_proxy(Origin("http", "internal.example", 80)) is None
 
 
 async def test_a_proxy_of_the_file_is_used_in_place_of_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Scripted(answering("by proxy")) as gate, Scripted(answering("direct")) as upstream:
+    async with ScriptedServer(answering("by proxy")) as gate, ScriptedServer(answering("direct")) as upstream:
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
         own = f"http://127.0.0.1:{gate.port}"
         for trusts in (True, False):
-            async with proxied(config("http://models.example/v1", trust_env=trusts, upstream_proxy=own)) as proxy:
+            async with run_proxy(config("http://models.example/v1", trust_env=trusts, upstream_proxy=own)) as proxy:
                 assert (await proxy.ask(message())).names[-1] == "message_stop"
-        async with proxied(config(upstream.base, upstream_proxy=own)) as proxy:
+        async with run_proxy(config(upstream.base, upstream_proxy=own)) as proxy:
             assert (await proxy.ask(message())).names[-1] == "message_stop"
-        assert len(gate.asked) == 2 and len(upstream.asked) == 1
+        assert len(gate.requests) == 2 and len(upstream.requests) == 1
 
 
 async def test_the_environments_proxy_may_be_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Scripted(answering("by proxy")) as gate:
+    async with ScriptedServer(answering("by proxy")) as gate:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{gate.port}")
-        async with proxied(config("http://models.invalid/v1", trust_env=False)) as proxy:
+        async with run_proxy(config("http://models.invalid/v1", trust_env=False)) as proxy:
             assert (await proxy.ask(message())).status == 502
-        assert not gate.asked
+        assert not gate.requests
 
 
 async def test_https_through_a_proxy(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CONNECT, then TLS to the upstream itself: the proxy sees neither key nor content."""
     seen: list[bytes] = []
 
-    async with Scripted(answering("Hi"), tls=server_context(certificate)) as upstream:
+    async with ScriptedServer(answering("Hi"), tls=server_context(certificate)) as upstream:
 
         async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             seen.append((await read_request(reader)).raw_head)
@@ -505,7 +505,7 @@ async def test_https_through_a_proxy(certificate: Path, monkeypatch: pytest.Monk
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         monkeypatch.setattr(origin, "is_local", lambda host: False)
         base = upstream.base.replace("127.0.0.1", "localhost")
-        async with proxied(config(deployments=(deployment(base, ssl_verify=str(certificate)),))) as proxy:
+        async with run_proxy(config(deployments=(deployment(base, ssl_verify=str(certificate)),))) as proxy:
             assert (await proxy.ask(message())).names[-1] == "message_stop"
         assert seen[0].startswith(b"CONNECT localhost:") and SECRET.encode() not in b"".join(seen)
         server.close()
@@ -549,7 +549,7 @@ async def test_a_proxy_that_can_not_be_used_is_refused(
 ) -> None:
     """In words, and never by a direct connection."""
     monkeypatch.setenv(variable, url)
-    async with proxied(config("https://models.example/v1")) as proxy:
+    async with run_proxy(config("https://models.example/v1")) as proxy:
         answer = await proxy.ask(message())
     assert answer.status == 502 and "proxy" in answer.json["error"]["message"] and "secret" not in answer.body.decode()
 
@@ -559,10 +559,10 @@ async def test_a_proxy_that_can_not_be_used_is_refused(
 
 def ollama(size: int, loaded: bool = True) -> Script:
     async def script(c: Peer) -> None:
-        if c.asked.target == "/api/ps":
+        if c.request.target == "/api/ps":
             row = {"name": "upstream-model:latest", "model": "upstream-model:latest", "context_length": size}
             c.reply({"models": [row] if loaded else []})
-        elif c.asked.target == "/api/show":
+        elif c.request.target == "/api/show":
             c.reply({"parameters": f'stop "x"\nnum_ctx    {size}', "model_info": {"llama.context_length": 131072}})
         else:
             c.head(200, SSE)
@@ -580,21 +580,21 @@ def probed(base: str) -> Config:
 
 @pytest.mark.parametrize("loaded", [True, False])
 async def test_ollama_a_prompt_that_it_would_cut_is_refused(loaded: bool) -> None:
-    async with Scripted(ollama(4096, loaded)) as upstream, proxied(probed(upstream.base)) as proxy:
+    async with ScriptedServer(ollama(4096, loaded)) as upstream, run_proxy(probed(upstream.base)) as proxy:
         answer = await proxy.ask(message("word " * 8000))
         assert answer.status == 400 and answer.json["error"]["message"].startswith("prompt is too long: ")
         assert (
             "> 4096 maximum" in answer.json["error"]["message"]
             and "OLLAMA_CONTEXT_LENGTH" in answer.json["error"]["message"]
         )
-        asked = len(upstream.asked)
+        asked = len(upstream.requests)
         assert (await proxy.ask(message("word " * 8000))).status == 400
-        assert len(upstream.asked) == asked, "the answer is believed for a while"
+        assert len(upstream.requests) == asked, "the answer is believed for a while"
         assert (await proxy.ask(message("short"))).status == 200
 
 
 async def test_ollama_a_prompt_that_fits() -> None:
-    async with Scripted(ollama(65536)) as upstream, proxied(probed(upstream.base)) as proxy:
+    async with ScriptedServer(ollama(65536)) as upstream, run_proxy(probed(upstream.base)) as proxy:
         assert (await proxy.ask(message("word " * 8000))).status == 200
         notes = [line.get("notes", "") for line in proxy.lines if line["event"] == "request"]
     assert "cut the prompt" in notes[0], "100 tokens counted of some 8,000"
@@ -604,25 +604,25 @@ async def test_ollama_behind_a_login_is_asked_with_the_configured_headers() -> N
     logins: list[str] = []
 
     async def script(c: Peer) -> None:
-        if c.asked.target == "/api/ps":
-            logins.append(c.asked.headers.get("authorization", ""))
+        if c.request.target == "/api/ps":
+            logins.append(c.request.headers.get("authorization", ""))
         await ollama(4096)(c)
 
-    async with Scripted(script) as upstream:
+    async with ScriptedServer(script) as upstream:
         one = replace(probed(upstream.base).deployments[0], headers={"Authorization": "Basic dTpw"})
-        async with proxied(config(deployments=(one,))) as proxy:
+        async with run_proxy(config(deployments=(one,))) as proxy:
             assert (await proxy.ask(message("word " * 8000))).status == 400
     assert logins == ["Basic dTpw"]
 
 
 async def test_ollama_that_does_not_tell() -> None:
     async def script(c: Peer) -> None:
-        if c.asked.target.startswith("/api/"):
-            c.reply(b"[]" if c.asked.target == "/api/ps" else {}, 404 if c.asked.target == "/api/show" else 200)
+        if c.request.target.startswith("/api/"):
+            c.reply(b"[]" if c.request.target == "/api/ps" else {}, 404 if c.request.target == "/api/show" else 200)
         else:
             await answering("Hi")(c)
 
-    async with Scripted(script) as upstream, proxied(probed(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(probed(upstream.base)) as proxy:
         assert (await proxy.ask(message("word " * 8000))).status == 200
 
 

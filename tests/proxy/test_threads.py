@@ -10,8 +10,8 @@ import anthropic
 from anthropic import beta_tool
 
 from a2py.quirks import Quirks
-from tests.proxied import Running, config, deployment, message, proxied
-from tests.scripted import SSE, Peer, Scripted, chunk, completion, refusing, text
+from tests.proxied import Running, config, deployment, message, run_proxy
+from tests.scripted import SSE, Peer, ScriptedServer, chunk, completion, refusing, text
 
 #: A deployment of Anthropic itself.
 VENDOR: dict[str, Any] = {"wire": "native", "quirks": replace(Quirks(), native_betas="all", mid_system="inline")}
@@ -28,10 +28,10 @@ def weather(city: str) -> str:
 
 async def chat_model(c: Peer) -> None:
     """Call the tool, then answer with its result. A request without the question is an orphan."""
-    messages = c.asked.json["messages"]
+    messages = c.request.json["messages"]
     assert "Rome?" in str(messages[0]), messages
     is_answered = messages[-1]["role"] == "tool"
-    if c.asked.json.get("stream"):
+    if c.request.json.get("stream"):
         c.head(200, SSE)
         called = [chunk({"tool_calls": [CALL]}), chunk(finish="tool_calls"), "[DONE]"]
         c.events(*(text("Take a coat") if is_answered else called))
@@ -55,22 +55,22 @@ def run_tools(proxy: Running, stream: bool) -> str:
 
 
 async def test_the_tool_runner_sends_everything_again() -> None:
-    async with Scripted(chat_model) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(chat_model) as upstream, run_proxy(config(upstream.base)) as proxy:
         for stream in (False, True):
-            before = len(upstream.asked)
+            before = len(upstream.requests)
             assert await asyncio.to_thread(run_tools, proxy, stream) == "Take a coat"
-            assert len(upstream.asked) - before == 2
+            assert len(upstream.requests) - before == 2
 
 
 async def test_who_keeps_no_threads_refuses_them_on_every_wire() -> None:
     for wire in ("chat", "responses", "native"):
-        async with Scripted(chat_model) as upstream:
+        async with ScriptedServer(chat_model) as upstream:
             served = config(deployments=(deployment(upstream.base, wire=wire),))
-            async with proxied(served) as proxy:
+            async with run_proxy(served) as proxy:
                 answer = await proxy.ask(message(**CONTINUE))
                 assert answer.status == 400
                 assert answer.json["error"]["details"] == {"error_code": "thread_unsupported_request"}
-            assert not upstream.asked
+            assert not upstream.requests
 
 
 async def test_the_vendor_gets_the_thread() -> None:
@@ -87,19 +87,19 @@ async def test_the_vendor_gets_the_thread() -> None:
             }
         )
 
-    async with Scripted(answer) as upstream, Scripted(chat_model) as other:
+    async with ScriptedServer(answer) as upstream, ScriptedServer(chat_model) as other:
         served = config(
             deployments=(deployment(upstream.base, **VENDOR), deployment(other.base, id="b")),
         )
-        async with proxied(served) as proxy:
+        async with run_proxy(served) as proxy:
             for _ in range(8):
                 assert (await proxy.ask(message(stream=False, **CONTINUE))).status == 200
-        assert [asked.json["thread"] for asked in upstream.asked] == [CONTINUE["thread"]] * 8
-        assert not other.asked
+        assert [asked.json["thread"] for asked in upstream.requests] == [CONTINUE["thread"]] * 8
+        assert not other.requests
 
 
 async def test_a_thread_never_falls_back() -> None:
-    async with Scripted(refusing(529)) as upstream, Scripted(chat_model) as other:
+    async with ScriptedServer(refusing(529)) as upstream, ScriptedServer(chat_model) as other:
         served = config(
             deployments=(
                 deployment(upstream.base, **VENDOR),
@@ -108,9 +108,9 @@ async def test_a_thread_never_falls_back() -> None:
             ),
             fallbacks=[{"test-model": ["spare"]}],
         )
-        async with proxied(served) as proxy:
+        async with run_proxy(served) as proxy:
             assert (await proxy.ask(message(**CONTINUE))).status == 529
-        assert len(upstream.asked) == 1 and not other.asked
+        assert len(upstream.requests) == 1 and not other.requests
 
 
 async def test_errors_about_a_thread_reach_the_client() -> None:
@@ -120,9 +120,9 @@ async def test_errors_about_a_thread_reach_the_client() -> None:
         error = {"type": "not_found_error", "message": "no such thread", "details": details}
         c.reply({"type": "error", "error": error}, 404)
 
-    async with Scripted(lost) as upstream:
-        async with proxied(config(deployments=(deployment(upstream.base, **VENDOR),))) as proxy:
+    async with ScriptedServer(lost) as upstream:
+        async with run_proxy(config(deployments=(deployment(upstream.base, **VENDOR),))) as proxy:
             for _ in range(2):
                 answer = await proxy.ask(message(**CONTINUE))
                 assert answer.status == 404 and answer.json["error"]["details"] == details
-        assert len(upstream.asked) == 2
+        assert len(upstream.requests) == 2

@@ -56,7 +56,7 @@ def run(sink: Any, pieces: list[list[bytes]]) -> Outcome:
     loop = begin(Call(parse(orjson.dumps(body)), "msg_1", 0.0))
     assert loop is not None
     for hop in pieces:
-        decoder = wire("chat").decoder(streams.prepared(tools=frozenset({"web_search"})), loop.open(sink, "o"))
+        decoder = wire("chat").decoder(streams.upstream_request(tools=frozenset({"web_search"})), loop.open(sink, "o"))
         for piece in hop:
             decoder.feed(piece)
         outcome = decoder.close()

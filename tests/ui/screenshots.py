@@ -76,10 +76,10 @@ class Paced(Story):
         return turn
 
     async def __call__(self, peer: scripted.Peer) -> None:
-        if peer.asked.method == "GET":
+        if peer.request.method == "GET":
             peer.reply({"error": {"message": "not found"}}, 404)
             return
-        body = peer.asked.json
+        body = peer.request.json
         self.bodies.append(body)
         if self.refuse and len(self.bodies) % self.refuse == 5:
             peer.reply({"error": {"message": "Rate limit reached", "type": "rate_limit"}}, 429, {"retry-after": "20"})
@@ -154,7 +154,7 @@ async def shoot(folder: Path, scratch: Path) -> None:
         make_work(work)
     first, second = Paced(0.04, refuse=11), Paced(0.04)
     try:
-        async with scripted.Scripted(first) as one, scripted.Scripted(second) as two:
+        async with scripted.ScriptedServer(first) as one, scripted.ScriptedServer(second) as two:
             with process.running(
                 scratch, models(one.base, two.base), a2py={"ui": "record", "enforce_limits": True}
             ) as proxy:

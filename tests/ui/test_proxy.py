@@ -38,10 +38,10 @@ def request(n: int, text: str, stream: bool) -> dict[str, Any]:
 
 async def upstream(peer: scripted.Peer) -> None:
     """Answer with what would be a script, or refuse with it."""
-    if peer.asked.method == "GET":
+    if peer.request.method == "GET":
         peer.reply({"error": {"message": HOSTILE[0]}}, 404)
         return
-    body = peer.asked.json
+    body = peer.request.json
     text = body["messages"][0]["content"]
     if HOSTILE[3] in str(text):
         peer.reply({"error": {"message": f"refused: {text}", "type": HOSTILE[1], "code": HOSTILE[2]}}, 400)
@@ -57,7 +57,7 @@ async def upstream(peer: scripted.Peer) -> None:
 
 
 async def test_hostile_texts_of_real_requests_are_shown_and_never_run(browser: Browser, tmp_path: Path) -> None:
-    async with scripted.Scripted(upstream) as server:
+    async with scripted.ScriptedServer(upstream) as server:
         served = process.deployment("claude-*", server.base, model=HOSTILE[4].replace("/", "|"))
         with process.running(tmp_path, [served]) as proxy:
             port = int(proxy.base.rsplit(":", 1)[1])

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.proxied import config, message, proxied
-from tests.scripted import SSE, Peer, Scripted, answering, chunk, event, text
+from tests.proxied import config, message, run_proxy
+from tests.scripted import SSE, Peer, ScriptedServer, answering, chunk, event, text
 from tests.steady import steady_clock
 
 
@@ -31,9 +31,9 @@ async def test_a_slow_client_is_no_silent_upstream() -> None:
         c.events(*text()[1:])
         c.end()
 
-    async with steady_clock(), Scripted(script) as upstream:
+    async with steady_clock(), ScriptedServer(script) as upstream:
         settings = config(upstream.base, stream_timeout=0.3, buffer_kb=64)
-        async with proxied(settings) as proxy, proxy.client() as client:
+        async with run_proxy(settings) as proxy, proxy.client() as client:
             client.writer.transport.pause_reading()  # type: ignore[attr-defined]
             client.ask("POST", "/v1/messages", message())
             await asyncio.wait_for(stuck.wait(), 120)  # only so that a fault ends: 12 MB are slow on a busy machine
@@ -67,7 +67,7 @@ async def test_however_the_connection_cuts_it(raw: bytes, size: int) -> None:
             await c.drain()
             await asyncio.sleep(0)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         bodies = [(await proxy.ask(message())).events for _ in range(2)]
         assert upstream.connections == 1
     for events in bodies:
@@ -93,7 +93,7 @@ async def test_chunk_extensions_in_mid_body() -> None:
             await asyncio.sleep(0.002)
             c.write(piece)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         for _ in range(2):
             events = (await proxy.ask(message())).events
             assert (
@@ -120,7 +120,7 @@ async def test_broken_chunks_in_mid_body(bad: bytes) -> None:
         await c.drain()
         c.close()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message())
     assert answer.body.count(b"so far ") == 4 and answer.names[-1] == "error" and answer.names.count("error") == 1
 
@@ -134,9 +134,9 @@ async def test_broken_framing_of_a_whole_reply() -> None:
         await c.drain()
         await asyncio.sleep(0.01)
         c.write(b"zz\r\n")
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(stream=False))
         assert answer.status == 502 and answer.json["error"]["type"] == "api_error"
         assert (
@@ -149,9 +149,9 @@ async def test_a_decoder_that_raises_ends_one_answer_and_nothing_else(monkeypatc
     """A decoder must not raise. If it does, the event loop and other requests are not affected."""
     from a2py.wires.chat.stream import ChatDecoder
 
-    async with Scripted(answering("Hi"), answering("Hi")) as upstream:
+    async with ScriptedServer(answering("Hi"), answering("Hi")) as upstream:
         with pytest.raises(AssertionError, match="crash"):
-            async with proxied(config(upstream.base)) as proxy:
+            async with run_proxy(config(upstream.base)) as proxy:
                 with monkeypatch.context() as patch:
                     patch.setattr(ChatDecoder, "feed", lambda self, data: 1 / 0)
                     answer = await proxy.ask(message())
@@ -180,8 +180,8 @@ async def test_comments_reset_the_silence(what: bytes) -> None:
 
     async with (
         steady_clock(),
-        Scripted(script) as upstream,
-        proxied(config(upstream.base, stream_timeout=0.3, request_timeout=30)) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(upstream.base, stream_timeout=0.3, request_timeout=30)) as proxy,
     ):
         assert (await proxy.ask(message())).names[-1] == "message_stop"
 
@@ -207,8 +207,8 @@ async def test_comments_alone_do_not_last_for_ever(begun: bool, what: bytes) -> 
         c.keep = False
 
     async with (
-        Scripted(script) as upstream,
-        proxied(config(upstream.base, request_timeout=0.5, stream_timeout=5.0)) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(upstream.base, request_timeout=0.5, stream_timeout=5.0)) as proxy,
     ):
         answer = await proxy.ask(message())
         assert answer.names[-1] == "error" if begun else answer.status == 504
@@ -232,5 +232,9 @@ async def test_reasoning_that_is_hidden_is_progress() -> None:
         c.end()
 
     settings: dict[str, Any] = {"request_timeout": 0.6, "stream_timeout": 5.0}
-    async with steady_clock(), Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy:
+    async with (
+        steady_clock(),
+        ScriptedServer(script) as upstream,
+        run_proxy(config(upstream.base, **settings)) as proxy,
+    ):
         assert (await proxy.ask(message(thinking={"type": "disabled"}))).names[-1] == "message_stop"

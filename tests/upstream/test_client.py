@@ -23,9 +23,9 @@ from a2py.upstream import tls as tls_module
 from a2py.upstream.connect import Deadline, Resolver
 from a2py.upstream.failure import Failure
 from a2py.upstream.origin import Origin, Target, is_local, parse
-from tests.proxied import SECRET, config, deployment, message, proxied, settle
+from tests.proxied import SECRET, config, deployment, message, run_proxy, settle
 from tests.proxy.test_server import certificate, server_context
-from tests.scripted import Peer, Scripted, answering, completion, refusing
+from tests.scripted import Peer, ScriptedServer, answering, completion, refusing
 
 __all__ = ["certificate"]
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,8 +44,8 @@ async def test_surplus_bytes_never_answer_the_next_request(stream: bool, when: s
     """One user must not read another's reply: each request gets its own number back, forty times of forty."""
 
     async def script(c: Peer) -> None:
-        asked = c.asked.json["messages"][-1]["content"]
-        if c.asked.json.get("stream"):
+        asked = c.request.json["messages"][-1]["content"]
+        if c.request.json.get("stream"):
             await answering(asked)(c)
         else:
             c.reply(completion(asked))
@@ -57,7 +57,7 @@ async def test_surplus_bytes_never_answer_the_next_request(stream: bool, when: s
                 await asyncio.sleep(0.003)
             c.write(late)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base, num_retries=0)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base, num_retries=0)) as proxy:
         for n in range(40):
             answer = await proxy.ask(message(f"number {n}", stream=stream))
             assert answer.status == 200
@@ -86,13 +86,13 @@ async def test_a_kept_connection_that_had_just_been_closed(stream: bool, how: st
         c.close() if how != "reset" else c.reset()
 
     async with (
-        Scripted(answering("first"), lost, answering("third")) as upstream,
-        proxied(config(upstream.base, num_retries=0)) as proxy,
+        ScriptedServer(answering("first"), lost, answering("third")) as upstream,
+        run_proxy(config(upstream.base, num_retries=0)) as proxy,
     ):
         assert (await proxy.ask(message(stream=stream))).status == 200
         answer = await proxy.ask(message(stream=stream))
         assert answer.status == 200 and b"third" in answer.body
-        assert upstream.connections == 2 and len(upstream.asked) == 3
+        assert upstream.connections == 2 and len(upstream.requests) == 3
         assert "sent again: the kept connection had been closed" in str(proxy.lines)
         metrics = (await proxy.ask(None, "/metrics", "GET")).body.decode()
         assert "a2py_resent_total 1" in metrics
@@ -110,12 +110,12 @@ async def test_a_request_is_not_sent_again_unasked(how: str, monkeypatch: pytest
         c.close()
 
     first = [] if how == "fresh" else [answering("first")]
-    async with Scripted(*first, lost) as upstream, proxied(config(upstream.base, num_retries=2)) as proxy:
+    async with ScriptedServer(*first, lost) as upstream, run_proxy(config(upstream.base, num_retries=2)) as proxy:
         for _ in first:
             assert (await proxy.ask(message())).status == 200
         answer = await proxy.ask(message())
         assert answer.status == 502 and "before it answered" in answer.json["error"]["message"]
-        assert len(upstream.asked) - len(first) == (2 if how == "kept, twice" else 1)
+        assert len(upstream.requests) - len(first) == (2 if how == "kept, twice" else 1)
 
 
 async def test_the_file_may_ask_for_more() -> None:
@@ -123,8 +123,8 @@ async def test_the_file_may_ask_for_more() -> None:
         c.close()
 
     async with (
-        Scripted(lost, answering("Hi")) as upstream,
-        proxied(config(deployments=(deployment(upstream.base, retries=1),))) as proxy,
+        ScriptedServer(lost, answering("Hi")) as upstream,
+        run_proxy(config(deployments=(deployment(upstream.base, retries=1),))) as proxy,
     ):
         assert (await proxy.ask(message())).status == 200
 
@@ -141,9 +141,9 @@ async def test_idle_connections_are_bounded_in_number_and_time(monkeypatch: pyte
         await go.wait()
         await answering("Hi")(c)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         asking = [asyncio.create_task(proxy.ask(message())) for _ in range(10)]
-        await settle(lambda: len(upstream.asked) == 10)
+        await settle(lambda: len(upstream.requests) == 10)
         go.set()
         assert {(await task).status for task in asking} == {200}
         await settle(lambda: proxy.services.upstream.idle == proxy.services.upstream.connections == 3)
@@ -153,10 +153,10 @@ async def test_idle_connections_are_bounded_in_number_and_time(monkeypatch: pyte
 
 async def test_a_connection_is_kept_for_its_own_settings_only(certificate: Path) -> None:
     """One that was made without verification never serves a deployment that verifies."""
-    async with Scripted(answering("Hi"), tls=server_context(certificate)) as upstream:
+    async with ScriptedServer(answering("Hi"), tls=server_context(certificate)) as upstream:
         careless = deployment(upstream.base, "careless", id="a", ssl_verify=False)
         careful = deployment(upstream.base, "careful", id="b")
-        async with proxied(config(deployments=(careless, careful), num_retries=0)) as proxy:
+        async with run_proxy(config(deployments=(careless, careful), num_retries=0)) as proxy:
             assert (await proxy.ask({**message(), "model": "careless"})).status == 200
             answer = await proxy.ask({**message(), "model": "careful"})
             assert answer.status == 502 and "secure connection" in answer.json["error"]["message"]
@@ -177,7 +177,7 @@ async def test_https_to_a_server_without_tls(where: str, monkeypatch: pytest.Mon
     if where == "proxy":
         monkeypatch.setenv("http_proxy", f"https://localhost:{port}")
         base = "http://models.example/v1"
-    async with proxied(config(base, num_retries=0)) as proxy:
+    async with run_proxy(config(base, num_retries=0)) as proxy:
         answer = await proxy.ask(message())
     server.close()
     said = answer.json["error"]["message"]
@@ -271,23 +271,23 @@ def test_hosts_of_this_machine(host: str, local: bool) -> None:
 
 async def test_userinfo_in_the_address_is_a_basic_login() -> None:
     """Unless the deployment has a key of its own."""
-    async with Scripted(answering("Hi")) as upstream:
+    async with ScriptedServer(answering("Hi")) as upstream:
         base = upstream.base.replace("http://", "http://user:pass@")
         made = (deployment(base, "keyless", id="a", key=""), deployment(base, "keyed", id="b"))
-        async with proxied(config(deployments=made)) as proxy:
+        async with run_proxy(config(deployments=made)) as proxy:
             for name in ("keyless", "keyed"):
                 assert (await proxy.ask({**message(), "model": name})).status == 200
-    assert [asked.headers["authorization"] for asked in upstream.asked] == ["Basic dXNlcjpwYXNz", f"Bearer {SECRET}"]
-    assert {asked.headers["host"] for asked in upstream.asked} == {f"127.0.0.1:{upstream.port}"}
+    assert [asked.headers["authorization"] for asked in upstream.requests] == ["Basic dXNlcjpwYXNz", f"Bearer {SECRET}"]
+    assert {asked.headers["host"] for asked in upstream.requests} == {f"127.0.0.1:{upstream.port}"}
 
 
 @pytest.mark.parametrize("value", ["a\r\nx-evil: 1", "a\nb", "a\0b"])
 async def test_a_header_that_would_break_the_head_is_refused(value: str) -> None:
-    async with Scripted(answering("Hi")) as upstream:
-        async with proxied(config(deployments=(deployment(upstream.base, headers={"x-mine": value}),))) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream:
+        async with run_proxy(config(deployments=(deployment(upstream.base, headers={"x-mine": value}),))) as proxy:
             answer = await proxy.ask(message())
             assert answer.status == 502 and "line break" in answer.json["error"]["message"]
-        assert not upstream.asked
+        assert not upstream.requests
 
 
 async def test_the_look_ups_of_a_host_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,9 +305,9 @@ async def test_the_look_ups_of_a_host_are_one(monkeypatch: pytest.MonkeyPatch) -
         return await real("127.0.0.1", port, **more)
 
     monkeypatch.setattr(loop, "getaddrinfo", look_up)
-    async with Scripted(answering("Hi")) as upstream:
+    async with ScriptedServer(answering("Hi")) as upstream:
         base = f"http://models.example:{upstream.port}/v1"
-        async with proxied(config(base, num_retries=0)) as proxy:
+        async with run_proxy(config(base, num_retries=0)) as proxy:
             answers = await asyncio.gather(*(proxy.ask(message()) for _ in range(20)))
             assert {answer.status for answer in answers} == {200} and len(asked) == 1
             resolver = proxy.services.upstream._resolver
@@ -315,7 +315,7 @@ async def test_the_look_ups_of_a_host_are_one(monkeypatch: pytest.MonkeyPatch) -
             resolver._kept = {key: (0.0, value[1]) for key, value in resolver._kept.items()}
             assert await resolver.addresses("models.example", upstream.port) and len(asked) == 2
             port = upstream.port
-    async with proxied(config(f"http://models.example:{port}/v1", num_retries=0)) as proxy:
+    async with run_proxy(config(f"http://models.example:{port}/v1", num_retries=0)) as proxy:
         for n in (3, 4):
             assert (await proxy.ask(message())).status == 502 and len(asked) == n
 
@@ -330,7 +330,7 @@ async def test_addresses_where_nobody_answers_are_looked_up_again(monkeypatch: p
         await (asyncio.Event().wait() if address[1] == 9 else real(sock, address))
 
     monkeypatch.setattr(loop, "sock_connect", connect)
-    async with proxied(config("http://localhost:9/v1", num_retries=0)) as proxy:
+    async with run_proxy(config("http://localhost:9/v1", num_retries=0)) as proxy:
         assert (await proxy.ask(message())).status == 504
         assert not proxy.services.upstream._resolver._kept
 
@@ -338,9 +338,9 @@ async def test_addresses_where_nobody_answers_are_looked_up_again(monkeypatch: p
 async def test_a_reload_reads_a_new_ca_file(tmp_path: Path, certificate: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text("")
-    async with Scripted(answering("Hi"), tls=server_context(certificate)) as upstream:
+    async with ScriptedServer(answering("Hi"), tls=server_context(certificate)) as upstream:
         settings = config(deployments=(deployment(upstream.base, ssl_verify=str(ca)),), num_retries=0)
-        async with proxied(settings) as proxy:
+        async with run_proxy(settings) as proxy:
             refused = await proxy.ask(message())
             assert refused.status == 500
             assert f"{ca}' for 127.0.0.1:" in refused.json["error"]["message"]
@@ -380,7 +380,7 @@ async def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> Non
     loop = asyncio.get_running_loop()
     real = loop.getaddrinfo
 
-    async with Scripted(answering("Hi")) as upstream:
+    async with ScriptedServer(answering("Hi")) as upstream:
 
         async def look_up(host: Any, port: Any, **more: Any) -> Any:
             if host != "models.example":
@@ -390,7 +390,7 @@ async def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> Non
             ]
 
         monkeypatch.setattr(loop, "getaddrinfo", look_up)
-        async with proxied(config(f"http://models.example:{upstream.port}/v1", num_retries=0)) as proxy:
+        async with run_proxy(config(f"http://models.example:{upstream.port}/v1", num_retries=0)) as proxy:
             assert (await proxy.ask(message())).status == 200
 
 
@@ -434,7 +434,7 @@ async def test_a_proxy_that_refuses_the_tunnel(answer: bytes, words: str, monkey
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     monkeypatch.setenv("https_proxy", f"http://me:s3cret@127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    async with proxied(config("https://models.example/v1", num_retries=0)) as proxy:
+    async with run_proxy(config("https://models.example/v1", num_retries=0)) as proxy:
         reply = await proxy.ask(message())
         assert reply.status == 502 and words in reply.json["error"]["message"] and b"s3cret" not in reply.body
     assert heads[0].startswith(b"CONNECT models.example:443 HTTP/1.1\r\nHost: models.example:443\r\n")
@@ -447,7 +447,7 @@ async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> Non
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{free.getsockname()[1]}")
-        async with proxied(config("https://models.example/v1", num_retries=0)) as proxy:
+        async with run_proxy(config("https://models.example/v1", num_retries=0)) as proxy:
             reply = await proxy.ask(message())
         port = free.getsockname()[1]
     said = reply.json["error"]["message"]
@@ -461,7 +461,7 @@ async def test_an_https_proxy(scheme: str, certificate: Path, monkeypatch: pytes
     later)."""
     heads: list[bytes] = []
     tls = server_context(certificate)
-    async with Scripted(answering("Hi"), tls=tls if scheme == "https" else None) as upstream:
+    async with ScriptedServer(answering("Hi"), tls=tls if scheme == "https" else None) as upstream:
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             head = await reader.readuntil(b"\r\n\r\n")
@@ -486,7 +486,7 @@ async def test_an_https_proxy(scheme: str, certificate: Path, monkeypatch: pytes
         port = server.sockets[0].getsockname()[1]
         monkeypatch.setenv(f"{scheme}_proxy", f"https://me:pw@localhost:{port}")
         monkeypatch.setattr(connect_module, "context_of", lambda verify: tls_module.trusting_everybody())
-        async with proxied(config(f"{scheme}://models.example:{upstream.port}/v1", num_retries=0)) as proxy:
+        async with run_proxy(config(f"{scheme}://models.example:{upstream.port}/v1", num_retries=0)) as proxy:
             answer = await proxy.ask(message())
             if scheme == "https" and sys.version_info < (3, 11):
                 assert answer.status == 502 and "Python 3.11" in answer.json["error"]["message"]
@@ -501,14 +501,14 @@ async def test_the_systems_trust_may_be_a_file(certificate: Path) -> None:
     """SSL_CERT_FILE, which is read when the first context is made: in a process of its own."""
     code = """
 import asyncio, sys
-from tests.proxied import config, message, proxied
+from tests.proxied import config, message, run_proxy
 async def main():
-    async with proxied(config(sys.argv[1], num_retries=0)) as proxy:
+    async with run_proxy(config(sys.argv[1], num_retries=0)) as proxy:
         answer = await proxy.ask(message())
         print(answer.status, answer.body.decode()[-200:])
 asyncio.run(main())
 """
-    async with Scripted(answering("Hi"), tls=server_context(certificate)) as upstream:
+    async with ScriptedServer(answering("Hi"), tls=server_context(certificate)) as upstream:
         for environment, status in (({}, b"502"), ({"SSL_CERT_FILE": str(certificate)}, b"200")):
             base = upstream.base.replace("127.0.0.1", "localhost")
             process = await asyncio.create_subprocess_exec(
@@ -528,7 +528,7 @@ async def test_a_coding_that_can_not_be_read_is_named(stream: bool, status: int,
     async def script(c: Peer) -> None:
         c.reply(b"\x1b\x0e\x00", status, {"content-encoding": coding})
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base, num_retries=0)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base, num_retries=0)) as proxy:
         answer = await proxy.ask(message(stream=stream))
     assert answer.status == (502 if status == 200 else 400)
     if status == 200:
@@ -542,15 +542,15 @@ async def test_an_error_that_is_compressed_is_read(stream: bool) -> None:
     async def script(c: Peer) -> None:
         c.reply(body, 422, {"content-encoding": "gzip"})
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base, num_retries=0)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base, num_retries=0)) as proxy:
         answer = await proxy.ask(message(stream=stream))
     assert answer.status == 422 and "temperature" in answer.json["error"]["message"]
 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_an_error_leaves_its_connection_usable(stream: bool) -> None:
-    async with Scripted(refusing(400), refusing(429), answering("Hi")) as upstream:
-        async with proxied(config(upstream.base, num_retries=0, disable_cooldowns=True)) as proxy:
+    async with ScriptedServer(refusing(400), refusing(429), answering("Hi")) as upstream:
+        async with run_proxy(config(upstream.base, num_retries=0, disable_cooldowns=True)) as proxy:
             for status in (400, 429, 200):
                 assert (await proxy.ask(message(stream=stream))).status == status
         assert upstream.connections == 1
@@ -568,8 +568,8 @@ async def test_http_1_1_alone_is_offered_by_tls(certificate: Path) -> None:
     tls = server_context(certificate)
     tls.set_alpn_protocols(["h2", "http/1.1"])
     async with (
-        Scripted(script, tls=tls) as upstream,
-        proxied(config(deployments=(deployment(upstream.base, ssl_verify=False),))) as proxy,
+        ScriptedServer(script, tls=tls) as upstream,
+        run_proxy(config(deployments=(deployment(upstream.base, ssl_verify=False),))) as proxy,
     ):
         assert (await proxy.ask(message())).status == 200
     assert offered == ["http/1.1"]

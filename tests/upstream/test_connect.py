@@ -23,7 +23,7 @@ from a2py.upstream.failure import cause_of
 from a2py.upstream.origin import Origin
 from tests.proxied import config, settle
 from tests.proxy.test_server import certificate, server_context
-from tests.scripted import Peer, Scripted
+from tests.scripted import Peer, ScriptedServer
 
 __all__ = ["certificate"]
 
@@ -54,7 +54,7 @@ async def test_cancelling_at_any_turn_of_the_loop(scheme: str, certificate: Path
         pass
 
     context = server_context(certificate) if scheme == "https" else None
-    async with Scripted(script, tls=context) as upstream:
+    async with ScriptedServer(script, tls=context) as upstream:
         route = Route(Origin(scheme, "127.0.0.1", upstream.port), None, str(certificate))
         for turns in range(TURNS):
             cancelled = loop.create_task(connect(route, Resolver(loop), Owner(), loop))
@@ -99,7 +99,7 @@ async def test_a_closed_connection_needs_no_garbage_collector(scheme: str, certi
         c.close()
 
     context = server_context(certificate) if scheme == "https" else None
-    async with Scripted(script, tls=context) as server:
+    async with ScriptedServer(script, tls=context) as server:
         asked = replace(config(server.base).deployments[0], ssl_verify=str(certificate))
         upstream = Upstream()
         before = count(Connection)

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.process import free_port
-from tests.proxied import config, message, proxied
-from tests.scripted import Peer, Scripted, answering, completion
+from tests.proxied import config, message, run_proxy
+from tests.scripted import Peer, ScriptedServer, answering, completion
 
 NGINX = """{user} daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log;
 events {{ worker_connections 512; }}
@@ -61,8 +61,8 @@ SERVERS = {
 
 async def echo(c: Peer) -> None:
     """The last message comes back, so that a mixed-up answer is noticed."""
-    said = c.asked.json["messages"][-1]["content"]
-    if c.asked.json.get("stream"):
+    said = c.request.json["messages"][-1]["content"]
+    if c.request.json.get("stream"):
         await answering(said)(c)
     else:
         c.reply(completion(said))
@@ -98,7 +98,10 @@ async def test_no_request_is_lost_or_mixed_up_when_idle_connections_end(server: 
     """Eight clients that pause for about as long as the server keeps a connection."""
     port, target = server
     dice = random.Random(7)
-    async with Scripted(echo, port=target), proxied(config(f"http://127.0.0.1:{port}/v1", num_retries=0)) as proxy:
+    async with (
+        ScriptedServer(echo, port=target),
+        run_proxy(config(f"http://127.0.0.1:{port}/v1", num_retries=0)) as proxy,
+    ):
 
         async def client(name: int) -> None:
             for n in range(40):
@@ -121,7 +124,10 @@ async def test_no_request_is_lost_or_mixed_up_when_idle_connections_end(server: 
 async def test_an_early_refusal_of_a_large_body(server: tuple[int, int]) -> None:
     """nginx answers 413 after the head and closes; the answer counts, twenty times of twenty."""
     port, target = server
-    async with Scripted(echo, port=target), proxied(config(f"http://127.0.0.1:{port}/v1", num_retries=0)) as proxy:
+    async with (
+        ScriptedServer(echo, port=target),
+        run_proxy(config(f"http://127.0.0.1:{port}/v1", num_retries=0)) as proxy,
+    ):
         for _ in range(20):
             answer = await proxy.ask(message("x" * (4 << 20)))
             if answer.status == 200:  # HAProxy has no such limit

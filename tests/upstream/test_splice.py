@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from a2py.messages.splice import Splice
-from tests.proxied import config, message, proxied
-from tests.scripted import SSE, Peer, Scripted, chunk, event, text
+from tests.proxied import config, message, run_proxy
+from tests.scripted import SSE, Peer, ScriptedServer, chunk, event, text
 
 
 def framed(payload: bytes, size: str = "%x") -> bytes:
@@ -85,13 +85,13 @@ async def test_a_paced_stream_is_spliced(odd: str, taken: list[bool], monkeypatc
     def content(body: bytes) -> bytes:
         return body[body.index(b"event: content_block_start") :].replace(b'"a2py_', b'"')
 
-    async with Scripted(script) as upstream:
-        async with proxied(config(upstream.base)) as one:
+    async with ScriptedServer(script) as upstream:
+        async with run_proxy(config(upstream.base)) as one:
             spliced = (await one.ask(message())).body
             assert upstream.connections == 1
         assert sum(taken) > len(words) // 2
         monkeypatch.setattr(Splice, "chunk", lambda self, data: None)
-        async with proxied(config(upstream.base)) as other:
+        async with run_proxy(config(upstream.base)) as other:
             decoded = (await other.ask(message())).body
     assert content(spliced) == content(decoded)
 
@@ -108,7 +108,7 @@ async def test_usage_of_a_reply_without_one_counts_what_was_spliced() -> None:
         c.events(chunk({}, "stop"), "data: [DONE]\n\n")
         c.end()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         usage = [data["usage"] for name, data in (await proxy.ask(message())).events if name == "message_delta"]
     assert [told["output_tokens"] for told in usage] == [sum(map(len, WORDS)) // 4 + 1]
 
@@ -127,9 +127,9 @@ async def test_an_exception_ends_this_answer_and_nothing_else(monkeypatch: pytes
             c.events(chunk({"content": f"word {n}"}))
         c.end()
 
-    async with Scripted(script, script) as upstream:
+    async with ScriptedServer(script, script) as upstream:
         with pytest.raises(AssertionError, match="crash"):
-            async with proxied(config(upstream.base)) as proxy:
+            async with run_proxy(config(upstream.base)) as proxy:
                 answer = await proxy.ask(message())
                 assert answer.names[-1] == "error" and answer.names.count("error") == 1
                 assert answer.events[-1][1]["error"]["type"] == "api_error"

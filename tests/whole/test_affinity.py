@@ -10,16 +10,20 @@ import orjson
 import pytest
 
 from tests.clock import Clock
-from tests.proxied import SESSION, Running, config, deployment, message, proxied, settle
-from tests.scripted import SSE, Peer, Scripted, answering, refusing, text, usage
+from tests.proxied import SESSION, Running, config, deployment, message, run_proxy, settle
+from tests.scripted import SSE, Peer, ScriptedServer, answering, refusing, text, usage
 
 
 @asynccontextmanager
-async def over(count: int = 3, **settings: Any) -> AsyncIterator[tuple[Running, list[Scripted]]]:
+async def over(count: int = 3, **settings: Any) -> AsyncIterator[tuple[Running, list[ScriptedServer]]]:
     """A proxy over `count` deployments of one name."""
-    async with Scripted(answering("Hi")) as a, Scripted(answering("Hi")) as b, Scripted(answering("Hi")) as c:
+    async with (
+        ScriptedServer(answering("Hi")) as a,
+        ScriptedServer(answering("Hi")) as b,
+        ScriptedServer(answering("Hi")) as c,
+    ):
         ups = [a, b, c][:count]
-        async with proxied(config(*(up.base for up in ups), **settings)) as proxy:
+        async with run_proxy(config(*(up.base for up in ups), **settings)) as proxy:
             yield proxy, ups
 
 
@@ -32,13 +36,15 @@ def turns(n: int, first: str = "Hi") -> list[dict[str, Any]]:
     return [*out, {"role": "user", "content": [block]}]
 
 
-async def homes(proxy: Running, ups: list[Scripted], bodies: list[Any], headers: dict[str, str] | None) -> list[int]:
+async def homes(
+    proxy: Running, ups: list[ScriptedServer], bodies: list[Any], headers: dict[str, str] | None
+) -> list[int]:
     """Which upstream answers each of the requests."""
     out = []
     for body in bodies:
-        before = [len(up.asked) for up in ups]
+        before = [len(up.requests) for up in ups]
         assert (await proxy.ask(body, headers=headers)).status == 200
-        out += [n for n, up in enumerate(ups) if len(up.asked) > before[n]]
+        out += [n for n, up in enumerate(ups) if len(up.requests) > before[n]]
     return out
 
 
@@ -97,12 +103,12 @@ async def test_a_deployment_that_fails_loses_only_its_own_sessions() -> None:
 
 
 async def test_only_the_lowest_order_has_sessions() -> None:
-    async with Scripted(answering("Hi")) as low, Scripted(answering("Hi")) as high:
+    async with ScriptedServer(answering("Hi")) as low, ScriptedServer(answering("Hi")) as high:
         made = (deployment(low.base, id="low", order=1), deployment(high.base, id="high", order=2, weight=1000))
-        async with proxied(config(deployments=made)) as proxy:
+        async with run_proxy(config(deployments=made)) as proxy:
             for n in range(8):
                 await proxy.ask(message(), headers={SESSION: f"s{n}"})
-            assert (len(low.asked), len(high.asked)) == (8, 0)
+            assert (len(low.requests), len(high.requests)) == (8, 0)
 
 
 # -- the cache's health ------------------------------------------------------------------------------------------------
@@ -127,7 +133,7 @@ def notes(proxy: Running) -> list[str]:
 async def test_the_log_says_why_the_cache_was_lost() -> None:
     clock = Clock()
     reports = [0, *[900] * 10, 0, 900, 0, 900, 0]
-    async with Scripted(caching(reports)) as up, proxied(config(up.base), clock=clock) as proxy:
+    async with ScriptedServer(caching(reports)) as up, run_proxy(config(up.base), clock=clock) as proxy:
         for n in range(16):
             if n == 15:
                 clock.now += 301
@@ -145,9 +151,9 @@ async def test_the_log_says_why_the_cache_was_lost() -> None:
 
 
 async def test_another_deployment_is_a_reason() -> None:
-    async with Scripted(caching([0, 900, 0])) as one, Scripted(caching([0])) as other:
+    async with ScriptedServer(caching([0, 900, 0])) as one, ScriptedServer(caching([0])) as other:
         made = (deployment(one.base, id="one", order=1), deployment(other.base, id="other", order=2))
-        async with proxied(config(deployments=made)) as proxy:
+        async with run_proxy(config(deployments=made)) as proxy:
             for n in range(2):
                 await proxy.ask(message(messages=turns(n)), headers={SESSION: "s"})
             one.scripts = (refusing(500),)
@@ -157,7 +163,7 @@ async def test_another_deployment_is_a_reason() -> None:
 
 
 async def test_it_can_be_silent() -> None:
-    async with Scripted(caching([900, 0])) as up, proxied(config(up.base, cache_health=False)) as proxy:
+    async with ScriptedServer(caching([900, 0])) as up, run_proxy(config(up.base, cache_health=False)) as proxy:
         for n in range(2):
             await proxy.ask(message(messages=turns(n)), headers={SESSION: "s"})
         await settle(lambda: len(notes(proxy)) == 2)

@@ -24,7 +24,7 @@ from a2py.ledger.query import sum_by
 from tests import books, process, scripted
 from tests.books import Case, Clients, Tokens, Upstream, make_cases
 from tests.process import children
-from tests.scripted import Scripted
+from tests.scripted import ScriptedServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(sys.platform == "win32", reason="workers need Unix")]
 SECRETS = {f"team-{n}": f"sk-team-{n}" for n in range(3)}
@@ -81,7 +81,7 @@ async def keep_books(folder: Path, count: int, kills: int, exposed: range = rang
     (folder / "keys.yaml").write_text(json.dumps({"keys": keys}))
     (folder / "keys.yaml").chmod(0o600)
     killed: list[float] = []
-    async with Scripted(Upstream(cases)) as upstream:
+    async with ScriptedServer(Upstream(cases)) as upstream:
         models = [model(name, upstream.base, name) for name in books.PRICES]
         engine = {"search_provider": "searxng", "api_base": upstream.base.removesuffix("/v1")}
         with process.running(

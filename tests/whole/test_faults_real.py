@@ -32,11 +32,11 @@ from tests.scripted import (
     JSON_TYPE,
     SSE,
     Answer,
-    Asked,
     Peer,
     Raw,
+    Request,
     Script,
-    Scripted,
+    ScriptedServer,
     answering,
     chunk,
     completion,
@@ -104,7 +104,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
 
 def whole(c: Peer) -> tuple[dict[str, str], bytes]:
     """The right answer, streamed or not, as headers and body."""
-    return (SSE, STREAM) if c.asked.json.get("stream") else (JSON_TYPE, json.dumps(completion()).encode())
+    return (SSE, STREAM) if c.request.json.get("stream") else (JSON_TYPE, json.dumps(completion()).encode())
 
 
 async def byte_by_byte_at_leisure(c: Peer) -> None:
@@ -145,7 +145,7 @@ async def half_close(c: Peer) -> None:
     c.keep = False
     c.write(f"HTTP/1.1 200 OK\r\ncontent-type: {headers['content-type']}\r\nconnection: close\r\n\r\n".encode() + body)
     c.writer.write_eof()
-    await c.left()
+    await c.wait_disconnect()
 
 
 RIGHT: list[Script] = [zipped, hints, http_1_0, half_close]
@@ -191,18 +191,18 @@ async def too_short(c: Peer) -> None:
 
 async def silent(c: Peer) -> None:
     c.head(200, whole(c)[0])
-    await c.left()
+    await c.wait_disconnect()
 
 
 async def silent_inside(c: Peer) -> None:
     c.head(200, whole(c)[0])
     c.chunk(BEGUN)
-    await c.left()
+    await c.wait_disconnect()
 
 
 def moved(status: int) -> Script:
     async def script(c: Peer) -> None:
-        assert c.asked.headers["authorization"] == "Bearer sk-upstream"
+        assert c.request.headers["authorization"] == "Bearer sk-upstream"
         c.reply({}, status, {"location": f"http://127.0.0.1:{c.server.port}/v1/elsewhere?token=sk-upstream"})
 
     script.__name__ = f"moved_{status}"
@@ -236,7 +236,7 @@ def right(answer: Answer, stream: bool = True) -> None:
 async def test_odd_but_right(real: Real, script: Script, stream: bool) -> None:
     if script is byte_by_byte_at_leisure and not stream:
         pytest.skip("a whole reply has a limit for all of it, not of silence")
-    async with Scripted(script, port=real.upstream):
+    async with ScriptedServer(script, port=real.upstream):
         right(await real.ask(stream=stream), stream)
 
 
@@ -244,7 +244,7 @@ async def test_odd_but_right(real: Real, script: Script, stream: bool) -> None:
 @pytest.mark.parametrize("script", WRONG)
 async def test_wrong(real: Real, script: Script, stream: bool) -> None:
     """One error, a status or an event, and never a made-up end; the next request is answered."""
-    async with Scripted(script, answering("Hel", "lo"), port=real.upstream) as upstream:
+    async with ScriptedServer(script, answering("Hel", "lo"), port=real.upstream) as upstream:
         answer = await real.ask(stream=stream)
         if answer.status == 200:
             assert (
@@ -259,8 +259,8 @@ async def test_wrong(real: Real, script: Script, stream: bool) -> None:
                 answer.status == (504 if script in (silent, silent_inside) else 502) and answer.json["type"] == "error"
             )
         assert b"sk-upstream" not in answer.body
-        assert not [asked for asked in upstream.asked if "elsewhere" in asked.target], "a redirect was followed"
-    async with Scripted(answering("Hel", "lo"), port=real.upstream):
+        assert not [asked for asked in upstream.requests if "elsewhere" in asked.target], "a redirect was followed"
+    async with ScriptedServer(answering("Hel", "lo"), port=real.upstream):
         right(await real.ask(stream=stream), stream)
 
 
@@ -302,7 +302,7 @@ async def test_kept_connections_that_are_just_closed(real: Real) -> None:
         await answering("Hel", "lo")(c)
         await c.drain()
 
-        async def later(delay: float = 0.001 * (len(c.server.asked) % 7)) -> None:
+        async def later(delay: float = 0.001 * (len(c.server.requests) % 7)) -> None:
             await asyncio.sleep(delay)
             c.writer.transport.abort()
 
@@ -310,12 +310,12 @@ async def test_kept_connections_that_are_just_closed(real: Real) -> None:
         closing.add(task)
         task.add_done_callback(closing.discard)
 
-    async with Scripted(script, port=real.upstream) as upstream, Raw(real.port) as client:
+    async with ScriptedServer(script, port=real.upstream) as upstream, Raw(real.port) as client:
         for n in range(150):
             client.ask("POST", "/v1/messages", message(stream=bool(n % 2)), (("x-api-key", KEY),))
             right(await client.answer(), bool(n % 2))
             await asyncio.sleep(0.001 * (n % 5))
-        assert len(upstream.asked) >= 150 and upstream.connections > 50
+        assert len(upstream.requests) >= 150 and upstream.connections > 50
 
 
 async def test_an_answer_behind_the_answer_is_nobodys(real: Real) -> None:
@@ -327,7 +327,7 @@ async def test_an_answer_behind_the_answer_is_nobodys(real: Real) -> None:
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
         c.write(head % len(body) + body + head % len(poison) + poison)
 
-    async with Scripted(script, port=real.upstream):
+    async with ScriptedServer(script, port=real.upstream):
         for _ in range(5):
             right(await real.ask(stream=False), False)
 
@@ -365,7 +365,7 @@ INNER = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nx-api-key: " + KEY.encod
 )
 async def test_smuggling_and_oversized_headers(real: Real, raw: bytes) -> None:
     """One 4xx in the envelope, nothing of the second request, and the connection is closed."""
-    async with Scripted(answering("Hi"), port=real.upstream) as upstream, Raw(real.port) as client:
+    async with ScriptedServer(answering("Hi"), port=real.upstream) as upstream, Raw(real.port) as client:
         client.send(raw)
         try:
             said = await asyncio.wait_for(client.reader.read(), 10)
@@ -373,7 +373,7 @@ async def test_smuggling_and_oversized_headers(real: Real, raw: bytes) -> None:
             said = b""
         assert said.count(b"HTTP/1.") <= 1 and b'"data"' not in said and b"has_more" not in said
         assert not said or (said.split(b" ")[1][:1] == b"4" and b'"type":"error"' in said)
-        assert not upstream.asked
+        assert not upstream.requests
 
 
 @pytest.mark.parametrize(
@@ -419,7 +419,7 @@ async def test_what_a_client_says_makes_no_header(real: Real) -> None:
     """Line ends in JSON strings, header values and queries: neither the response's nor the upstream request's headers
     grow by them."""
     evil = "a\r\nX-Evil: 1\r\n\r\n"
-    async with Scripted(answering("Hi"), port=real.upstream) as upstream:
+    async with ScriptedServer(answering("Hi"), port=real.upstream) as upstream:
         odd: dict[str, Any] = {
             "metadata": {"user_id": evil},
             "tools": [{"type": f"web_{evil}", "name": evil}],
@@ -437,8 +437,8 @@ async def test_what_a_client_says_makes_no_header(real: Real) -> None:
         refused = await real.ask(evil)
     for got in (answer, refused):
         assert not [name for name in got.headers if "evil" in name]
-    assert refused.status == 404 and upstream.asked
-    assert not [name for asked in upstream.asked for name in asked.headers if "evil" in name]
+    assert refused.status == 404 and upstream.requests
+    assert not [name for asked in upstream.requests for name in asked.headers if "evil" in name]
 
 
 @pytest.mark.parametrize(
@@ -561,7 +561,7 @@ async def test_tls_of_the_upstream(
     await asyncio.to_thread(subprocess.run, ["openssl", "rehash", str(directory)], check=True, capture_output=True)
     told = {"ca": str(certificates.ca), "directory": str(directory), "off": False}
     more = {"ssl_verify": told[verify]} if verify else {}
-    async with Scripted(answering("Hel", "lo"), tls=certificates.context(which)) as upstream:
+    async with ScriptedServer(answering("Hel", "lo"), tls=certificates.context(which)) as upstream:
         with process.running(tmp_path, [served("once", upstream.base, **more)]) as proxy:
             answer = await Real(proxy, 0).ask()
         if says:
@@ -570,7 +570,7 @@ async def test_tls_of_the_upstream(
                 and says in answer.json["error"]["message"]
                 and answer.headers["x-should-retry"] == "false"
             )
-            assert not upstream.asked, "the key travelled"
+            assert not upstream.requests, "the key travelled"
         else:
             right(answer)
 
@@ -584,12 +584,12 @@ async def test_tls_server(certificates: Certificates, tmp_path: Path) -> None:
     go, gone = asyncio.Event(), asyncio.Event()
 
     async def script(c: Peer) -> None:
-        if "leave" in c.asked.body.decode():
+        if "leave" in c.request.body.decode():
             c.head(200, SSE)
             c.chunk(BEGUN)
-            await c.left()
+            await c.wait_disconnect()
             gone.set()
-        elif "paced" in c.asked.body.decode():
+        elif "paced" in c.request.body.decode():
             c.head(200, SSE)
             c.chunk(BEGUN)
             await c.drain()
@@ -601,7 +601,7 @@ async def test_tls_server(certificates: Certificates, tmp_path: Path) -> None:
         else:
             await answering("Hel", "lo")(c)
 
-    async with Scripted(script) as upstream:
+    async with ScriptedServer(script) as upstream:
         (tmp_path / "a2py.yaml").write_text(
             json.dumps(
                 {
@@ -669,7 +669,7 @@ class Gate:
     def __init__(self, target: int, login: str = "") -> None:
         self.target = target
         self.login = login
-        self.heads: list[Asked] = []
+        self.heads: list[Request] = []
         self.bytes: list[bytes] = []
 
     async def __aenter__(self) -> Gate:
@@ -722,8 +722,8 @@ async def test_the_environments_proxy(certificates: Certificates, tmp_path: Path
     for NO_PROXY, not for loopback; a wrong password is an error that does not repeat it."""
     near = own_address()
     async with (
-        Scripted(answering("Hel", "lo"), tls=certificates.context("good")) as secret,
-        Scripted(answering("Hel", "lo"), host="0.0.0.0") as open_,
+        ScriptedServer(answering("Hel", "lo"), tls=certificates.context("good")) as secret,
+        ScriptedServer(answering("Hel", "lo"), host="0.0.0.0") as open_,
         Gate(secret.port, "Basic dXNlcjpwQHNzd29yZA==") as gate,
         Gate(open_.port) as plain,
     ):
@@ -748,7 +748,7 @@ async def test_the_environments_proxy(certificates: Certificates, tmp_path: Path
             assert plain.heads[0].target == "http://models.test/v1/chat/completions"
             right(await ask("loopback"))
             right(await ask("excluded"))
-            assert len(plain.heads) == 1 and len(open_.asked) == 3
+            assert len(plain.heads) == 1 and len(open_.requests) == 3
         with process.running(
             tmp_path, models, env={**env, "HTTPS_PROXY": f"http://user:wr0ngpass@127.0.0.1:{gate.port}"}, **PLAIN
         ) as proxy:
@@ -836,14 +836,14 @@ async def test_behind_a_server(front: tuple[Raw, bool], real: Real) -> None:
     head = (("x-api-key", KEY),)
 
     async def script(c: Peer) -> None:
-        content = c.asked.json["messages"][-1]["content"]
+        content = c.request.json["messages"][-1]["content"]
         if content not in ("paced", "leave"):
             await answering("Hel", "lo")(c)
             return
         c.head(200, SSE)
         c.chunk(BEGUN)
         if content == "leave":
-            await c.left()
+            await c.wait_disconnect()
             gone.set()
             return
         for n, turn in enumerate(turns):
@@ -854,7 +854,7 @@ async def test_behind_a_server(front: tuple[Raw, bool], real: Real) -> None:
         c.end()
 
     client, keeps = front
-    async with Scripted(script, port=real.upstream) as upstream:
+    async with ScriptedServer(script, port=real.upstream) as upstream:
         async with client:
             client.ask("POST", "/v1/messages", message(content="paced"), head)
             status, headers = await client.head()
@@ -873,7 +873,7 @@ async def test_behind_a_server(front: tuple[Raw, bool], real: Real) -> None:
             assert (await connections(real) >= 1) == keeps
             client.ask("POST", "/v1/messages", message(content="x" * (20 << 20)), head)
             right(await client.answer())
-            assert len(upstream.asked[-1].body) > 20 << 20
+            assert len(upstream.requests[-1].body) > 20 << 20
             client.ask("POST", "/v1/messages", message(model="nobody"), head)
             assert (await client.answer()).status == 502
             client.ask("GET", "/v1/models", None)

@@ -11,8 +11,8 @@ import pytest
 from a2py.config import Config, load
 from a2py.config.imports.draft import Source
 from a2py.config.imports.recognize import translate
-from tests.proxied import message, proxied
-from tests.scripted import Scripted, answering
+from tests.proxied import message, run_proxy
+from tests.scripted import ScriptedServer, answering
 
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
 SEARCH = {"type": "web_search_20250305", "name": "web_search"}
@@ -29,7 +29,7 @@ def imported(text: str, folder: Path) -> Config:
 
 
 async def test_a_router_of_claude_code_router(tmp_path: Path) -> None:
-    async with Scripted(*[answering("Hi")] * 8) as upstream:
+    async with ScriptedServer(*[answering("Hi")] * 8) as upstream:
         router = {
             "APIKEY": "sk-clients",
             "Providers": [
@@ -51,12 +51,12 @@ async def test_a_router_of_claude_code_router(tmp_path: Path) -> None:
                 "think": "mine,thinker",
             },
         }
-        async with proxied(imported(json.dumps(router), tmp_path)) as proxy:
+        async with run_proxy(imported(json.dumps(router), tmp_path)) as proxy:
 
             async def ask(**changes: Any) -> str:
                 answer = await proxy.ask(message(**changes), headers={"x-api-key": "sk-clients"})
                 assert answer.status == 200
-                return str(upstream.asked[-1].json["model"])
+                return str(upstream.requests[-1].json["model"])
 
             assert (await proxy.ask(message(model="claude-opus-4-5"))).status == 401
             assert await ask(model="claude-opus-4-5") == "main"
@@ -66,18 +66,18 @@ async def test_a_router_of_claude_code_router(tmp_path: Path) -> None:
             assert await ask(model="claude-opus-4-5", messages=[{"role": "user", "content": "word " * 9000}]) == "long"
             assert await ask(model="mine,thinker", messages=[{"role": "user", "content": [IMAGE]}]) == "thinker"
             assert await ask(model="gpt-4o", max_tokens=500) == "main"
-        assert upstream.asked[-1].json["max_tokens"] == 77
-        assert upstream.asked[-1].headers["authorization"] == "Bearer sk-up"
+        assert upstream.requests[-1].json["max_tokens"] == 77
+        assert upstream.requests[-1].headers["authorization"] == "Bearer sk-up"
 
 
 @pytest.mark.parametrize("program", ["claude-code-proxy", "free-claude-code"])
 async def test_a_dotenv(program: str, tmp_path: Path) -> None:
-    async with Scripted(*[answering("Hi")] * 4) as upstream:
+    async with ScriptedServer(*[answering("Hi")] * 4) as upstream:
         if program == "claude-code-proxy":
             text = f"OPENAI_API_KEY=k\nOPENAI_BASE_URL={upstream.base}\nBIG_MODEL=a\nMIDDLE_MODEL=b\nSMALL_MODEL=c\n"
         else:
             text = f"LM_STUDIO_BASE_URL={upstream.base}\nMODEL=lmstudio/a\nMODEL_SONNET=lmstudio/b\nMODEL_HAIKU=lmstudio/c\n"
-        async with proxied(imported(text, tmp_path)) as proxy:
+        async with run_proxy(imported(text, tmp_path)) as proxy:
             for model in (
                 "claude-opus-4-1",
                 "claude-sonnet-4-5-20250929",
@@ -85,4 +85,4 @@ async def test_a_dotenv(program: str, tmp_path: Path) -> None:
                 "claude-fable-5",
             ):
                 assert (await proxy.ask(message(model=model))).status == 200
-        assert [asked.json["model"] for asked in upstream.asked] == ["a", "b", "c", "a"]
+        assert [asked.json["model"] for asked in upstream.requests] == ["a", "b", "c", "a"]

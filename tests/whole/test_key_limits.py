@@ -22,9 +22,9 @@ from a2py.config import Config
 from a2py.ledger.query import sum_by
 from a2py.prices import Price, Rates
 from tests import process
-from tests.proxied import Running, config, deployment, message, proxied, settle
+from tests.proxied import Running, config, deployment, message, run_proxy, settle
 from tests.proxy.test_keys import write
-from tests.scripted import SSE, Answer, Peer, Raw, Scripted, answering, completion, refusing, text
+from tests.scripted import SSE, Answer, Peer, Raw, ScriptedServer, answering, completion, refusing, text
 
 CHAT = "/v1/chat/completions"
 BOTH = pytest.mark.parametrize("where", ["/v1/messages", CHAT])
@@ -54,7 +54,7 @@ def counting(input: int = 200, output: int = 50) -> Any:
     tokens = {"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output}
 
     async def script(c: Peer) -> None:
-        if c.asked.json.get("stream"):
+        if c.request.json.get("stream"):
             c.head(200, SSE)
             c.events(*text("Hi", tokens=tokens))
             c.end()
@@ -90,8 +90,8 @@ def read_spent(ledger: Path, name: str = "alice") -> tuple[float, float]:
 @STREAMS
 async def test_requests_a_minute(path: Path, where: str, stream: bool) -> None:
     write(path, alice={"rpm": 1}, bob={})
-    async with Scripted(*[answering("Hi")] * 2) as upstream:  # noqa: SIM117
-        async with proxied(priced(path, upstream.base)) as proxy:
+    async with ScriptedServer(*[answering("Hi")] * 2) as upstream:  # noqa: SIM117
+        async with run_proxy(priced(path, upstream.base)) as proxy:
             assert (await proxy.ask(message(stream=stream), where, headers=key("alice"))).status == 200
             answer = await proxy.ask(message(stream=stream), where, headers=key("alice"))
             assert answer.status == 429 and 0 < int(answer.headers["retry-after"]) <= 60
@@ -106,8 +106,8 @@ async def test_requests_a_minute(path: Path, where: str, stream: bool) -> None:
 async def test_a_refused_model_counts_for_no_limit(path: Path, where: str) -> None:
     """403 comes before rate and budget, also when these are used up."""
     write(path, alice={"rpm": 1, "budget": "0.01/day", "models": "[test-model]"})
-    async with Scripted(counting()) as upstream:  # noqa: SIM117
-        async with proxied(priced(path, upstream.base)) as proxy:
+    async with ScriptedServer(counting()) as upstream:  # noqa: SIM117
+        async with run_proxy(priced(path, upstream.base)) as proxy:
             other = {**message(), "model": "other"}
             assert (await proxy.ask(other, where, headers=key("alice"))).status == 403
             assert (await proxy.ask(message(), where, headers=key("alice"))).status == 200
@@ -117,8 +117,8 @@ async def test_a_refused_model_counts_for_no_limit(path: Path, where: str) -> No
 
 async def test_counting_tokens_is_no_request_of_a_model(path: Path) -> None:
     write(path, alice={"rpm": 1, "budget": "1/day"})
-    async with Scripted(counting()) as upstream:  # noqa: SIM117
-        async with proxied(priced(path, upstream.base)) as proxy:
+    async with ScriptedServer(counting()) as upstream:  # noqa: SIM117
+        async with run_proxy(priced(path, upstream.base)) as proxy:
             for _ in range(3):
                 answer = await proxy.ask(message(stream=False), "/v1/messages/count_tokens", headers=key("alice"))
                 assert answer.status == 200
@@ -129,8 +129,8 @@ async def test_counting_tokens_is_no_request_of_a_model(path: Path) -> None:
 @STREAMS
 async def test_tokens_a_minute_are_those_that_the_upstream_counts(path: Path, where: str, stream: bool) -> None:
     write(path, alice={"tpm": 5000})
-    async with Scripted(counting(4000, 990), counting()) as upstream:  # noqa: SIM117
-        async with proxied(priced(path, upstream.base)) as proxy:
+    async with ScriptedServer(counting(4000, 990), counting()) as upstream:  # noqa: SIM117
+        async with run_proxy(priced(path, upstream.base)) as proxy:
             assert (await proxy.ask(message(stream=stream), where, headers=key("alice"))).status == 200
             use = proxy.services.key_limits.usage()["alice"]
             assert use == (0, 0, 4990)
@@ -150,12 +150,12 @@ async def test_requests_at_a_time(path: Path, where: str, stream: bool, end: str
         came.set()
         await go.wait()
         if end == "left":
-            await c.left()
+            await c.wait_disconnect()
         else:
             await (counting() if end == "answered" else refusing(400, "no"))(c)
 
-    async with Scripted(slow, counting()) as upstream:  # noqa: SIM117
-        async with proxied(priced(path, upstream.base)) as proxy:
+    async with ScriptedServer(slow, counting()) as upstream:  # noqa: SIM117
+        async with run_proxy(priced(path, upstream.base)) as proxy:
             client = proxy.client()
             await client.__aenter__()
             client.ask("POST", where, message(stream=stream), tuple(key("alice").items()))
@@ -182,9 +182,9 @@ async def test_requests_at_a_time(path: Path, where: str, stream: bool, end: str
 async def test_a_budget_is_spent_and_says_when_it_renews(path: Path, where: str, stream: bool) -> None:
     """A small budget never shuts out a first request, and what was spent is what the ledger has."""
     write(path, alice={"budget": "0.15/month"}, bob={})
-    async with Scripted(*[counting()] * 3) as upstream:
+    async with ScriptedServer(*[counting()] * 3) as upstream:
         made = priced(path, upstream.base)
-        async with proxied(made) as proxy:
+        async with run_proxy(made) as proxy:
             for _ in range(2):
                 assert (await proxy.ask(message(stream=stream), where, headers=key("alice"))).status == 200
             assert await spent(proxy) == pytest.approx((0.24, 0.0))
@@ -197,7 +197,7 @@ async def test_a_budget_is_spent_and_says_when_it_renews(path: Path, where: str,
             )
             assert error["message"].endswith("-01 00:00 UTC.")
             assert (await proxy.ask(message(stream=stream), where, headers=key("bob"))).status == 200
-        async with proxied(made) as proxy:  # a restart forgets nothing
+        async with run_proxy(made) as proxy:  # a restart forgets nothing
             assert (await proxy.ask(message(stream=stream), where, headers=key("alice"))).status == 402
     groups = {group.name: group for group in sum_by(made.settings.ledger, "key")}  # type: ignore[arg-type]
     assert groups["alice"].cost == pytest.approx(0.24) and groups["bob"].cost == pytest.approx(0.12)
@@ -211,18 +211,18 @@ async def test_what_costs_later_is_refused_to_a_key_with_a_budget(path: Path) ->
     async def accept(c: Peer) -> None:
         c.reply({"id": "resp_1", "object": "response", "status": "queued", "usage": None, "output": []})
 
-    async with Scripted(accept) as upstream, proxied(priced(path, upstream.base)) as proxy:
+    async with ScriptedServer(accept) as upstream, run_proxy(priced(path, upstream.base)) as proxy:
         answer = await proxy.ask(body, "/v1/responses", headers=key("alice"))
         assert answer.status == 403 and "Ask without `background`" in error_of(answer)["message"]
-        assert upstream.asked == []
+        assert upstream.requests == []
         assert (await proxy.ask(body, "/v1/responses", headers=key("bob"))).status == 200
 
 
 @BOTH
 async def test_a_model_without_a_price_is_refused_to_a_key_with_a_budget(path: Path, where: str) -> None:
     write(path, alice={"budget": "1/day"}, bob={})
-    async with Scripted(counting()) as upstream:  # noqa: SIM117
-        async with proxied(priced(path, upstream.base, price=None)) as proxy:
+    async with ScriptedServer(counting()) as upstream:  # noqa: SIM117
+        async with run_proxy(priced(path, upstream.base, price=None)) as proxy:
             answer = await proxy.ask(message(), where, headers=key("alice"))
             assert answer.status == 403 and answer.headers["x-should-retry"] == "false"
             assert "the price of 'test-model' is not known" in error_of(answer)["message"]
@@ -233,37 +233,37 @@ async def test_a_model_without_a_price_is_refused_to_a_key_with_a_budget(path: P
 @BOTH
 async def test_a_fallback_without_a_price_is_not_asked(path: Path, where: str) -> None:
     write(path, alice={"budget": "1/day"}, bob={})
-    async with Scripted(*[refusing(500, "broken")] * 3) as upstream:
+    async with ScriptedServer(*[refusing(500, "broken")] * 3) as upstream:
         second = deployment(upstream.base, "second", id="second")
         made = priced(path, upstream.base, second, fallbacks={"test-model": ("second",)})
-        async with proxied(made) as proxy:
+        async with run_proxy(made) as proxy:
             for name, questions in (("alice", 1), ("bob", 3)):
                 assert (await proxy.ask(message(), where, headers=key(name))).status == 500
-                assert len(upstream.asked) == questions
+                assert len(upstream.requests) == questions
 
 
 @BOTH
 async def test_a_free_model_is_answered_when_the_budget_is_spent(path: Path, where: str) -> None:
     """But not by a fallback that costs something."""
     write(path, alice={"budget": "0.1/day"})
-    async with Scripted(counting(), counting(), refusing(500, "broken")) as upstream:
+    async with ScriptedServer(counting(), counting(), refusing(500, "broken")) as upstream:
         dear = deployment(upstream.base, "dear", id="dear", price=PRICE)
         free = Price(Rates(0.0, 0.0))
         made = priced(path, upstream.base, dear, price=free, fallbacks={"test-model": ("dear",)})
-        async with proxied(made) as proxy:
+        async with run_proxy(made) as proxy:
             for model, status in (("dear", 200), ("dear", 402), ("test-model", 200), ("test-model", 500)):
                 answer = await proxy.ask({**message(stream=False), "model": model}, where, headers=key("alice"))
                 assert answer.status == status, model
-            assert len(upstream.asked) == 3
+            assert len(upstream.requests) == 3
 
 
 @BOTH
 async def test_a_dear_fallback_of_a_free_model_is_settled(path: Path, where: str) -> None:
     write(path, alice={"budget": "0.1/day"})
-    async with Scripted(refusing(500, "broken"), counting()) as upstream:
+    async with ScriptedServer(refusing(500, "broken"), counting()) as upstream:
         dear = deployment(upstream.base, "dear", id="dear", price=PRICE)
         made = priced(path, upstream.base, dear, price=Price(Rates(0.0, 0.0)), fallbacks={"test-model": ("dear",)})
-        async with proxied(made) as proxy:
+        async with run_proxy(made) as proxy:
             assert (await proxy.ask(message(), where, headers=key("alice"))).status == 200
             assert await spent(proxy) == pytest.approx((0.12, 0.0))
 
@@ -271,8 +271,8 @@ async def test_a_dear_fallback_of_a_free_model_is_settled(path: Path, where: str
 @BOTH
 async def test_a_refused_request_costs_nothing(path: Path, where: str) -> None:
     write(path, alice={"budget": "1/day"})
-    async with Scripted(refusing(400, "no")) as upstream:  # noqa: SIM117
-        async with proxied(priced(path, upstream.base)) as proxy:
+    async with ScriptedServer(refusing(400, "no")) as upstream:  # noqa: SIM117
+        async with run_proxy(priced(path, upstream.base)) as proxy:
             assert (await proxy.ask(message(), where, headers=key("alice"))).status == 400
             assert await spent(proxy) == (0.0, 0.0)
 
@@ -286,10 +286,10 @@ async def test_who_leaves_early_pays_for_the_input(path: Path, where: str, strea
 
     async def silent(c: Peer) -> None:
         came.set()
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(silent) as upstream:  # noqa: SIM117
-        async with proxied(priced(path, upstream.base)) as proxy:
+    async with ScriptedServer(silent) as upstream:  # noqa: SIM117
+        async with run_proxy(priced(path, upstream.base)) as proxy:
             async with proxy.client() as client:
                 client.ask("POST", where, message("word " * 1000, stream=stream), tuple(key("alice").items()))
                 await came.wait()
@@ -305,8 +305,8 @@ async def test_the_output_of_a_model_becomes_known(path: Path) -> None:
     write(path, alice={"budget": "100/day"})
     held: list[float] = []
 
-    async with Scripted(*[counting(10, 100)] * 3) as upstream:  # noqa: SIM117
-        async with proxied(priced(path, upstream.base)) as proxy:
+    async with ScriptedServer(*[counting(10, 100)] * 3) as upstream:  # noqa: SIM117
+        async with run_proxy(priced(path, upstream.base)) as proxy:
             budgets = proxy.services.books.open_budgets()
             real = budgets.reserve
 
@@ -323,8 +323,8 @@ async def test_the_output_of_a_model_becomes_known(path: Path) -> None:
 
 async def test_keys_without_a_budget_never_touch_the_file(path: Path) -> None:
     write(path, alice={"rpm": 9, "tpm": 100_000, "max_parallel": 2}, bob={"budget": "1/day"})
-    async with Scripted(*[counting()] * 2) as upstream:  # noqa: SIM117
-        async with proxied(priced(path, upstream.base)) as proxy:
+    async with ScriptedServer(*[counting()] * 2) as upstream:  # noqa: SIM117
+        async with run_proxy(priced(path, upstream.base)) as proxy:
             keeper = proxy.services.books.keeper
             assert keeper is not None
             jobs, real = list[Any](), keeper.writer.submit
@@ -345,10 +345,10 @@ async def test_budgets_need_a_ledger(path: Path) -> None:
     write(path, alice={"budget": "1/day"})
     off = replace(config("http://127.0.0.1:9", ledger=False), keys_path=str(path))
     with pytest.raises(Exception, match="the key alice has a budget, and no ledger is kept"):
-        async with proxied(off):
+        async with run_proxy(off):
             pass
     write(path, alice={})
-    async with proxied(off, clock=lambda: 1000.0) as proxy:
+    async with run_proxy(off, clock=lambda: 1000.0) as proxy:
         write(path, alice={"budget": "1/day"}, bob={})
         proxy.services.keys.refresh(False, at_once=True)
         assert [row.caller.name for row in proxy.services.keys.rows] == ["alice"]
@@ -361,8 +361,8 @@ async def test_budgets_need_a_ledger(path: Path) -> None:
 async def test_a_ledger_that_can_t_be_written_stops_keys_with_a_budget_only(path: Path) -> None:
     write(path, alice={"budget": "1/day"}, bob={})
     os.mkdir(path.with_name("usage.db"))
-    async with Scripted(counting()) as upstream:  # noqa: SIM117
-        async with proxied(priced(path, upstream.base)) as proxy:
+    async with ScriptedServer(counting()) as upstream:  # noqa: SIM117
+        async with run_proxy(priced(path, upstream.base)) as proxy:
             answer = await proxy.ask(message(), headers=key("alice"))
             assert answer.status == 503 and "the ledger can't be written" in error_of(answer)["message"]
             assert (await proxy.ask(message(), headers=key("bob"))).status == 200
@@ -422,12 +422,12 @@ async def test_500_parallel_requests_over_two_workers_overspend_by_what_was_in_f
                 settled.set()
         return answer.status
 
-    async with Scripted(*[script] * (requests + 1)) as upstream:  # noqa: SIM117
+    async with ScriptedServer(*[script] * (requests + 1)) as upstream:  # noqa: SIM117
         async with two_workers(tmp_path, upstream.base, "5/day") as (proxy, ledger):
             statuses = await asyncio.gather(*(one() for _ in range(requests)))
             count = statuses.count(200)
             # 503: a loaded machine did not get through the line before the ledger in budgets.WAIT_SECONDS
-            assert count == admitted == len(upstream.asked)
+            assert count == admitted == len(upstream.requests)
             assert statuses.count(429) + statuses.count(503) == requests - count
             while read_spent(ledger)[1]:  # noqa: ASYNC110  (other processes write it)
                 await asyncio.sleep(0.05)
@@ -435,7 +435,7 @@ async def test_500_parallel_requests_over_two_workers_overspend_by_what_was_in_f
             assert total == pytest.approx(count * actual / 1000), "what the upstream counted"
             if total >= 5:
                 assert (await ask(proxy)).status == 402
-                assert len(upstream.asked) == count
+                assert len(upstream.requests) == count
     # max_tokens 100 and some ten tokens of input: what each had reserved follows from how many were admitted
     reserved = [5 / count, 5 / (count - 1)]
     assert reserved[1] > 0.1 and reserved[0] < 0.14
@@ -450,9 +450,9 @@ async def test_what_a_killed_worker_had_reserved_is_released(tmp_path: Path) -> 
 
     async def silent(c: Peer) -> None:
         came.set()
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(silent, counting(10, 10)) as upstream:  # noqa: SIM117
+    async with ScriptedServer(silent, counting(10, 10)) as upstream:  # noqa: SIM117
         async with two_workers(tmp_path, upstream.base, "0.1/day") as (proxy, ledger):
             running = asyncio.ensure_future(ask(proxy))
             await came.wait()
@@ -484,9 +484,9 @@ def test_nothing_is_imported_where_no_key_has_it(tmp_path: Path) -> None:
 import asyncio, sys
 from dataclasses import replace
 from pathlib import Path
-from tests.proxied import config, message, proxied
+from tests.proxied import config, message, run_proxy
 from tests.proxy.test_keys import write
-from tests.scripted import Scripted, answering
+from tests.scripted import ScriptedServer, answering
 
 def loaded():
     names = ("a2py.config.keys", "a2py.proxy.keylimits", "a2py.proxy.budgets", "a2py.ledger.spending")
@@ -497,9 +497,9 @@ async def main(**keys):
     if keys:
         write(path, **keys)
     headers = {"x-api-key": "sk-alice"} if keys else {}
-    async with Scripted(answering("Hi")) as upstream:
+    async with ScriptedServer(answering("Hi")) as upstream:
         made = replace(config(upstream.base), keys_path=str(path))
-        async with proxied(made) as proxy:
+        async with run_proxy(made) as proxy:
             assert (await proxy.ask(message(), headers=headers)).status == 200
     print(loaded())
 

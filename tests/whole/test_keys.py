@@ -16,9 +16,9 @@ from a2py.config import Config
 from a2py.messages.rules import Condition, Rule
 from a2py.proxy.keys import LOOK_SECONDS
 from a2py.proxy.routes import DRAIN_PATH, PASSED, ROUTES
-from tests.proxied import Running, config, deployment, message, proxied
+from tests.proxied import Running, config, deployment, message, run_proxy
 from tests.proxy.test_keys import write
-from tests.scripted import Answer, Scripted, answering, refusing
+from tests.scripted import Answer, ScriptedServer, answering, refusing
 
 CHAT = "/v1/chat/completions"
 
@@ -46,7 +46,7 @@ async def test_every_route_asks_for_a_key(path: Path) -> None:
     write(path, alice={}, boss={"admin": "true"}, gone={"revoked": "true"})
     closed = {p: route for p, route in {**ROUTES, **PASSED}.items() if not route.open}
     assert {"/v1/messages", "/metrics", "/usage", CHAT} <= closed.keys() and len(closed) > 30
-    async with proxied(keyed(path)) as proxy:
+    async with run_proxy(keyed(path)) as proxy:
         for route_path, route in {**closed, DRAIN_PATH: ROUTES["/metrics"]}.items():
             method = route.methods[0]
             for stranger in ({}, {"x-api-key": "sk-gone"}, {"x-api-key": "sk-nobody"}):
@@ -62,7 +62,7 @@ async def test_every_route_asks_for_a_key(path: Path) -> None:
 
 async def test_health_tells_details_to_admins_only(path: Path) -> None:
     write(path, alice={}, boss={"admin": "true"})
-    async with proxied(keyed(path, master_key="sk-master")) as proxy:
+    async with run_proxy(keyed(path, master_key="sk-master")) as proxy:
         for headers, has_details in (({}, False), (key("alice"), False), (key("boss"), True), (key("master"), True)):
             answer = await proxy.ask(None, "/health", "GET", headers=headers)
             assert answer.status == 200 and ("deployments" in json.loads(answer.body)) is has_details
@@ -72,8 +72,8 @@ async def test_health_tells_details_to_admins_only(path: Path) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_key_s_name_is_in_the_metrics(path: Path, stream: bool) -> None:
     write(path, alice={}, boss={"admin": "true"})
-    async with Scripted(answering("Hi"), answering("Hi")) as upstream:  # noqa: SIM117
-        async with proxied(keyed(path, upstream.base)) as proxy:
+    async with ScriptedServer(answering("Hi"), answering("Hi")) as upstream:  # noqa: SIM117
+        async with run_proxy(keyed(path, upstream.base)) as proxy:
             assert (await proxy.ask(message(stream=stream), headers=key("alice"))).status == 200
             assert (await proxy.ask(message(stream=stream), CHAT, headers=key("alice"))).status == 200
             metrics = (await proxy.ask(None, "/metrics", "GET", headers=key("boss"))).body.decode()
@@ -84,13 +84,13 @@ async def test_a_key_s_name_is_in_the_metrics(path: Path, stream: bool) -> None:
 @asynccontextmanager
 async def limited(
     path: Path, script: Any, models: str = "[test-model]", **more: Any
-) -> AsyncIterator[tuple[Running, Scripted]]:
+) -> AsyncIterator[tuple[Running, ScriptedServer]]:
     """A proxy with two models at one upstream, of which alice may ask for `models`."""
     write(path, alice={"models": models}, stranger={"models": "[nothing]"})
-    async with Scripted(*[script] * 4) as upstream:
+    async with ScriptedServer(*[script] * 4) as upstream:
         other = deployment(upstream.base, "other", id="other", model="up-other")
         made = replace(keyed(path, upstream.base, deployments=(other,), **more), default_name="test-model")
-        async with proxied(made) as proxy:
+        async with run_proxy(made) as proxy:
             yield proxy, upstream
 
 
@@ -108,7 +108,7 @@ async def test_a_model_outside_the_list_is_403_everywhere(path: Path, where: str
         else:
             assert error["code"] == "permission_denied"
         assert answer.headers["x-should-retry"] == "false"
-        assert not upstream.asked
+        assert not upstream.requests
 
 
 async def test_a_key_sees_its_models_only(path: Path) -> None:
@@ -134,7 +134,7 @@ async def test_no_fallback_leads_out_of_the_list(path: Path, where: str, models:
     fallbacks = {"test-model": ("other",)}
     async with limited(path, refusing(500, "broken"), models, fallbacks=fallbacks) as (proxy, upstream):
         assert (await proxy.ask(message(stream=False), where, headers=key("alice"))).status == 500
-        assert len(upstream.asked) == asked
+        assert len(upstream.requests) == asked
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,14 @@ async def test_no_rule_leads_out_of_the_list(path: Path, models: str, model: str
             answer = await proxy.ask({**message(stream=False), "model": "claude-x"}, where, headers=headers)
             assert answer.status == (200 if model else 403)
             assert route in answer.headers.get("x-a2py-route", "")
-        assert [asked.json["model"] for asked in upstream.asked] == ([model] if model else [])
+        assert [asked.json["model"] for asked in upstream.requests] == ([model] if model else [])
 
 
 async def test_a_changed_file_holds_at_the_next_request(path: Path) -> None:
     write(path, alice={})
     times = [1000.0]
-    async with Scripted(*[answering("Hi")] * 3) as upstream:  # noqa: SIM117
-        async with proxied(keyed(path, upstream.base), clock=lambda: times[0]) as proxy:
+    async with ScriptedServer(*[answering("Hi")] * 3) as upstream:  # noqa: SIM117
+        async with run_proxy(keyed(path, upstream.base), clock=lambda: times[0]) as proxy:
             assert (await proxy.ask(message(), headers=key("alice"))).status == 200
             write(path, alice={"revoked": "true"}, bob={})
             times[0] += LOOK_SECONDS
@@ -177,7 +177,7 @@ async def test_a_changed_file_holds_at_the_next_request(path: Path) -> None:
 async def test_a_reload_reads_the_keys_at_once(path: Path) -> None:
     write(path, alice={})
     made = keyed(path)
-    async with proxied(made, clock=lambda: 1000.0) as proxy:
+    async with run_proxy(made, clock=lambda: 1000.0) as proxy:
         write(path, bob={})
         assert proxy.server.reload(lambda: made)
         assert (await proxy.ask(None, "/v1/models", "GET", headers=key("alice"))).status == 401
@@ -185,7 +185,7 @@ async def test_a_reload_reads_the_keys_at_once(path: Path) -> None:
 
 
 async def test_without_a_file_no_key_is_needed(path: Path) -> None:
-    async with proxied(keyed(path)) as proxy:
+    async with run_proxy(keyed(path)) as proxy:
         assert (await proxy.ask(None, "/v1/models", "GET")).status == 200
         assert not proxy.services.needs_key
     assert os.listdir(path.parent) == []
@@ -205,7 +205,7 @@ async def test_without_a_file_no_key_is_needed(path: Path) -> None:
     ],
 )
 async def test_litellms_paths_name_the_command(path: Path, method: str, where: str, command: str) -> None:
-    async with proxied(keyed(path)) as proxy:
+    async with run_proxy(keyed(path)) as proxy:
         answer = await proxy.ask({} if method == "POST" else None, where, method)
     assert answer.status == 404 and f"`{command}" in words(answer) and where.partition("?")[0] in words(answer)
     assert "sk-1" not in words(answer)
@@ -214,8 +214,8 @@ async def test_litellms_paths_name_the_command(path: Path, method: str, where: s
 async def test_usage_shows_a_key_its_own_answers(path: Path) -> None:
     write(path, alice={}, bob={}, boss={"admin": "true"})
     ledger = str(path.with_name("usage.db"))
-    async with Scripted(*[answering("Hi")] * 3) as upstream:  # noqa: SIM117
-        async with proxied(keyed(path, upstream.base, ledger=ledger)) as proxy:
+    async with ScriptedServer(*[answering("Hi")] * 3) as upstream:  # noqa: SIM117
+        async with run_proxy(keyed(path, upstream.base, ledger=ledger)) as proxy:
             for name in ("alice", "bob", "bob"):
                 assert (await proxy.ask(message(), headers=key(name))).status == 200
             for name, rows in (("alice", {"alice": 1}), ("bob", {"bob": 2}), ("boss", {"alice": 1, "bob": 2})):

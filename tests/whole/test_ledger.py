@@ -26,8 +26,8 @@ from a2py.ledger.row import LENGTH, Row
 from a2py.prices import Price, Rates
 from a2py.proxy.log import Record
 from tests import process
-from tests.proxied import SESSION, Running, config, deployment, message, proxied, settle
-from tests.scripted import SSE, Peer, Scripted, answering, chunk, completion, refusing, text
+from tests.proxied import SESSION, Running, config, deployment, message, run_proxy, settle
+from tests.scripted import SSE, Peer, ScriptedServer, answering, chunk, completion, refusing, text
 
 PRICE = Price(Rates(1e-6, 2e-6, 1e-7, 3e-6))
 
@@ -71,11 +71,11 @@ async def test_a_row_has_what_the_upstream_counted(tmp_path: Path) -> None:
         c.events(*text("Hello", tokens=chat_usage(100, 20, 60, 5)))
         c.end()
 
-    async with Scripted(script) as upstream:
+    async with ScriptedServer(script) as upstream:
         made = config(
             deployments=(deployment(upstream.base, id="d0", price=PRICE),), master_key="sk-master", ledger=str(path)
         )
-        async with proxied(made) as proxy:
+        async with run_proxy(made) as proxy:
             headers = {"x-api-key": "sk-master", SESSION: "s1", "x-claude-code-agent-id": "a1"}
             assert not path.exists(), "the file is made with the first row"
             assert (await proxy.ask(message("secret content"), headers=headers)).status == 200
@@ -117,8 +117,8 @@ async def test_a_row_has_what_the_upstream_counted(tmp_path: Path) -> None:
 
 async def test_counting_tokens_and_refused_strangers_are_no_answers(tmp_path: Path) -> None:
     path = tmp_path / "usage.db"
-    async with Scripted(answering("Hi")) as upstream:  # noqa: SIM117
-        async with proxied(config(upstream.base, master_key="sk-master", ledger=str(path))) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream:  # noqa: SIM117
+        async with run_proxy(config(upstream.base, master_key="sk-master", ledger=str(path))) as proxy:
             assert (await proxy.ask(message())).status == 401
             headers = {"x-api-key": "sk-master"}
             assert (await proxy.ask(message(stream=False), "/v1/messages/count_tokens", headers=headers)).status == 200
@@ -147,13 +147,16 @@ async def test_a_cut_answer_and_one_whose_client_left_count_what_was_seen(tmp_pa
         c.head(200, SSE)
         c.events(chunk({"role": "assistant", "content": "word " * 80}))
         await c.drain()
-        await c.left()
+        await c.wait_disconnect()
         seen.set()
 
     async def silent(c: Peer) -> None:
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(cut, hang, silent) as upstream, proxied(config(upstream.base, ledger=str(path))) as proxy:
+    async with (
+        ScriptedServer(cut, hang, silent) as upstream,
+        run_proxy(config(upstream.base, ledger=str(path))) as proxy,
+    ):
         assert (await proxy.ask(message())).names[-1] == "error"
         async with proxy.client() as client:
             client.ask("POST", "/v1/messages", message())
@@ -162,7 +165,7 @@ async def test_a_cut_answer_and_one_whose_client_left_count_what_was_seen(tmp_pa
         await asyncio.wait_for(seen.wait(), 10)
         async with proxy.client() as client:
             client.ask("POST", "/v1/messages", message())
-            await settle(lambda: len(upstream.asked) == 3)
+            await settle(lambda: len(upstream.requests) == 3)
         await settle(lambda: not proxy.services.running.exchanges)
         broken, left, unheard = await flushed(proxy, path)
     assert broken["status"] == 200 and broken["error"] == "upstream" and broken["estimated"] == 1
@@ -178,9 +181,9 @@ async def test_what_an_upstream_without_an_answer_took_is_not_known(tmp_path: Pa
     path = tmp_path / "usage.db"
 
     async def silent(c: Peer) -> None:
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(silent) as slow, Scripted(refusing(503)) as busy:
+    async with ScriptedServer(silent) as slow, ScriptedServer(refusing(503)) as busy:
         made = config(
             deployments=(
                 deployment(slow.base, "slow", id="s", timeout=0.2, stream_timeout=0.2),
@@ -189,7 +192,7 @@ async def test_what_an_upstream_without_an_answer_took_is_not_known(tmp_path: Pa
             ),
             ledger=str(path),
         )
-        async with proxied(made) as proxy:
+        async with run_proxy(made) as proxy:
             for name in ("slow", "busy", "gone"):
                 assert (await proxy.ask({**message(), "model": name})).status >= 500
             got = await flushed(proxy, path)
@@ -210,7 +213,7 @@ async def test_attempts_of_one_answer_are_summed(tmp_path: Path) -> None:
         c.end()
 
     cheap = Price(Rates(1e-6, 1e-6))
-    async with Scripted(lost) as first, Scripted(answering("Hi")) as second:
+    async with ScriptedServer(lost) as first, ScriptedServer(answering("Hi")) as second:
         made = config(
             deployments=(
                 deployment(first.base, id="d0", price=PRICE),
@@ -220,7 +223,7 @@ async def test_attempts_of_one_answer_are_summed(tmp_path: Path) -> None:
             master_key="sk-m",
             ledger=str(path),
         )
-        async with proxied(made) as proxy:
+        async with run_proxy(made) as proxy:
             assert (await proxy.ask(message(), headers={"x-api-key": "sk-m"})).status == 200
             (row,) = await flushed(proxy, path)
             metrics = (await proxy.ask(None, "/metrics", "GET", headers={"x-api-key": "sk-m"})).body.decode()
@@ -244,9 +247,9 @@ async def test_what_passes_through_has_a_row(tmp_path: Path) -> None:
     async def script(c: Peer) -> None:
         c.reply({**completion("Hi"), "usage": chat_usage(100, 20, 60, 5)})
 
-    async with Scripted(script) as upstream:
+    async with ScriptedServer(script) as upstream:
         made = config(deployments=(deployment(upstream.base, id="d0", price=PRICE),), ledger=str(path))
-        async with proxied(made) as proxy:
+        async with run_proxy(made) as proxy:
             body = {"model": "test-model", "messages": [{"role": "user", "content": "Hi"}]}
             assert (await proxy.ask(body, "/v1/chat/completions", headers={"session_id": "codex-1"})).status == 200
             assert (await proxy.ask(body, "/v1/chat/completions", headers={"conversation_id": "c"})).status == 200
@@ -265,7 +268,7 @@ async def test_a_stream_that_passes_and_ends_with_the_upstreams_error_counts_as_
         c.events(chunk({"content": "Hi"}), chunk(usage=chat_usage(9, 3)), {"error": {"message": "sk-secret"}})
         c.end()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base, ledger=str(path))) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base, ledger=str(path))) as proxy:
         answer = await proxy.ask({**message(), "max_tokens": 5}, "/v1/chat/completions")
         assert answer.status == 200 and b"sk-secret" in answer.body, "as it came"
         (row,) = await flushed(proxy, path)
@@ -277,7 +280,7 @@ async def test_a_stream_that_passes_and_ends_with_the_upstreams_error_counts_as_
 async def test_a_file_that_cannot_be_written_stops_no_answer(tmp_path: Path) -> None:
     """Locked, then broken, then deleted: each answer is given, and each row is there once it can be written."""
     path = tmp_path / "usage.db"
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, ledger=str(path))) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base, ledger=str(path))) as proxy:
         keeper = proxy.services.books.keeper
         assert keeper is not None
         await proxy.ask(message())
@@ -309,9 +312,9 @@ async def test_the_end_of_the_server_does_not_wait_for_a_file_system_that_hangs(
     monkeypatch.setattr(Store, "insert", lambda *args: free.wait(60))
     monkeypatch.setattr(bookkeeper, "CLOSE_SECONDS", 0.01)
     try:
-        async with Scripted(answering("Hi")) as upstream:
+        async with ScriptedServer(answering("Hi")) as upstream:
             made = config(upstream.base, ledger=str(tmp_path / "usage.db"))
-            async with proxied(made) as proxy:
+            async with run_proxy(made) as proxy:
                 assert (await proxy.ask(message())).status == 200
             last = [line for line in proxy.lines if line["event"] == "ledger rows lost"]
         assert [line["rows"] for line in last] == [1] and "does not answer" in last[0]["error"]
@@ -320,8 +323,8 @@ async def test_the_end_of_the_server_does_not_wait_for_a_file_system_that_hangs(
 
 
 async def test_nothing_is_made_where_it_is_off(tmp_path: Path) -> None:
-    async with Scripted(answering("Hi")) as upstream:  # noqa: SIM117
-        async with proxied(config(upstream.base, ledger=False), ledger=str(tmp_path / "usage.db")) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream:  # noqa: SIM117
+        async with run_proxy(config(upstream.base, ledger=False), ledger=str(tmp_path / "usage.db")) as proxy:
             assert (await proxy.ask(message())).status == 200
             assert (await proxy.ask(None, "/usage", "GET")).status == 404
             assert proxy.services.books.keeper is None
@@ -330,8 +333,8 @@ async def test_nothing_is_made_where_it_is_off(tmp_path: Path) -> None:
 
 async def test_a_reload_moves_the_ledger(tmp_path: Path) -> None:
     first, second = tmp_path / "first.db", tmp_path / "second.db"
-    async with Scripted(answering("Hi")) as upstream:  # noqa: SIM117
-        async with proxied(config(upstream.base, ledger=True), ledger=str(first)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream:  # noqa: SIM117
+        async with run_proxy(config(upstream.base, ledger=True), ledger=str(first)) as proxy:
             await proxy.ask(message())
             proxy.services.reload(config(upstream.base, ledger=str(second)))
             await proxy.ask(message())
@@ -345,8 +348,8 @@ async def test_without_sqlite_it_is_off_and_said_once(tmp_path: Path, monkeypatc
     from a2py.proxy import bookkeeper
 
     monkeypatch.setattr(bookkeeper, "find_spec", lambda name: None)
-    async with Scripted(answering("Hi")) as upstream:  # noqa: SIM117
-        async with proxied(config(upstream.base, ledger=str(tmp_path / "usage.db"))) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream:  # noqa: SIM117
+        async with run_proxy(config(upstream.base, ledger=str(tmp_path / "usage.db"))) as proxy:
             assert [(await proxy.ask(message())).status for _ in range(2)] == [200, 200]
             assert [line["event"] for line in proxy.lines].count("no ledger") == 1
     assert not os.listdir(tmp_path)
@@ -356,7 +359,7 @@ async def test_long_names_are_cut_before_they_wait(monkeypatch: pytest.MonkeyPat
     """10,000 rows may wait for a file that can't be written: with all of a header they would take 80 MB."""
     kept: list[Record] = []
     long = {SESSION: "s" * 8000, "x-claude-code-agent-id": "a" * 8000}
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, ledger=False)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base, ledger=False)) as proxy:
         monkeypatch.setattr(proxy.services.books, "keep", kept.append)
         await proxy.ask(message(), headers=long)
         await proxy.ask({**message(), "model": "nobody"}, headers=long)
@@ -378,7 +381,7 @@ async def test_a_file_system_that_hangs_holds_up_no_answer(tmp_path: Path, monke
         return []
 
     monkeypatch.setattr(query, "sum_by", hang)
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, ledger=str(path))) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base, ledger=str(path))) as proxy:
         keeper = proxy.services.books.keeper
         assert keeper is not None
         try:
@@ -411,7 +414,7 @@ HOSTILE = (
 async def test_hostile_names_are_rows_like_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of models, sessions and agents: quotes, NULs, halves of surrogate pairs, control characters, a megabyte."""
     path = tmp_path / "usage.db"
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, ledger=str(path))) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base, ledger=str(path))) as proxy:
         asked = 0
         for name in (*HOSTILE, "x" * (1 << 20)):
             session = {"user_id": json.dumps({"session_id": name})}
@@ -457,9 +460,9 @@ async def test_what_an_upstream_says_is_cut_before_it_waits(tmp_path: Path, monk
             }
         )
 
-    async with Scripted(script) as upstream:
+    async with ScriptedServer(script) as upstream:
         one = deployment(upstream.base[:-3], wire="native", auth="x-api-key")
-        async with proxied(config(deployments=(one,), ledger=str(tmp_path / "usage.db"))) as proxy:
+        async with run_proxy(config(deployments=(one,), ledger=str(tmp_path / "usage.db"))) as proxy:
             keeper = proxy.services.books.keeper
             assert keeper is not None
             kept: list[Row] = []
@@ -470,8 +473,8 @@ async def test_what_an_upstream_says_is_cut_before_it_waits(tmp_path: Path, monk
 
 
 async def test_asking_for_the_usage_makes_no_file(tmp_path: Path) -> None:
-    async with Scripted(answering("Hi")) as upstream:  # noqa: SIM117
-        async with proxied(config(upstream.base, ledger=str(tmp_path / "usage.db"))) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream:  # noqa: SIM117
+        async with run_proxy(config(upstream.base, ledger=str(tmp_path / "usage.db"))) as proxy:
             for by in ("model", "day"):
                 answer = await proxy.ask(None, f"/usage?by={by}", "GET")
                 assert (answer.status, answer.json) == (200, {"by": by, "groups": []})
@@ -482,10 +485,10 @@ async def test_asking_for_the_usage_makes_no_file(tmp_path: Path) -> None:
 
 async def test_the_usage_page(tmp_path: Path) -> None:
     path, hostile = tmp_path / "usage.db", 'x"; DROP TABLE answers; --\u202e<script>'
-    async with Scripted(answering("Hi"), refusing(500), answering("Hi")) as upstream:
+    async with ScriptedServer(answering("Hi"), refusing(500), answering("Hi")) as upstream:
         one = Deployment(**{**_fields(deployment(upstream.base)), "price": PRICE})
         two = deployment(upstream.base, "local")
-        async with proxied(config(deployments=(one, two), master_key="sk-m", ledger=str(path))) as proxy:
+        async with run_proxy(config(deployments=(one, two), master_key="sk-m", ledger=str(path))) as proxy:
             key = {"x-api-key": "sk-m"}
             metadata = {"user_id": json.dumps({"session_id": hostile})}
             await proxy.ask(message(metadata=metadata), headers=key)
@@ -598,12 +601,12 @@ def test_nothing_is_imported_where_it_is_off(tmp_path: Path) -> None:
     """A whole answer with `ledger: false`: no SQLite, no module of the ledger, no file."""
     script = """
 import asyncio, sys
-from tests.proxied import config, message, proxied
-from tests.scripted import Scripted, answering
+from tests.proxied import config, message, run_proxy
+from tests.scripted import ScriptedServer, answering
 
 async def main(ledger):
-    async with Scripted(answering("Hi")) as upstream:
-        async with proxied(config(upstream.base, ledger=ledger), ledger="usage.db") as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream:
+        async with run_proxy(config(upstream.base, ledger=ledger), ledger="usage.db") as proxy:
             assert (await proxy.ask(message())).status == 200
             assert (await proxy.ask(None, "/metrics", "GET")).status == 200
 

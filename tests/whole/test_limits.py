@@ -26,8 +26,8 @@ from a2py.messages.request import parse
 from a2py.messages.types import JSON
 from a2py.wires import wire
 from tests import streams
-from tests.proxied import config, message, proxied, settle
-from tests.scripted import JSON_TYPE, SSE, Peer, Scripted, answering
+from tests.proxied import config, message, run_proxy, settle
+from tests.scripted import JSON_TYPE, SSE, Peer, ScriptedServer, answering
 
 PAGE = Path(__file__).parents[2] / "docs" / "limits.md"
 #: Bytes that may be held for each byte or character of a limit, and beside it.
@@ -126,7 +126,7 @@ BODIES: dict[str, Callable[[int], tuple[Any, Any]]] = {
 async def test_a_request_beyond_a_limit_is_refused(row: Row) -> None:
     status, kind = re.match(r"(\d+) `(\w+)`", row.beyond).groups()  # type: ignore[union-attr]
     if row.where == "a2py: max_body_mb":
-        async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
+        async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base)) as proxy:
             whole = orjson.dumps(message("@"))
             fits = whole.replace(b"@", b"x" * (row.limit - len(whole) + 1))
             assert (await proxy.ask(fits)).status == 200
@@ -157,7 +157,7 @@ def flood(
 ) -> Flooded:
     """Feed a wire's decoder until it ends, or has got `most` bytes. `whole`: for a client that does not stream."""
     sink: Any = Reply("msg_1", "m", "o", thinking) if whole else streams.writer(thinking=thinking)
-    decoder = wire(name).decoder(streams.prepared(**options), sink)
+    decoder = wire(name).decoder(streams.upstream_request(**options), sink)
     fed = held = looked = 0
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
@@ -579,7 +579,7 @@ async def test_the_body_of_an_error_is_cut() -> None:
         except ConnectionError:
             pass
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message())
     assert answer.status == 400 and len(answer.body) < 4096
 
@@ -599,7 +599,7 @@ async def test_an_endless_answer_to_a_client_that_does_not_stream(monkeypatch: p
         except ConnectionError:
             pass
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         tracemalloc.start()
         try:
             answer = await proxy.ask(message(stream=False))
@@ -623,7 +623,7 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
         except ConnectionError:
             pass
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy, proxy.client() as client:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         client.ask("POST", "/v1/messages", message())
         await settle(lambda: any(connection.is_paused for connection in proxy.busy))
@@ -652,7 +652,7 @@ async def test_a_capture_of_an_endless_reply_is_cut(stream: bool, tmp_path: Path
         c.events({"choices": [{"delta": {}, "finish_reason": "stop"}]}, "[DONE]")
         c.end()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base, capture_dir=str(tmp_path))) as proxy:
         answer = await proxy.ask(message(stream=stream))
         assert answer.status == 200
     captured = captured_in(tmp_path)

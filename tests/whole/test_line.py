@@ -19,8 +19,8 @@ from a2py.errors import ApiError
 from a2py.evidence.server import ServerWord
 from a2py.messages.writer import PING
 from tests.clock import Clock
-from tests.proxied import SECRET, SESSION, Running, config, deployment, message, proxied, settle
-from tests.scripted import LIMIT, Answer, Peer, Raw, Scripted, answering, refusing
+from tests.proxied import SECRET, SESSION, Running, config, deployment, message, run_proxy, settle
+from tests.scripted import LIMIT, Answer, Peer, Raw, ScriptedServer, answering, refusing
 
 AGENT = "x-claude-code-agent-id"
 
@@ -34,7 +34,7 @@ class Upstream:
         self._turns = asyncio.Semaphore(0)
 
     async def script(self, c: Peer) -> None:
-        self.asked.append(c.asked.json["messages"][-1]["content"])
+        self.asked.append(c.request.json["messages"][-1]["content"])
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -53,10 +53,10 @@ async def full(name: str = "first", **settings: Any) -> AsyncIterator[tuple[Runn
     """A proxy whose one deployment has one place, which the client that is returned has. `deployments`: others."""
     upstream = Upstream()
     more = {name: settings.pop(name) for name in ("max_parallel", "slots", "name_parallel", "rpm") if name in settings}
-    async with Scripted(upstream.script) as server:
+    async with ScriptedServer(upstream.script) as server:
         own = deployment(server.base, id="d0", **(more or {"max_parallel": 1}))
         others = settings.pop("others", lambda base: ())(server.base)
-        async with proxied(config(deployments=(own, *others), **settings)) as proxy, proxy.client() as client:
+        async with run_proxy(config(deployments=(own, *others), **settings)) as proxy, proxy.client() as client:
             client.ask("POST", "/v1/messages", message(name))
             await settle(lambda: upstream.asked == [name])
             yield proxy, upstream, client
@@ -118,25 +118,25 @@ async def test_the_main_conversation_goes_first_and_keys_take_turns() -> None:
 
 async def test_other_deployments_of_the_name_are_tried_first() -> None:
     async with (
-        Scripted(answering("Hi")) as other,
+        ScriptedServer(answering("Hi")) as other,
         full(others=lambda base: (deployment(other.base, id="d1", order=1),)) as (proxy, upstream, client),
     ):
         answer = await proxy.ask(message("second"))
-        assert answer.status == 200 and "x-a2py-queue" not in answer.headers and len(other.asked) == 1
+        assert answer.status == 200 and "x-a2py-queue" not in answer.headers and len(other.requests) == 1
         upstream.go()
         await client.answer()
 
 
 async def test_a_fallback_with_room_is_asked_before_anybody_waits() -> None:
     async with (
-        Scripted(answering("Hi")) as other,
+        ScriptedServer(answering("Hi")) as other,
         full(others=lambda base: (deployment(other.base, "spare", id="f"),), fallbacks={"test-model": ("spare",)}) as (
             proxy,
             upstream,
             client,
         ),
     ):
-        assert (await proxy.ask(message("second"))).status == 200 and len(other.asked) == 1
+        assert (await proxy.ask(message("second"))).status == 200 and len(other.requests) == 1
         upstream.go()
         await client.answer()
 
@@ -144,7 +144,7 @@ async def test_a_fallback_with_room_is_asked_before_anybody_waits() -> None:
 async def test_the_slots_of_a_server_are_waited_for_before_a_fallback() -> None:
     """The server would let the request wait, too. A fallback may cost money."""
     async with (
-        Scripted(answering("Hi")) as other,
+        ScriptedServer(answering("Hi")) as other,
         full(
             slots=1,
             others=lambda base: (deployment(other.base, "spare", id="f"),),
@@ -153,13 +153,13 @@ async def test_the_slots_of_a_server_are_waited_for_before_a_fallback() -> None:
     ):
         asking = await join(proxy, "second")
         upstream.go(2)
-        assert (await asking).status == 200 and not other.asked
+        assert (await asking).status == 200 and not other.requests
         await client.answer()
 
 
 async def test_a_fallback_that_gets_room_serves_who_has_waited_too_long() -> None:
     async with (
-        Scripted(answering("Hi")) as other,
+        ScriptedServer(answering("Hi")) as other,
         full(
             slots=1,
             queue_seconds=0.05,
@@ -168,7 +168,7 @@ async def test_a_fallback_that_gets_room_serves_who_has_waited_too_long() -> Non
         ) as (proxy, upstream, client),
     ):
         answer = await proxy.ask(message("second"))
-        assert answer.status == 200 and len(other.asked) == 1 and answer.headers["x-a2py-queue"] == "1"
+        assert answer.status == 200 and len(other.requests) == 1 and answer.headers["x-a2py-queue"] == "1"
         upstream.go()
         await client.answer()
 
@@ -218,8 +218,8 @@ async def test_a_full_line_is_a_429_that_says_when() -> None:
 async def test_retry_after_is_the_time_that_requests_take() -> None:
     clock, upstream = Clock(), Upstream()
     async with (
-        Scripted(upstream.script) as server,
-        proxied(config(deployments=(deployment(server.base, max_parallel=1),), queue_length=2), clock=clock) as proxy,
+        ScriptedServer(upstream.script) as server,
+        run_proxy(config(deployments=(deployment(server.base, max_parallel=1),), queue_length=2), clock=clock) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message("first"))
@@ -311,7 +311,7 @@ async def test_a_lesson_keeps_the_place() -> None:
     go = asyncio.Event()
 
     async def script(c: Peer) -> None:
-        body = c.asked.json
+        body = c.request.json
         seen.append(body["messages"][-1]["content"])
         if "stream_options" in body:
             await go.wait()
@@ -320,7 +320,10 @@ async def test_a_lesson_keeps_the_place() -> None:
         else:
             await answering("Hi")(c)
 
-    async with Scripted(script) as up, proxied(config(deployments=(deployment(up.base, max_parallel=1),))) as proxy:
+    async with (
+        ScriptedServer(script) as up,
+        run_proxy(config(deployments=(deployment(up.base, max_parallel=1),))) as proxy,
+    ):
         first = asyncio.ensure_future(proxy.ask(message("first")))
         await settle(lambda: seen)
         second = await join(proxy, "second")
@@ -331,11 +334,11 @@ async def test_a_lesson_keeps_the_place() -> None:
 
 async def test_a_full_deployment_is_waited_for_if_the_others_fail() -> None:
     async with (
-        Scripted(refusing(500)) as broken,
+        ScriptedServer(refusing(500)) as broken,
         full(others=lambda base: (deployment(broken.base, id="d1", order=1),)) as (proxy, upstream, client),
     ):
         asking = await join(proxy, "second")
-        assert len(broken.asked) == 1
+        assert len(broken.requests) == 1
         upstream.go(2)
         assert (await asking).status == 200 and upstream.asked == ["first", "second"]
         await client.answer()
@@ -343,7 +346,7 @@ async def test_a_full_deployment_is_waited_for_if_the_others_fail() -> None:
 
 async def test_its_error_is_the_answer_if_no_place_comes_free() -> None:
     async with (
-        Scripted(refusing(500, "broken")) as broken,
+        ScriptedServer(refusing(500, "broken")) as broken,
         full(queue_seconds=0.05, others=lambda base: (deployment(broken.base, id="d1", order=1),)) as (
             proxy,
             upstream,
@@ -405,11 +408,11 @@ async def test_an_interrupted_waiter_is_out() -> None:
 
 
 async def test_a_thousand_clients_of_which_half_leave() -> None:
-    """Nothing is left behind: no place, no task, no connection (`proxied` checks), and the others are answered."""
+    """Nothing is left behind: no place, no task, no connection (`run_proxy` checks), and the others are answered."""
     upstream = Upstream()
-    async with Scripted(upstream.script) as server, AsyncExitStack() as stack:
+    async with ScriptedServer(upstream.script) as server, AsyncExitStack() as stack:
         own = deployment(server.base, max_parallel=4)
-        proxy = await stack.enter_async_context(proxied(config(deployments=(own,), queue_length=1000)))
+        proxy = await stack.enter_async_context(run_proxy(config(deployments=(own,), queue_length=1000)))
         clients = [await stack.enter_async_context(proxy.client()) for _ in range(1004)]
         for n, client in enumerate(clients):
             headers = ((SESSION, f"s{n}"), ("x-api-key", f"k{n % 3}"))
@@ -475,13 +478,13 @@ async def test_models_of_a_wildcard_keep_their_names_in_the_line() -> None:
     go = asyncio.Event()
 
     async def script(c: Peer) -> None:
-        seen.append(c.asked.json["model"])
+        seen.append(c.request.json["model"])
         await go.wait()
         await answering("Hi")(c)
 
-    async with Scripted(script) as up:
+    async with ScriptedServer(script) as up:
         made = single("openai/*", env={}, api_base=up.base, api_key=SECRET, max_parallel_requests=1)
-        async with proxied(made) as proxy:
+        async with run_proxy(made) as proxy:
             asking = []
             for n, name in enumerate(("alpha", "beta", "gamma")):
                 asking.append(asyncio.ensure_future(proxy.ask({**message(), "model": f"openai/{name}"})))
@@ -522,16 +525,16 @@ async def test_the_slots_that_a_server_names_become_the_limit() -> None:
     upstream = Upstream()
 
     async def script(c: Peer) -> None:
-        if c.asked.target == "/props":
+        if c.request.target == "/props":
             c.reply({"default_generation_settings": {"n_ctx": 4096}, "total_slots": 1, "modalities": {"vision": False}})
-        elif c.asked.method == "GET":
+        elif c.request.method == "GET":
             c.reply({"data": [{"id": "upstream-model", "owned_by": "llamacpp"}]})
         else:
             await upstream.script(c)
 
-    async with Scripted(script) as server:
+    async with ScriptedServer(script) as server:
         own = deployment(server.base, provider="openai")
-        async with proxied(config(deployments=(own,)), discover=True) as proxy:
+        async with run_proxy(config(deployments=(own,)), discover=True) as proxy:
             await settle(lambda: proxy.services.config.deployments[0].slots == 1)
             asking = [asyncio.ensure_future(proxy.ask(message(f"n{n}"))) for n in range(4)]
             await settle(lambda: waiting(proxy) == 3)

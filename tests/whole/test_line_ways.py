@@ -13,8 +13,8 @@ import pytest
 
 from a2py.config.search import SearchTool
 from a2py.proxy.attempt import DecodedAttempt
-from tests.proxied import Running, config, deployment, message, proxied, settle
-from tests.scripted import Answer, Peer, Script, Scripted, answering, refusing
+from tests.proxied import Running, config, deployment, message, run_proxy, settle
+from tests.scripted import Answer, Peer, Script, ScriptedServer, answering, refusing
 from tests.whole.test_line import waiting
 from tests.whole.test_search import PAGE, TOOL, call, in_turn, model, results
 
@@ -52,8 +52,8 @@ async def join(proxy: Running, body: Any, path: str = "/v1/messages") -> asyncio
 async def test_what_is_passed_through_waits_in_the_same_line(stream: bool) -> None:
     gate = Gate()
     async with (
-        Scripted(gate.then(answering("Hi"))) as up,
-        proxied(config(deployments=(deployment(up.base, max_parallel=1),))) as proxy,
+        ScriptedServer(gate.then(answering("Hi"))) as up,
+        run_proxy(config(deployments=(deployment(up.base, max_parallel=1),))) as proxy,
     ):
         first = asyncio.ensure_future(proxy.ask(passed("first"), CHAT))
         await settle(lambda: gate.asked == 1)
@@ -68,14 +68,14 @@ async def test_what_is_passed_through_waits_in_the_same_line(stream: bool) -> No
         answers = [await one for one in (first, second, third)]
         assert [answer.status for answer in answers] == [200] * 3
         assert [answer.headers.get("x-a2py-queue") for answer in answers] == [None, "1", "3"]
-        assert [one.json["messages"][-1]["content"] for one in up.asked] == ["first", "second", "third"]
+        assert [one.json["messages"][-1]["content"] for one in up.requests] == ["first", "second", "third"]
 
 
 async def test_what_is_passed_through_and_waits_too_long() -> None:
     gate = Gate()
     async with (
-        Scripted(gate.then(answering("Hi"))) as up,
-        proxied(config(deployments=(deployment(up.base, max_parallel=1),), queue_seconds=0.05)) as proxy,
+        ScriptedServer(gate.then(answering("Hi"))) as up,
+        run_proxy(config(deployments=(deployment(up.base, max_parallel=1),), queue_seconds=0.05)) as proxy,
     ):
         first = asyncio.ensure_future(proxy.ask(passed("first"), CHAT))
         await settle(lambda: gate.asked == 1)
@@ -87,12 +87,12 @@ async def test_what_is_passed_through_and_waits_too_long() -> None:
 
 
 @asynccontextmanager
-async def searching(upstream: Script, engine: Script) -> AsyncIterator[tuple[Running, Scripted, Scripted]]:
+async def searching(upstream: Script, engine: Script) -> AsyncIterator[tuple[Running, ScriptedServer, ScriptedServer]]:
     """A proxy with a search tool and one place at its one upstream."""
-    async with Scripted(upstream) as up, Scripted(engine) as pages:
+    async with ScriptedServer(upstream) as up, ScriptedServer(engine) as pages:
         tool = SearchTool("local", "searxng", pages.base.removesuffix("/v1"))
         made = replace(config(deployments=(deployment(up.base, max_parallel=1),)), search=tool)
-        async with proxied(made) as proxy:
+        async with run_proxy(made) as proxy:
             yield proxy, up, pages
 
 
@@ -109,7 +109,7 @@ async def test_a_reply_with_searches_keeps_its_place_until_its_end(end: str) -> 
         client.ask("POST", "/v1/messages", wants_search())
         await settle(lambda: gate.asked == 1)
         second = await join(proxy, message("second"))
-        assert len(up.asked) == 2, "nobody gets in between"
+        assert len(up.requests) == 2, "nobody gets in between"
         if end == "leaves":
             client.reset()
         else:
@@ -127,18 +127,18 @@ async def test_a_client_that_leaves_while_its_search_runs() -> None:
         await settle(lambda: gate.asked == 1)
         second = await join(proxy, message("second"))
         client.reset()
-        assert (await second).status == 200 and len(up.asked) == 2
+        assert (await second).status == 200 and len(up.requests) == 2
         gate.go.set()
 
 
 async def test_a_request_at_its_fallback_has_left_its_place() -> None:
     gate, slow = Gate(), Gate()
     async with (
-        Scripted(in_turn(gate.then(refusing(500)), answering("Hi"))) as up,
-        Scripted(slow.then(answering("Hi"))) as spare,
+        ScriptedServer(in_turn(gate.then(refusing(500)), answering("Hi"))) as up,
+        ScriptedServer(slow.then(answering("Hi"))) as spare,
     ):
         made = (deployment(up.base, id="d0", slots=1), deployment(spare.base, "spare", id="f", max_parallel=1))
-        async with proxied(config(deployments=made, fallbacks={"test-model": ("spare",)})) as proxy:
+        async with run_proxy(config(deployments=made, fallbacks={"test-model": ("spare",)})) as proxy:
             first = asyncio.ensure_future(proxy.ask(message("first")))
             await settle(lambda: gate.asked == 1)
             second = await join(proxy, message("second"))
@@ -160,8 +160,8 @@ async def test_a_crash_gives_the_place_back(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(DecodedAttempt, "_read_reply", crash)
     async with (
-        Scripted(gate.then(answering("Hi"))) as up,
-        proxied(config(deployments=(deployment(up.base, max_parallel=1),)), crashes=True) as proxy,
+        ScriptedServer(gate.then(answering("Hi"))) as up,
+        run_proxy(config(deployments=(deployment(up.base, max_parallel=1),)), crashes=True) as proxy,
     ):
         first = asyncio.ensure_future(proxy.ask(message("first")))
         await settle(lambda: gate.asked == 1)

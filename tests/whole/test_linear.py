@@ -47,7 +47,7 @@ def decoded(
     name: str, data: bytes, read: int = READ, *, whole: bool = False, thinking: str = "show", **options: Any
 ) -> Run:
     """`data` through the wire's decoder, `read` bytes at a time; `whole`: for a client that wants one message."""
-    prepared = streams.prepared(**options)
+    prepared = streams.upstream_request(**options)
 
     def run() -> None:
         sink: Any = Reply("msg_1", "m", "o", thinking) if whole else streams.writer(thinking=thinking)

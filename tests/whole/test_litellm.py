@@ -13,8 +13,8 @@ from a2py.cli import exits, main
 from a2py.config import Config
 from tests import process
 from tests.configured import Folder
-from tests.proxied import message, proxied
-from tests.scripted import Scripted, answering
+from tests.proxied import message, run_proxy
+from tests.scripted import ScriptedServer, answering
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ model_list:
 
 async def ask(config: Config, count: int = 1, **headers: str) -> list[Any]:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    async with proxied(config, collect=False) as proxy:
+    async with run_proxy(config, collect=False) as proxy:
         return [await proxy.ask(message(stream=False), headers=named) for _ in range(count)]
 
 
@@ -55,13 +55,13 @@ async def ask(config: Config, count: int = 1, **headers: str) -> list[Any]:
     ],
 )
 async def test_rpm_is_a_limit_only_on_demand(folder: Folder, more: str, statuses: list[int]) -> None:
-    async with Scripted(*[answering("yes")] * 3) as upstream:
+    async with ScriptedServer(*[answering("yes")] * 3) as upstream:
         answers = await ask(load(folder, upstream.base, ", rpm: 2", more), 3)
     assert [answer.status for answer in answers] == statuses
 
 
 async def test_tpm_is_a_limit_only_on_demand(folder: Folder) -> None:
-    async with Scripted(answering("yes")) as upstream:
+    async with ScriptedServer(answering("yes")) as upstream:
         free = await ask(load(folder, upstream.base, ", tpm: 1"))
         bound = await ask(load(folder, upstream.base, ", tpm: 1", "a2py: {enforce_limits: true}"))
     assert [free[0].status, bound[0].status] == [200, 429]
@@ -87,12 +87,12 @@ def test_rpm_and_tpm_are_weights(folder: Folder) -> None:
     ],
 )
 async def test_a_list_of_drop_params_is_dropped(folder: Folder, params: str, more: str) -> None:
-    async with Scripted(answering("yes")) as upstream:
+    async with ScriptedServer(answering("yes")) as upstream:
         config = load(folder, upstream.base, params, more)
-        async with proxied(config) as proxy:
+        async with run_proxy(config) as proxy:
             body = message(stream=False, temperature=0.5, top_p=0.5, stop_sequences=["x"])
             assert (await proxy.ask(body)).status == 200
-    assert not {"temperature", "stop"} & set(upstream.asked[0].json) and upstream.asked[0].json["top_p"] == 0.5
+    assert not {"temperature", "stop"} & set(upstream.requests[0].json) and upstream.requests[0].json["top_p"] == 0.5
     assert not config.warnings
 
 
@@ -254,9 +254,9 @@ def test_a_flag_that_nobody_knows_is_still_an_error(capsys: pytest.CaptureFixtur
     ("value", "status"), [("sk-master-1", 200), ("Bearer sk-master-1", 200), ("bearer  sk-master-1", 200), ("sk-x", 401), ("Bearer ", 401)]
 )  # fmt: skip
 async def test_litellms_key_header(folder: Folder, value: str, status: int) -> None:
-    async with Scripted(answering("yes")) as upstream:
+    async with ScriptedServer(answering("yes")) as upstream:
         config = replace(load(folder, upstream.base), master_key="sk-master-1")
         (answer,) = await ask(config, x_litellm_api_key=value)
         both = await ask(config, x_litellm_api_key=value, authorization="Bearer sk-other")
     assert answer.status == both[0].status == status
-    assert all("x-litellm-api-key" not in one.headers for one in upstream.asked), "it is not sent upstream"
+    assert all("x-litellm-api-key" not in one.headers for one in upstream.requests), "it is not sent upstream"

@@ -17,14 +17,14 @@ from a2py.errors import ApiError
 from a2py.proxy.accounts import MAX_RESPONSES, Accounts
 from a2py.proxy.limits import FIRST_OUTPUT
 from a2py.wires.passthrough.endpoints import ENDPOINTS, PATHS
-from tests.proxied import SECRET, config, deployment, message, proxied, settle
+from tests.proxied import SECRET, config, deployment, message, run_proxy, settle
 from tests.scripted import (
     JSON_TYPE,
     SSE,
     Answer,
     Peer,
     Script,
-    Scripted,
+    ScriptedServer,
     answering,
     chunk,
     completion,
@@ -63,12 +63,12 @@ def saying(body: bytes, headers: dict[str, str] | None = None, status: int = 200
 
 
 async def test_each_path_of_the_table_reaches_its_endpoint() -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base)) as proxy:
         for path, endpoint in PATHS.items():
             answer = await proxy.ask(ask_body(), path)
             assert answer.status == 200, path
-            assert upstream.asked[-1].target == f"/v1/{endpoint.name}"
-        assert len(upstream.asked) == 3 * len(ENDPOINTS)
+            assert upstream.requests[-1].target == f"/v1/{endpoint.name}"
+        assert len(upstream.requests) == 3 * len(ENDPOINTS)
 
 
 @pytest.mark.parametrize(
@@ -88,16 +88,16 @@ async def test_each_path_of_the_table_reaches_its_endpoint() -> None:
     ],
 )
 async def test_nothing_else_reaches_an_upstream(path: str) -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(ask_body(), path)
         assert answer.status in (400, 404), answer.body
-        assert not upstream.asked
+        assert not upstream.requests
 
 
 async def test_a_query_is_not_passed_on() -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base)) as proxy:
         assert (await proxy.ask(ask_body(), CHAT + "?api-version=1&key=abc")).status == 200
-        assert upstream.asked[0].target == "/v1/chat/completions"
+        assert upstream.requests[0].target == "/v1/chat/completions"
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,14 @@ async def test_a_query_is_not_passed_on() -> None:
     ],
 )
 async def test_requests_without_a_model_are_a_404_in_words(method: str, path: str) -> None:
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy:
         message = check_error(await proxy.ask(None, path, method), 404, None)
         assert f"{method} {path}" in message and "name none" in message
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 async def test_another_method(method: str) -> None:
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy:
         answer = await proxy.ask(None, CHAT, method)
         check_error(answer, 405, "method_not_supported")
         assert answer.headers["allow"] == "POST"
@@ -124,7 +124,7 @@ async def test_another_method(method: str) -> None:
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/realtime?model=x", "/responses"])
 async def test_a_websocket_is_refused_in_words(path: str) -> None:
     headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "x"}
-    async with proxied(config("http://127.0.0.1:1/v1")) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy:
         answer = await proxy.ask(None, path, "GET", headers)
         message = check_error(answer, 426, None)
         assert "WebSocket" in message and "POST" in message and answer.headers["upgrade"] == "HTTP/1.1"
@@ -134,10 +134,10 @@ async def test_a_websocket_is_refused_in_words(path: str) -> None:
 
 
 async def test_two_models_are_a_400() -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base)) as proxy:
         for body in (b'{"model":"test-model","model":"secret"}', b'{"model":"test-model","mod\\u0065l":"secret"}'):
             assert "more than one" in check_error(await proxy.ask(body, CHAT), 400, None)
-        assert not upstream.asked
+        assert not upstream.requests
 
 
 async def test_headers_pass_by_list() -> None:
@@ -164,14 +164,14 @@ async def test_headers_pass_by_list() -> None:
     async def script(c: Peer) -> None:
         c.reply(completion(), headers=back)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(ask_body(), CHAT, headers=sent)
-        assert set(upstream.asked[0].headers) == {
+        assert set(upstream.requests[0].headers) == {
             *("host", "content-type", "accept", "accept-encoding", "authorization", "openai-beta", "idempotency-key"),
             *("user-agent", "x-a2py-hop", "content-length"),
         }
-        assert upstream.asked[0].headers["authorization"] == f"Bearer {SECRET}"
-        assert upstream.asked[0].headers["accept"] == "text/event-stream"
+        assert upstream.requests[0].headers["authorization"] == f"Bearer {SECRET}"
+        assert upstream.requests[0].headers["accept"] == "text/event-stream"
     assert set(answer.headers) == {
         *("content-type", "content-length", "request-id", "x-request-id", "openai-processing-ms"),
         "x-ratelimit-remaining-requests",
@@ -181,11 +181,11 @@ async def test_headers_pass_by_list() -> None:
 
 async def test_configured_parameters_are_not_added() -> None:
     """Nothing but the model's name changes: defaults of the file are for translated requests."""
-    async with Scripted(answering("Hi")) as upstream:
+    async with ScriptedServer(answering("Hi")) as upstream:
         made = deployment(upstream.base, params={"temperature": 0.1}, extra_body={"seed": 7})
-        async with proxied(config(deployments=(made,))) as proxy:
+        async with run_proxy(config(deployments=(made,))) as proxy:
             await proxy.ask(ask_body(), CHAT)
-            assert upstream.asked[0].json == ask_body("upstream-model")
+            assert upstream.requests[0].json == ask_body("upstream-model")
 
 
 # -- bytes, both ways --------------------------------------------------------------------------------------------------
@@ -224,10 +224,10 @@ async def check_bytes(members: dict[str, Any], reply: bytes, cuts: list[int], fr
             await asyncio.sleep(0)
         c.end()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base), collect=False) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base), collect=False) as proxy:
         answer = await proxy.ask(raw, CHAT)
         assert answer.whole and answer.status == 200 and answer.body == reply
-        assert upstream.asked[0].body == raw.replace(b'"test-model"', b'"upstream-model"')
+        assert upstream.requests[0].body == raw.replace(b'"test-model"', b'"upstream-model"')
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
@@ -245,7 +245,7 @@ async def test_a_large_binary_passes_under_back_pressure(version: str) -> None:
             written = n + 65536
         c.end()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy, proxy.client() as client:
         body = json.dumps(ask_body()).encode()
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         head = f"POST /v1/audio/speech HTTP/{version}\r\nHost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n\r\n"
@@ -263,7 +263,7 @@ async def test_a_large_binary_passes_under_back_pressure(version: str) -> None:
 
 @pytest.mark.parametrize("status", [200, 201, 202, 206, 299])
 async def test_the_status_passes(status: int) -> None:
-    async with Scripted(saying(b"{}", status=status)) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(saying(b"{}", status=status)) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(ask_body(), CHAT)
         assert (answer.status, answer.body) == (status, b"{}")
 
@@ -273,8 +273,8 @@ async def test_an_empty_reply_passes() -> None:
         c.write(b"HTTP/1.1 204 No Content\r\n\r\n")
 
     async with (
-        Scripted(saying(b""), bodiless, saying(b"next")) as upstream,
-        proxied(config(upstream.base)) as proxy,
+        ScriptedServer(saying(b""), bodiless, saying(b"next")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", CHAT, ask_body())
@@ -300,36 +300,39 @@ def form(model: str, audio: bytes, first: bool) -> bytes:
 async def test_an_upload_is_gathered_so_that_it_can_be_asked_again(first: bool) -> None:
     audio = os.urandom(300_000)
     headers = {"Content-Type": "multipart/form-data; boundary=B"}
-    async with Scripted(refusing(503)) as down, Scripted(refusing(500), saying(b'{"text":"hi"}')) as upstream:
+    async with (
+        ScriptedServer(refusing(503)) as down,
+        ScriptedServer(refusing(500), saying(b'{"text":"hi"}')) as upstream,
+    ):
         there = deployment(down.base, id="down", order=0, retries=1)
         other = deployment(upstream.base, "other", id="up", model="whisper", retries=1)
         fallbacks = [{"test-model": ["other"]}]
-        async with proxied(config(deployments=(there, other), fallbacks=fallbacks)) as proxy:
+        async with run_proxy(config(deployments=(there, other), fallbacks=fallbacks)) as proxy:
             answer = await proxy.ask(form("test-model", audio, first), "/v1/audio/transcriptions", headers=headers)
             assert (answer.status, answer.body) == (200, b'{"text":"hi"}')
-        assert [asked.body for asked in down.asked] == [form("upstream-model", audio, first)] * 2
-        assert [asked.body for asked in upstream.asked] == [form("whisper", audio, first)] * 2
-        assert upstream.asked[0].headers["content-type"] == "multipart/form-data; boundary=B"
+        assert [asked.body for asked in down.requests] == [form("upstream-model", audio, first)] * 2
+        assert [asked.body for asked in upstream.requests] == [form("whisper", audio, first)] * 2
+        assert upstream.requests[0].headers["content-type"] == "multipart/form-data; boundary=B"
 
 
 async def test_an_upload_above_the_limit() -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, max_body_mb=1)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base, max_body_mb=1)) as proxy:
         answer = await proxy.ask(form("test-model", bytes(2 << 20), True), "/v1/audio/transcriptions")
         check_error(answer, 413, None)
-        assert not upstream.asked
+        assert not upstream.requests
 
 
 # -- which deployment --------------------------------------------------------------------------------------------------
 
 
 async def test_modes_decide_where_a_model_is_served() -> None:
-    async with Scripted(answering("Hi")) as upstream:
+    async with ScriptedServer(answering("Hi")) as upstream:
         vectors = deployment(upstream.base, "vectors", id="v", mode="embedding")
         chat = deployment(upstream.base, "chat", id="c", mode="chat")
         pairs = (("b1", "embedding", "e"), ("b2", "chat", "c"))
         both = [deployment(upstream.base, "both", id=id, mode=mode, model=model) for id, mode, model in pairs]
         claude = deployment("http://127.0.0.1:1", "claude", id="n", wire="native", provider="anthropic")
-        async with proxied(config(deployments=(vectors, chat, *both, claude))) as proxy:
+        async with run_proxy(config(deployments=(vectors, chat, *both, claude))) as proxy:
             assert (await proxy.ask(ask_body("vectors"), "/v1/embeddings")).status == 200
             assert (await proxy.ask(ask_body("chat"), CHAT)).status == 200
             refused = await proxy.ask(ask_body("vectors"), CHAT)
@@ -339,18 +342,18 @@ async def test_modes_decide_where_a_model_is_served() -> None:
             assert "Anthropic's own API" in words
             for _ in range(4):
                 await proxy.ask(ask_body("both"), "/v1/embeddings")
-                assert upstream.asked[-1].json["model"] == "e"
+                assert upstream.requests[-1].json["model"] == "e"
                 await proxy.ask(ask_body("both"), CHAT)
-                assert upstream.asked[-1].json["model"] == "c"
-            asked = len(upstream.asked)
+                assert upstream.requests[-1].json["model"] == "c"
+            asked = len(upstream.requests)
             answer = await proxy.ask(message(model="vectors"))
             assert answer.status == 404 and "does not write text" in answer.json["error"]["message"]
-            assert len(upstream.asked) == asked
+            assert len(upstream.requests) == asked
             assert (await proxy.ask(message(model="both"))).names[-1] == "message_stop"
 
 
 async def test_an_unknown_model_and_a_missing_key() -> None:
-    async with proxied(config("http://127.0.0.1:1/v1", master_key="sk-master")) as proxy:
+    async with run_proxy(config("http://127.0.0.1:1/v1", master_key="sk-master")) as proxy:
         missing = check_error(await proxy.ask(ask_body(), CHAT), 401, "invalid_api_key")
         assert "OPENAI_API_KEY" in missing
         key = {"Authorization": "Bearer sk-master"}
@@ -364,7 +367,7 @@ async def test_an_upstreams_own_error_passes_as_it_is() -> None:
     headers = {"content-type": "application/problem+json", "x-request-id": "up_9", "set-cookie": "a=b"}
     for status in (400, 401, 403, 404, 422, 429, 500, 503):
         script = saying(body, {**headers, "retry-after": "30"}, status)
-        async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+        async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
             answer = await proxy.ask(ask_body(), "/v1/rerank")
             assert (answer.status, answer.body) == (status, body), "unknown: asked, and its own word passes"
             assert answer.headers["content-type"] == "application/problem+json"
@@ -377,8 +380,8 @@ async def test_an_upstreams_own_error_passes_as_it_is() -> None:
 async def test_an_upstreams_error_does_not_show_its_key(tmp_path: Any) -> None:
     body = b'{"error": {"message": "Incorrect API key provided: %b."}}' % SECRET.encode()
     async with (
-        Scripted(saying(body, status=401)) as upstream,
-        proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
+        ScriptedServer(saying(body, status=401)) as upstream,
+        run_proxy(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
     ):
         answer = await proxy.ask(ask_body(), CHAT)
         assert answer.status == 401 and answer.body == body.replace(SECRET.encode(), b"[redacted]")
@@ -392,7 +395,7 @@ async def test_nor_in_another_spelling(escape: str) -> None:
     """As JSON escapes, also in a string within a string."""
     spelt = "".join(escape % ord(char) for char in SECRET[:2]) + SECRET[2:]
     body = b'{"error": {"message": "Incorrect API key provided: %b."}, "n": 1.50}' % spelt.encode()
-    async with Scripted(saying(body, status=401)) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(saying(body, status=401)) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(ask_body(), CHAT)
     assert answer.status == 401 and answer.body == body.replace(spelt.encode(), b"[redacted]")
     assert SECRET[2:] not in proxy.log
@@ -401,7 +404,7 @@ async def test_nor_in_another_spelling(escape: str) -> None:
 async def test_nor_over_the_events_of_an_error() -> None:
     events = b"".join(b'data: {"delta": "%b"}\n\n' % SECRET[at : at + 5].encode() for at in range(0, len(SECRET), 5))
     script = saying(events, {"content-type": "text/event-stream"}, status=401)
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(ask_body(), CHAT)
     text = "".join(json.loads(line[6:])["delta"] for line in answer.body.splitlines() if line)
     assert answer.status == 401 and text == "[redacted]"
@@ -414,25 +417,25 @@ async def test_retries_before_the_first_byte_and_fallbacks() -> None:
         c.reset()
 
     async with (
-        Scripted(cut, answering("He", "llo")) as upstream,
-        proxied(config(upstream.base, num_retries=1)) as proxy,
+        ScriptedServer(cut, answering("He", "llo")) as upstream,
+        run_proxy(config(upstream.base, num_retries=1)) as proxy,
     ):
         answer = await proxy.ask(ask_body(stream=True), CHAT)
         assert answer.body == b"".join(map(event, text("He", "llo")))
         assert proxy.lines[-1]["attempts"] == 2 and proxy.lines[-1]["in"] == 11 and proxy.lines[-1]["out"] == 3
-    async with Scripted(refusing(500)) as down, Scripted(answering("Hi")) as upstream:
+    async with ScriptedServer(refusing(500)) as down, ScriptedServer(answering("Hi")) as upstream:
         other = deployment(upstream.base, "other", id="o", model="big")
         vectors = deployment(upstream.base, "vectors", id="v", mode="embedding")
         made = config(down.base, deployments=(other, vectors), fallbacks=[{"test-model": ["vectors", "other"]}])
-        async with proxied(made) as proxy:
+        async with run_proxy(made) as proxy:
             assert (await proxy.ask(ask_body(), CHAT)).json["choices"]
-            assert upstream.asked[0].json["model"] == "big", "not the fallback that has no such endpoint"
+            assert upstream.requests[0].json["model"] == "big", "not the fallback that has no such endpoint"
 
 
 async def test_limits_count_passed_requests() -> None:
-    async with Scripted(answering("Hi")) as upstream:
+    async with ScriptedServer(answering("Hi")) as upstream:
         made = deployment(upstream.base, rpm=1, tpm=1000)
-        async with proxied(config(deployments=(made,))) as proxy:
+        async with run_proxy(config(deployments=(made,))) as proxy:
             assert (await proxy.ask(ask_body(max_tokens=5), CHAT)).status == 200
             assert proxy.services.limits.usage()["test-model/1"].tokens == 14, "as the upstream counted"
             answer = await proxy.ask(ask_body(max_tokens=5), CHAT)
@@ -443,8 +446,8 @@ async def test_limits_count_passed_requests() -> None:
 async def test_an_endpoint_without_output_counts_as_its_upstream_has_counted() -> None:
     body = b'{"object": "list", "data": [], "usage": {"prompt_tokens": 5, "total_tokens": 5}}'
     async with (
-        Scripted(saying(body)) as upstream,
-        proxied(config(deployments=(deployment(upstream.base, tpm=10_000),))) as proxy,
+        ScriptedServer(saying(body)) as upstream,
+        run_proxy(config(deployments=(deployment(upstream.base, tpm=10_000),))) as proxy,
     ):
         assert (await proxy.ask(ask_body(input="x" * 3000), "/v1/embeddings")).status == 200
         assert proxy.services.limits.usage()["test-model/1"].tokens == 5
@@ -457,11 +460,11 @@ async def test_a_stream_that_its_client_leaves_counts_as_reserved() -> None:
         c.head(200, SSE)
         c.events(chunk({"content": "Hel"}))
         await c.drain()
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(script) as upstream:
+    async with ScriptedServer(script) as upstream:
         made = deployment(upstream.base, tpm=10_000)
-        async with proxied(config(deployments=(made,))) as proxy:
+        async with run_proxy(config(deployments=(made,))) as proxy:
             async with proxy.client() as client:
                 client.ask("POST", CHAT, ask_body(stream=True, max_tokens=500))
                 await client.head()
@@ -482,7 +485,7 @@ async def test_a_stream_that_breaks_off_between_events_ends_with_an_error() -> N
         await asyncio.sleep(0.02)
         c.reset()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(ask_body(stream=True), CHAT)
         assert answer.whole and answer.status == 200
         whole, _, last = answer.body.rpartition(b"event: error\ndata: ")
@@ -500,7 +503,7 @@ async def test_a_connection_that_breaks_after_the_last_event_does_no_harm() -> N
         await asyncio.sleep(0.02)
         c.reset()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(ask_body(stream=True), CHAT)
         assert answer.whole and answer.body == b"".join(map(event, text("Hel", "lo")))
         assert "error" not in proxy.lines[-1]
@@ -516,7 +519,7 @@ async def test_a_stream_of_a_known_length_is_complete_with_its_last_byte() -> No
         await asyncio.sleep(0.02)
         c.reset()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await asyncio.wait_for(proxy.ask(ask_body(stream=True), CHAT), 10)
         assert not answer.whole and answer.body == b"".join(map(event, text("Hel", "lo")))
         assert proxy.lines[-1]["error"].startswith("upstream: ")
@@ -531,22 +534,22 @@ async def test_what_breaks_off_anywhere_else_is_not_completed(headers: dict[str,
         await asyncio.sleep(0.02)
         c.reset()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(ask_body(stream=True), CHAT)
         assert not answer.whole and answer.body == b'data: {"choices"'
 
 
 async def test_a_web_page_is_an_error_in_words() -> None:
     page = saying(b"<html>log in</html>", {"content-type": "text/html; charset=utf-8"})
-    async with Scripted(page) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(page) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(ask_body(), CHAT)
         assert "web page" in check_error(answer, 502, "upstream_error", "server_error")
 
 
 async def test_a_redirect_is_not_followed() -> None:
     async with (
-        Scripted(saying(b"", {"location": "http://evil.example/"}, 307)) as upstream,
-        proxied(config(upstream.base)) as proxy,
+        ScriptedServer(saying(b"", {"location": "http://evil.example/"}, 307)) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
     ):
         answer = await proxy.ask(ask_body(), CHAT)
         assert "redirect" in check_error(answer, 502, "upstream_error", "server_error")
@@ -557,12 +560,12 @@ async def test_a_client_that_leaves_closes_the_upstream() -> None:
         c.head(200, SSE)
         c.events(chunk({"content": "Hel"}))
         await c.drain()
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         async with proxy.client() as client:
             client.ask("POST", CHAT, ask_body(stream=True))
-            await settle(lambda: bool(upstream.asked))
+            await settle(lambda: bool(upstream.requests))
             await asyncio.sleep(0.05)
             client.reset()
         await asyncio.wait_for(upstream.someone_left.wait(), 5)
@@ -575,10 +578,10 @@ async def test_usage_in_metrics() -> None:
         c.events(*[chunk({"content": "some words here "}) for _ in range(10)], b"data: [DONE]\n\n")
         c.end()
 
-    async with Scripted(answering("Hi"), silent) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("Hi"), silent) as upstream, run_proxy(config(upstream.base)) as proxy:
         await proxy.ask(ask_body(stream=True), CHAT)
         await proxy.ask(ask_body(stream=True), CHAT)
-        assert upstream.asked[1].json == ask_body("upstream-model", stream=True), "nothing is added to the request"
+        assert upstream.requests[1].json == ask_body("upstream-model", stream=True), "nothing is added to the request"
         lines = proxy.lines
         assert "estimated" not in lines[0] and lines[1]["estimated"] is True and lines[1]["out"] == 41
         page = (await proxy.ask(None, "/metrics", "GET")).body.decode()
@@ -610,39 +613,39 @@ def storing(id: str, stream: bool = False) -> Script:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_stored_response_goes_back_to_its_account(stream: bool) -> None:
-    async with Scripted(storing("resp_a", stream)) as a, Scripted(storing("resp_b", stream)) as b:
+    async with ScriptedServer(storing("resp_a", stream)) as a, ScriptedServer(storing("resp_b", stream)) as b:
         made = config(deployments=(deployment(a.base, id="a", order=0), deployment(b.base, id="b", order=1)))
-        async with proxied(made) as proxy:
+        async with run_proxy(made) as proxy:
             path = "/v1/responses"
             assert (await proxy.ask(ask_body(), path)).status == 200
             proxy.services.router.accounts.note("resp_b", "x")  # of an account that is gone
             for _ in range(3):
                 assert (await proxy.ask(ask_body(previous_response_id="resp_a"), path)).status == 200
-            assert (len(a.asked), len(b.asked)) == (4, 0)
+            assert (len(a.requests), len(b.requests)) == (4, 0)
             gone = await proxy.ask(ask_body(previous_response_id="resp_b"), path)
             assert "another account" in check_error(gone, 400, "previous_response_not_found")
             unknown = await proxy.ask(ask_body(previous_response_id="resp_x"), path)
             assert "not known which" in check_error(unknown, 400, "previous_response_not_found")
             assert unknown.json["error"]["param"] == "previous_response_id"
-            assert (len(a.asked), len(b.asked)) == (4, 0)
+            assert (len(a.requests), len(b.requests)) == (4, 0)
 
 
 async def test_one_account_needs_no_memory() -> None:
     """After a restart, or in another worker: there is only one who can have it."""
-    async with Scripted(storing("resp_a")) as upstream:
+    async with ScriptedServer(storing("resp_a")) as upstream:
         pair = tuple(deployment(upstream.base, id=id, model=id) for id in ("a", "b"))
-        async with proxied(config(deployments=pair)) as proxy:
+        async with run_proxy(config(deployments=pair)) as proxy:
             answer = await proxy.ask(ask_body(previous_response_id="resp_old"), "/v1/responses")
-            assert answer.status == 200 and upstream.asked[0].json["previous_response_id"] == "resp_old"
+            assert answer.status == 200 and upstream.requests[0].json["previous_response_id"] == "resp_old"
 
 
 async def test_a_stored_response_gets_no_other_account_as_a_fallback() -> None:
-    async with Scripted(storing("resp_a"), refusing(500)) as a, Scripted(answering("Hi")) as b:
+    async with ScriptedServer(storing("resp_a"), refusing(500)) as a, ScriptedServer(answering("Hi")) as b:
         made = (deployment(a.base, id="a"), deployment(b.base, "other", id="b", key="another-key"))
-        async with proxied(config(deployments=made, fallbacks=[{"test-model": ["other"]}])) as proxy:
+        async with run_proxy(config(deployments=made, fallbacks=[{"test-model": ["other"]}])) as proxy:
             await proxy.ask(ask_body(), "/v1/responses")
             answer = await proxy.ask(ask_body(previous_response_id="resp_a"), "/v1/responses")
-            assert answer.status == 500 and not b.asked
+            assert answer.status == 500 and not b.requests
 
 
 def test_the_newest_responses_are_kept() -> None:
@@ -660,8 +663,8 @@ def test_the_newest_responses_are_kept() -> None:
 
 async def test_a_capture_holds_both_sides(tmp_path: Any) -> None:
     async with (
-        Scripted(answering("He", "llo")) as upstream,
-        proxied(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
+        ScriptedServer(answering("He", "llo")) as upstream,
+        run_proxy(config(upstream.base, capture_dir=str(tmp_path))) as proxy,
     ):
         answer = await proxy.ask(ask_body(stream=True), CHAT)
         await settle(lambda: bool(list(tmp_path.glob("*.json"))))
@@ -672,9 +675,9 @@ async def test_a_capture_holds_both_sides(tmp_path: Any) -> None:
 
 
 async def test_a_page_of_an_allowed_origin_may_read_it() -> None:
-    async with Scripted(answering("Hi"), refusing(400)) as upstream:
+    async with ScriptedServer(answering("Hi"), refusing(400)) as upstream:
         made = config(upstream.base, allowed_origins=("https://app.example",))
-        async with proxied(made) as proxy:
+        async with run_proxy(made) as proxy:
             for status in (200, 400):
                 answer = await proxy.ask(ask_body(), CHAT, headers={"Origin": "https://app.example"})
                 assert answer.status == status
@@ -683,11 +686,11 @@ async def test_a_page_of_an_allowed_origin_may_read_it() -> None:
 
 async def test_an_interrupted_request_gets_its_error() -> None:
     async def hang(c: Peer) -> None:
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(hang) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+    async with ScriptedServer(hang) as upstream, run_proxy(config(upstream.base)) as proxy, proxy.client() as client:
         client.ask("POST", CHAT, ask_body())
-        await settle(lambda: bool(upstream.asked))
+        await settle(lambda: bool(upstream.requests))
         for exchange in list(proxy.services.running.exchanges):
             exchange.interrupt(ApiError("overloaded", "shutting down", retry_after=1))
         check_error(await client.answer(), 503, "server_overloaded", "server_error")

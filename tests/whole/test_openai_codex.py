@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.proxied import config, deployment, proxied
-from tests.scripted import SSE, Peer, Scripted
+from tests.proxied import config, deployment, run_proxy
+from tests.scripted import SSE, Peer, ScriptedServer
 from tests.whole.test_openai_sdk import response
 
 CODEX = os.environ.get("A2PY_CODEX", "")
@@ -39,8 +39,8 @@ async def answer(c: Peer) -> None:
 
 async def test_codex_says_hello(tmp_path: Path) -> None:
     async with (
-        Scripted(answer) as upstream,
-        proxied(config(deployments=(deployment(upstream.base, "gpt-5.4"),), master_key=KEY)) as proxy,
+        ScriptedServer(answer) as upstream,
+        run_proxy(config(deployments=(deployment(upstream.base, "gpt-5.4"),), master_key=KEY)) as proxy,
     ):
         home = tmp_path / ".codex"
         home.mkdir()

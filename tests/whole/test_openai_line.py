@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from a2py.proxy.exchange import Exchange
-from tests.proxied import Running, config, deployment, message, proxied, settle
-from tests.scripted import Answer, Peer, Scripted, answering
+from tests.proxied import Running, config, deployment, message, run_proxy, settle
+from tests.scripted import Answer, Peer, ScriptedServer, answering
 from tests.whole.test_affinity import over
 from tests.whole.test_openai import CHAT, ask_body, check_error
 
@@ -24,7 +24,7 @@ class Turns:
         self._turns = asyncio.Semaphore(0)
 
     async def script(self, c: Peer) -> None:
-        self.asked.append(c.asked.json["metadata"]["tag"])
+        self.asked.append(c.request.json["metadata"]["tag"])
         await self._turns.acquire()
         await answering("Hi")(c)
 
@@ -37,9 +37,9 @@ class Turns:
 async def full(**settings: Any) -> AsyncIterator[tuple[Running, Turns, asyncio.Future[Answer]]]:
     """A proxy whose one deployment has one place, which the request that is returned has."""
     upstream = Turns()
-    async with Scripted(upstream.script) as server:
+    async with ScriptedServer(upstream.script) as server:
         made = (deployment(server.base, max_parallel=1, tpm=100_000),)
-        async with proxied(config(deployments=made, **settings)) as proxy:
+        async with run_proxy(config(deployments=made, **settings)) as proxy:
             first = asyncio.ensure_future(proxy.ask(tagged("first"), CHAT))
             await settle(lambda: upstream.asked == ["first"])
             yield proxy, upstream, first
@@ -92,7 +92,7 @@ async def test_a_line_that_is_full_or_too_slow_is_a_429_in_openais_shape() -> No
 
 
 async def test_a_client_that_leaves_is_out_of_the_line_and_frees_its_place() -> None:
-    """Whoever waits, and whoever runs: `proxied` checks that no place and no tokens are left."""
+    """Whoever waits, and whoever runs: `run_proxy` checks that no place and no tokens are left."""
     async with full() as (proxy, upstream, first):
         line = proxy.services.router.line
         async with proxy.client() as client:
@@ -123,12 +123,12 @@ async def test_a_conversation_stays_at_one_deployment(named_by: str) -> None:
             first = {"role": "user", "content": "Hi" if headers else f"Hi {session}"}
             homes = set()
             for turn in range(6):
-                before = [len(up.asked) for up in ups]
+                before = [len(up.requests) for up in ups]
                 later = [{"role": "assistant", "content": "Hello"}, {"role": "user", "content": "More"}] * turn
                 name = "input" if named_by == "input" else "messages"
                 body = {"model": "test-model", name: [first, *later]}
                 assert (await proxy.ask(body, path, headers=headers)).status == 200
-                homes |= {n for n, up in enumerate(ups) if len(up.asked) > before[n]}
+                homes |= {n for n, up in enumerate(ups) if len(up.requests) > before[n]}
             assert len(homes) == 1
             seen |= homes
         assert len(seen) > 1, "other conversations have another home"
@@ -144,7 +144,7 @@ async def test_a_clients_patience_is_read_of_openais_header() -> None:
         read.append(passage._inbound.patience)
         await answering("Hi")(c)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         for headers in ({"x-stainless-read-timeout": "20"}, {"x-stainless-timeout": "30"}, {}):
             await proxy.ask(ask_body(), CHAT, headers=headers)
         assert read == [20, 30, 600]

@@ -14,8 +14,8 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from tests.proxied import config, deployment, proxied, settle
-from tests.scripted import SSE, Peer, Script, Scripted, answering, chunk, completion, refusing, text, usage
+from tests.proxied import config, deployment, run_proxy, settle
+from tests.scripted import SSE, Peer, Script, ScriptedServer, answering, chunk, completion, refusing, text, usage
 
 HELLO: Any = [{"role": "user", "content": "Hi"}]
 
@@ -24,8 +24,8 @@ HELLO: Any = [{"role": "user", "content": "Hi"}]
 async def speaking(*scripts: Script, suffix: str = "/v1", **more: Any) -> AsyncIterator[Any]:
     """The SDK's client, the upstream and the proxy."""
     async with (
-        Scripted(*scripts) as upstream,
-        proxied(config(upstream.base, **more)) as proxy,
+        ScriptedServer(*scripts) as upstream,
+        run_proxy(config(upstream.base, **more)) as proxy,
         openai.AsyncOpenAI(base_url=proxy.base + suffix, api_key="k", max_retries=0) as client,
     ):
         yield client, upstream, proxy
@@ -40,14 +40,14 @@ async def test_chat(suffix: str) -> None:
         stream = await client.chat.completions.create(model="test-model", messages=HELLO, stream=True)
         chunks = [one async for one in stream]
         assert "".join(one.choices[0].delta.content or "" for one in chunks if one.choices) == "Hello"
-        assert upstream.asked[1].json["model"] == "upstream-model"
+        assert upstream.requests[1].json["model"] == "upstream-model"
 
 
 async def test_tools_in_a_stream() -> None:
     async def script(c: Peer) -> None:
         call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a":'}}
         rest = {"index": 0, "function": {"arguments": '"b"}'}}
-        assert c.asked.json["tools"][0]["function"]["name"] == "f"
+        assert c.request.json["tools"][0]["function"]["name"] == "f"
         c.head(200, SSE)
         for piece in (chunk({"tool_calls": [call]}), chunk({"tool_calls": [rest]}), chunk({}, "tool_calls")):
             c.events(piece)
@@ -70,7 +70,7 @@ class City(BaseModel):
 
 async def test_structured_output() -> None:
     async def script(c: Peer) -> None:
-        assert c.asked.json["response_format"]["json_schema"]["name"] == "City"
+        assert c.request.json["response_format"]["json_schema"]["name"] == "City"
         c.reply(completion('{"name": "Rome", "people": 3}'))
 
     async with speaking(script) as (client, _, _):
@@ -98,7 +98,7 @@ def response(text_: str, id: str = "resp_1", status: str = "completed") -> dict[
 
 
 async def responses(c: Peer) -> None:
-    if not c.asked.json.get("stream"):
+    if not c.request.json.get("stream"):
         c.reply(response("Hello"))
         return
     part = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
@@ -124,7 +124,7 @@ async def test_responses() -> None:
         events = [one async for one in stream]
         assert [one.delta for one in events if one.type == "response.output_text.delta"] == ["Hel", "lo"]
         more = await client.responses.create(model="test-model", input="more", previous_response_id=answer.id)
-        assert more.output_text == "Hello" and upstream.asked[-1].json["previous_response_id"] == "resp_1"
+        assert more.output_text == "Hello" and upstream.requests[-1].json["previous_response_id"] == "resp_1"
         assert [(line["in"], line["cached"], line["out"]) for line in proxy.lines] == [(3, 1, 2)] * 3
         with pytest.raises(openai.NotFoundError, match="name none"):
             await client.responses.retrieve("resp_1")
@@ -138,7 +138,7 @@ async def test_embeddings(encoding: str) -> None:
     vectors: dict[str, Any] = {"float": [0.5, 1.0], "base64": "AAAAPwAAgD8="}
 
     async def script(c: Peer) -> None:
-        row = {"object": "embedding", "index": 0, "embedding": vectors[c.asked.json["encoding_format"]]}
+        row = {"object": "embedding", "index": 0, "embedding": vectors[c.request.json["encoding_format"]]}
         counted = {"prompt_tokens": 3, "total_tokens": 3}
         c.reply({"object": "list", "model": "m", "usage": counted, "data": [row]})
 
@@ -152,7 +152,7 @@ async def test_audio_of_20_mb() -> None:
     audio = os.urandom(20 * 1024 * 1024)
 
     async def script(c: Peer) -> None:
-        assert audio in c.asked.body and b'name="model"\r\n\r\nupstream-model\r\n' in c.asked.body
+        assert audio in c.request.body and b'name="model"\r\n\r\nupstream-model\r\n' in c.request.body
         c.reply(
             {"text": "spoken", "usage": {"type": "tokens", "input_tokens": 9, "output_tokens": 2, "total_tokens": 11}}
         )
@@ -160,26 +160,26 @@ async def test_audio_of_20_mb() -> None:
     async with speaking(refusing(500), script, num_retries=1) as (client, upstream, proxy):
         named = ("a.wav", io.BytesIO(audio), "audio/wav")
         heard = await client.audio.transcriptions.create(model="test-model", file=named)
-        assert heard.text == "spoken" and len(upstream.asked) == 2, "it was asked again, whole"
+        assert heard.text == "spoken" and len(upstream.requests) == 2, "it was asked again, whole"
         assert (proxy.lines[-1]["in"], proxy.lines[-1]["out"], proxy.lines[-1]["attempts"]) == (9, 2, 2)
         with pytest.warns(DeprecationWarning):
             translated = await client.audio.translations.create(model="test-model", file=("a.wav", audio, "audio/wav"))
-        assert translated.text == "spoken" and upstream.asked[-1].target == "/v1/audio/translations"
+        assert translated.text == "spoken" and upstream.requests[-1].target == "/v1/audio/translations"
 
 
 async def test_speech_and_images() -> None:
     sound = os.urandom(100_000)
 
     async def script(c: Peer) -> None:
-        if c.asked.target.endswith("/speech"):
+        if c.request.target.endswith("/speech"):
             c.head(200, {"content-type": "audio/mpeg"})
             for n in range(0, len(sound), 7000):
                 c.chunk(sound[n : n + 7000])
                 await c.drain()
             c.end()
             return
-        if c.asked.target.endswith("/edits"):
-            assert b'name="image"' in c.asked.body and b"upstream-model" in c.asked.body
+        if c.request.target.endswith("/edits"):
+            assert b'name="image"' in c.request.body and b"upstream-model" in c.request.body
         c.reply({"created": 1, "data": [{"b64_json": "aGk="}]})
 
     async with speaking(script) as (client, _, _):
@@ -193,7 +193,7 @@ async def test_speech_and_images() -> None:
 
 async def test_moderations_and_completions() -> None:
     async def script(c: Peer) -> None:
-        if c.asked.target.endswith("/moderations"):
+        if c.request.target.endswith("/moderations"):
             c.reply({"id": "modr_1", "model": "m", "results": []})
             return
         choice = {"index": 0, "text": "there", "finish_reason": "stop", "logprobs": None}
@@ -219,7 +219,7 @@ async def test_cancel_closes_the_upstream() -> None:
         c.head(200, SSE)
         c.events(*text("Hel")[:2])
         await c.drain()
-        await c.left()
+        await c.wait_disconnect()
 
     async with speaking(script) as (client, upstream, proxy):
         stream = await client.chat.completions.create(model="test-model", messages=HELLO, stream=True)
@@ -259,7 +259,7 @@ async def test_models() -> None:
     """One list for the clients of both APIs."""
     names = [f"model-{n:02d}" for n in range(30)]
     made = config(deployments=tuple(deployment("http://127.0.0.1:1/v1", name, id=name) for name in names))
-    async with proxied(made) as proxy, openai.AsyncOpenAI(base_url=proxy.base + "/v1", api_key="k") as client:
+    async with run_proxy(made) as proxy, openai.AsyncOpenAI(base_url=proxy.base + "/v1", api_key="k") as client:
         listed = [model async for model in client.models.list()]
         assert [model.id for model in listed][:30] == names
         assert {(model.object, model.created, model.owned_by) for model in listed} == {("model", 0, "scripted")}

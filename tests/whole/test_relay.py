@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.proxied import SECRET, config, message, proxied
-from tests.scripted import SSE, Peer, Scripted, answering, chunk, completion, text
+from tests.proxied import SECRET, config, message, run_proxy
+from tests.scripted import SSE, Peer, ScriptedServer, answering, chunk, completion, text
 
 
 async def test_stream() -> None:
-    async with Scripted(answering("Hel", "lo")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("Hel", "lo")) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message())
     assert answer.status == 200 and answer.whole
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -26,13 +26,13 @@ async def test_stream() -> None:
     ]
     start = answer.events[0][1]["message"]
     assert start["model"] == "test-model" and start["id"].startswith("msg_") and len(start["id"]) == 28
-    asked = upstream.asked[0]
+    asked = upstream.requests[0]
     assert asked.json["model"] == "upstream-model" and asked.json["stream"] is True
     assert asked.headers["authorization"] == f"Bearer {SECRET}"
 
 
 async def test_whole() -> None:
-    async with Scripted(answering("Hello")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("Hello")) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(stream=False))
     assert answer.status == 200 and answer.headers["content-type"] == "application/json"
     assert answer.json["content"] == [{"type": "text", "text": "Hello"}]
@@ -48,30 +48,34 @@ async def test_one_write_per_read() -> None:
         c.events(*text("a", "b", "c"))
         c.end()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/messages", message())
         await client.head()
         assert (await client.piece()).count(b"event: ") >= 4
 
 
 async def test_keep_alive_on_both_sides() -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+    async with (
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        proxy.client() as client,
+    ):
         for n in range(6):
             client.ask("POST", "/v1/messages", message(stream=bool(n % 2)))
             assert (await client.answer()).status == 200
-        assert len(upstream.asked) == 6 and upstream.connections == 1
+        assert len(upstream.requests) == 6 and upstream.connections == 1
 
 
 async def test_json_body_for_a_stream_and_stream_for_a_whole_request() -> None:
     async def wrong_way_round(c: Peer) -> None:
-        if c.asked.json.get("stream"):
+        if c.request.json.get("stream"):
             c.reply(completion("Hello"))
         else:
             c.head(200, SSE)
             c.events(*text("Hel", "lo"))
             c.end()
 
-    async with Scripted(wrong_way_round) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(wrong_way_round) as upstream, run_proxy(config(upstream.base)) as proxy:
         streamed = await proxy.ask(message())
         whole = await proxy.ask(message(stream=False))
     assert streamed.names[0] == "message_start" and streamed.names[-1] == "message_stop"
@@ -80,8 +84,8 @@ async def test_json_body_for_a_stream_and_stream_for_a_whole_request() -> None:
 
 async def test_http_1_0_client() -> None:
     async with (
-        Scripted(answering("Hel", "lo")) as upstream,
-        proxied(config(upstream.base)) as proxy,
+        ScriptedServer(answering("Hel", "lo")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message(), version="HTTP/1.0")
@@ -91,7 +95,11 @@ async def test_http_1_0_client() -> None:
 
 
 async def test_client_asks_to_close() -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+    async with (
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message(), (("Connection", "close"),))
         answer = await client.answer()
         assert answer.headers["connection"] == "close" and answer.whole
@@ -105,7 +113,7 @@ async def test_upstream_that_ends_by_closing() -> None:
         c.head(200, SSE, version="HTTP/1.0")
         c.events(*text("Hel", "lo"))
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         assert (await proxy.ask(message())).names[-1] == "message_stop"
 
 
@@ -116,5 +124,5 @@ async def test_finish_reason_then_a_broken_end_is_a_whole_answer() -> None:
         await c.drain()
         c.reset()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         assert (await proxy.ask(message())).names[-1] == "message_stop"

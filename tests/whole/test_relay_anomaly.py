@@ -27,7 +27,7 @@ from a2py.quirks import Quirks
 from a2py.upstream import client as upstream_module
 from a2py.upstream import connection as connection_module
 from tests.anomaly import FAULTS, NAME, POINTS, Gate, judge, judge_passed
-from tests.proxied import Running, config, deployment, message, proxied, settle
+from tests.proxied import Running, config, deployment, message, run_proxy, settle
 from tests.scripted import (
     DONE,
     SSE,
@@ -35,7 +35,7 @@ from tests.scripted import (
     Peer,
     Raw,
     Script,
-    Scripted,
+    ScriptedServer,
     answering,
     chunk,
     completion,
@@ -74,7 +74,7 @@ async def slow_start(c: Peer) -> None:
 
 async def native(c: Peer) -> None:
     """Chat completions refuse, the native wire answers."""
-    if not c.asked.target.endswith("/messages"):
+    if not c.request.target.endswith("/messages"):
         await refusing(429)(c)
         return
     usage = {"input_tokens": 9, "output_tokens": 1}
@@ -122,16 +122,16 @@ async def tokenizer(c: Peer) -> None:
 
 async def searcher(c: Peer) -> None:
     """A model that searches twice and then answers, and the search service, on one address."""
-    if c.asked.method == "GET":
+    if c.request.method == "GET":
         c.reply({"results": [{"url": "https://example.com", "title": "T", "content": "S"}]})
         return
-    done = sum(one["role"] == "tool" for one in c.asked.json["messages"])
+    done = sum(one["role"] == "tool" for one in c.request.json["messages"])
     if done == 2:
         await answering("Found", " it [1].")(c)
         return
     call = {"index": 0, "id": f"call_{done}", "type": "function"}
     function = {"name": "web_search", "arguments": '{"query": "a"}'}
-    if c.asked.json.get("stream"):
+    if c.request.json.get("stream"):
         c.head(200, SSE)
         c.events(chunk({"content": "Look. "}), chunk({"tool_calls": [{**call, "function": function}]}))
         c.events(chunk({}, "tool_calls"), DONE)
@@ -248,14 +248,14 @@ async def run(name: str, at: int, fault: str, side: str, tls: ssl.SSLContext | N
     scenario = SCENARIOS[name]
     body = message("x" * scenario.prompt, stream=scenario.stream, tools=TOOLS + SEARCH * scenario.searches)
     behind = "hang" if fault not in FAULTS else fault
-    async with Scripted(*scenario.scripts, tls=tls) as upstream:
-        gate = Gate(upstream.port, PIECE, at if side == "upstream" else 0, behind, dialled=True)
+    async with ScriptedServer(*scenario.scripts, tls=tls) as upstream:
+        gate = Gate(upstream.port, PIECE, at if side == "upstream" else 0, behind, counts_dials=True)
         async with gate:
             base = f"{'https' if tls else 'http'}://{NAME}:{gate.port}/v1"
             settings = settings_for(base, scenario, fault if side == "upstream" else "")
             is_slow_client = fault == "timeout" and side == "client"
             timeouts = Timeouts(body_pause=0.1, idle=0.2) if is_slow_client else None
-            async with proxied(settings, collect=False, timeouts=timeouts) as proxy:
+            async with run_proxy(settings, collect=False, timeouts=timeouts) as proxy:
                 front = Gate(proxy.port, PIECE, at if side == "client" else 0, behind)
                 async with front, Raw(front.port) as client:
                     holding = asyncio.ensure_future(hold_place(proxy)) if scenario.waits else None
@@ -267,7 +267,7 @@ async def run(name: str, at: int, fault: str, side: str, tls: ssl.SSLContext | N
                         holding.cancel()
                         await asyncio.gather(holding, return_exceptions=True)
                     await idle(proxy)
-                met = gate.met.is_set() or front.met.is_set()
+                met = gate.fault_event.is_set() or front.fault_event.is_set()
         await settle(lambda: not upstream.open)
         return met, result
 
@@ -278,15 +278,15 @@ async def finish(
     """What the client got: `ok`, `error`, or `gone` where its own connection was the one that failed."""
     waits: set[asyncio.Future[Any]] = {
         reading,
-        asyncio.ensure_future(gate.met.wait()),
-        asyncio.ensure_future(front.met.wait()),
+        asyncio.ensure_future(gate.fault_event.wait()),
+        asyncio.ensure_future(front.fault_event.wait()),
     }
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=20)
-        if not reading.done() and fault == "timeout" and front.met.is_set():
+        if not reading.done() and fault == "timeout" and front.fault_event.is_set():
             await asyncio.wait({reading}, timeout=0.25)
         if not reading.done() and (
-            fault in ("leave", "hang", "hang up") or (front.met.is_set() and fault == "timeout")
+            fault in ("leave", "hang", "hang up") or (front.fault_event.is_set() and fault == "timeout")
         ):
             reading.cancel()
             client.writer.close() if fault == "hang up" else client.reset()
@@ -302,10 +302,10 @@ async def finish(
         if reading.cancelled() or not reading.done():
             reading.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
-    if side == "client" and front.met.is_set() and (answer is None or not answer.whole):
+    if side == "client" and front.fault_event.is_set() and (answer is None or not answer.whole):
         return "gone"
     assert answer is not None, "the proxy closed the connection without an answer"
-    if fault == "timeout" and side == "client" and front.met.is_set():
+    if fault == "timeout" and side == "client" and front.fault_event.is_set():
         assert answer.status == 408
     return judge_passed(answer) if answer.headers.get("x-request-id") else judge(answer)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.proxied import Running, config, deployment, message, proxied, settle
-from tests.scripted import SSE, Peer, Raw, Script, Scripted, answering, chunk, completion, refusing, text
+from tests.proxied import Running, config, deployment, message, run_proxy, settle
+from tests.scripted import SSE, Peer, Raw, Script, ScriptedServer, answering, chunk, completion, refusing, text
 
 
 def close(client: Raw) -> None:
@@ -47,11 +47,11 @@ async def test_the_upstream_sees_the_client_leave(phase: str, leave: Callable[[R
             act(c)
             await c.drain()
         asked.set()
-        await c.left()
+        await c.wait_disconnect()
 
     async with (
-        Scripted(script) as upstream,
-        proxied(config(upstream.base, num_retries=3)) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(upstream.base, num_retries=3)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message(stream=stream))
@@ -59,19 +59,19 @@ async def test_the_upstream_sees_the_client_leave(phase: str, leave: Callable[[R
         leave(client)
         await asyncio.wait_for(upstream.someone_left.wait(), 10)
         await settle(lambda: not proxy.services.running.exchanges)
-        assert len(upstream.asked) == 1
+        assert len(upstream.requests) == 1
         assert [line["status"] for line in proxy.lines if line["event"] == "request"] == [499]
 
 
 @pytest.mark.parametrize("commit", [0.01, 60.0])
 async def test_it_sees_it_after_a_commit_too(commit: float) -> None:
     async def script(c: Peer) -> None:
-        await c.left()
+        await c.wait_disconnect()
 
     settings: dict[str, Any] = {"commit_seconds": commit, "keepalive_seconds": 0.02}
     async with (
-        Scripted(script) as upstream,
-        proxied(config(upstream.base, **settings)) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(upstream.base, **settings)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message())
@@ -79,7 +79,7 @@ async def test_it_sees_it_after_a_commit_too(commit: float) -> None:
             await client.head()
             await client.piece()
         else:
-            await settle(lambda: upstream.asked)
+            await settle(lambda: upstream.requests)
         client.reset()
         await asyncio.wait_for(upstream.someone_left.wait(), 10)
 
@@ -92,10 +92,10 @@ async def test_before_the_next_paced_chunk() -> None:
         c.head(200, SSE)
         c.events(chunk({"content": "one"}))
         await c.drain()
-        await c.left()
+        await c.wait_disconnect()
         left_before_writing.set()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy, proxy.client() as client:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/messages", message())
         await client.head()
         assert b"one" in await client.piece()
@@ -105,15 +105,15 @@ async def test_before_the_next_paced_chunk() -> None:
 
 async def test_while_a_retry_waits() -> None:
     async with (
-        Scripted(refusing(500)) as upstream,
-        proxied(config(upstream.base, num_retries=9)) as proxy,
+        ScriptedServer(refusing(500)) as upstream,
+        run_proxy(config(upstream.base, num_retries=9)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message())
-        await settle(lambda: upstream.asked)
+        await settle(lambda: upstream.requests)
         client.reset()
         await settle(lambda: not proxy.services.running.exchanges)
-        assert len(upstream.asked) < 9
+        assert len(upstream.requests) < 9
 
 
 async def test_while_connecting() -> None:
@@ -132,7 +132,7 @@ async def test_while_connecting() -> None:
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with proxied(config(f"https://127.0.0.1:{port}/v1")) as proxy, proxy.client() as client:
+    async with run_proxy(config(f"https://127.0.0.1:{port}/v1")) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/messages", message())
         await asyncio.wait_for(accepted.wait(), 10)
         client.reset()
@@ -163,7 +163,7 @@ async def test_while_a_large_request_is_sent() -> None:
     go = asyncio.Event()
     server = await asyncio.start_server(deaf, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with proxied(config(f"http://127.0.0.1:{port}/v1")) as proxy, proxy.client() as client:
+    async with run_proxy(config(f"http://127.0.0.1:{port}/v1")) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/messages", message("x" * (20 << 20)))
         await asyncio.wait_for(accepted.wait(), 10)
         await settle(lambda: proxy.services.limits.running)
@@ -196,11 +196,11 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
                 stuck.set()
                 break
             written += 16_000
-        await c.left()
+        await c.wait_disconnect()
 
     async with (
-        Scripted(flood) as upstream,
-        proxied(config(upstream.base, buffer_kb=64)) as proxy,
+        ScriptedServer(flood) as upstream,
+        run_proxy(config(upstream.base, buffer_kb=64)) as proxy,
         proxy.client() as client,
     ):
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -218,8 +218,8 @@ async def test_a_slow_client_gets_everything() -> None:
     pieces = [f"{n:05d}" + "x" * 4000 for n in range(5000)]
 
     async with (
-        Scripted(answering(*pieces)) as upstream,
-        proxied(config(upstream.base, buffer_kb=64)) as proxy,
+        ScriptedServer(answering(*pieces)) as upstream,
+        run_proxy(config(upstream.base, buffer_kb=64)) as proxy,
         proxy.client() as client,
     ):
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -239,9 +239,9 @@ async def test_an_upstream_that_stays_open_after_done_is_left() -> None:
         c.head(200, SSE)
         c.events(*text("Hi"))
         await c.drain()
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message())
         assert answer.names[-1] == "message_stop"
         await asyncio.wait_for(upstream.someone_left.wait(), 10)
@@ -259,7 +259,7 @@ async def test_a_late_end_of_the_body_still_gives_the_connection_back() -> None:
         await go.wait()
         c.end()
 
-    async with Scripted(script, answering("again")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script, answering("again")) as upstream, run_proxy(config(upstream.base)) as proxy:
         assert (await proxy.ask(message())).names[-1] == "message_stop"
         go.set()
         await settle(lambda: _pooled(proxy) == 1)
@@ -276,15 +276,15 @@ async def test_a_local_stop_sequence_ends_the_upstream_at_once() -> None:
     from a2py.quirks import Quirks
 
     async def script(c: Peer) -> None:
-        assert "stop" not in c.asked.json
+        assert "stop" not in c.request.json
         c.head(200, SSE)
         c.events(chunk({"content": "one STOP two"}))
         await c.drain()
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(script) as upstream:
+    async with ScriptedServer(script) as upstream:
         one = deployment(upstream.base, quirks=Quirks(stop_limit=0))
-        async with proxied(config(deployments=(one,))) as proxy:
+        async with run_proxy(config(deployments=(one,))) as proxy:
             answer = await proxy.ask(message(stop_sequences=["STOP"]))
             await asyncio.wait_for(upstream.someone_left.wait(), 10)
     delta = dict(answer.events)["message_delta"]["delta"]
@@ -306,8 +306,8 @@ async def test_a_kept_connection_that_was_just_closed_is_asked_again_invisibly(h
         c.close() if how == "close" else c.reset()
 
     async with (
-        Scripted(first, lost, answering("third")) as upstream,
-        proxied(config(upstream.base, num_retries=0)) as proxy,
+        ScriptedServer(first, lost, answering("third")) as upstream,
+        run_proxy(config(upstream.base, num_retries=0)) as proxy,
     ):
         assert (await proxy.ask(message(stream=False))).status == 200
         answer = await proxy.ask(message(stream=False))
@@ -320,7 +320,7 @@ async def test_it_is_asked_again_once_only() -> None:
         c.close()
 
     scripts: tuple[Script, ...] = (answering("first"), lost)
-    async with Scripted(*scripts) as upstream, proxied(config(upstream.base, num_retries=0)) as proxy:
+    async with ScriptedServer(*scripts) as upstream, run_proxy(config(upstream.base, num_retries=0)) as proxy:
         assert (await proxy.ask(message())).status == 200
         assert (await proxy.ask(message())).status == 502
-        assert len(upstream.asked) == 3
+        assert len(upstream.requests) == 3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.proxied import config, deployment, message, proxied
-from tests.scripted import Scripted, refusing
+from tests.proxied import config, deployment, message, run_proxy
+from tests.scripted import ScriptedServer, refusing
 
 LONG = "word " * 2000
 
@@ -32,18 +32,18 @@ async def test_an_overflow_gets_the_numbers_that_are_known(
     sentence: str, context: int, text: str, status: int, words: str
 ) -> None:
     """Claude Code compacts by these words; with numbers it knows by how much."""
-    async with Scripted(refusing(400, sentence)) as upstream:
+    async with ScriptedServer(refusing(400, sentence)) as upstream:
         one = deployment(upstream.base, max_input_tokens=context)
-        async with proxied(config(deployments=(one,))) as proxy:
+        async with run_proxy(config(deployments=(one,))) as proxy:
             answer = await proxy.ask(message(text, stream=False))
             assert answer.status == status and words in answer.json["error"]["message"]
 
 
 async def test_the_words_of_a_400_that_becomes_an_overflow_are_kept() -> None:
     """They may be the true reason: only the estimate of the prompt says that it is too long."""
-    async with Scripted(refusing(400, "Your organization must be verified")) as upstream:
+    async with ScriptedServer(refusing(400, "Your organization must be verified")) as upstream:
         one = deployment(upstream.base, max_input_tokens=1000)
-        async with proxied(config(deployments=(one,))) as proxy:
+        async with run_proxy(config(deployments=(one,))) as proxy:
             answer = await proxy.ask(message(LONG, stream=False))
     assert answer.json["error"]["message"].endswith(
         " tokens > 1000 maximum (the upstream said: Your organization must be verified)"

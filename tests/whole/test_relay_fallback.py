@@ -9,46 +9,49 @@ import pytest
 
 from a2py.config import Config, Settings
 from a2py.quirks import Quirks
-from tests.proxied import config, deployment, message, proxied, settle
-from tests.scripted import DONE, SSE, Peer, Scripted, answering, chunk, completion, refusing
+from tests.proxied import config, deployment, message, run_proxy, settle
+from tests.scripted import DONE, SSE, Peer, ScriptedServer, answering, chunk, completion, refusing
 
 
 async def test_a_retry_after_a_500() -> None:
     async with (
-        Scripted(refusing(500), answering("second")) as upstream,
-        proxied(config(upstream.base, num_retries=1)) as proxy,
+        ScriptedServer(refusing(500), answering("second")) as upstream,
+        run_proxy(config(upstream.base, num_retries=1)) as proxy,
     ):
         answer = await proxy.ask(message())
         line = next(line for line in proxy.lines if line["event"] == "request")
-    assert answer.names[-1] == "message_stop" and len(upstream.asked) == 2
+    assert answer.names[-1] == "message_stop" and len(upstream.requests) == 2
     assert line["status"] == 200 and line["attempts"] == 2
 
 
 async def test_a_429_goes_to_another_of_the_name_at_once() -> None:
-    async with Scripted(refusing(429, headers={"retry-after": "30"})) as busy, Scripted(answering("other")) as free:
+    async with (
+        ScriptedServer(refusing(429, headers={"retry-after": "30"})) as busy,
+        ScriptedServer(answering("other")) as free,
+    ):
         settings = config(
             deployments=(deployment(busy.base, id="busy", order=1), deployment(free.base, id="free", order=2))
         )
-        async with proxied(settings) as proxy:
+        async with run_proxy(settings) as proxy:
             for _ in range(3):
                 assert (await proxy.ask(message())).names[-1] == "message_stop"
-            assert len(busy.asked) == 1, "it cools down for as long as it said"
-            assert len(free.asked) == 3
+            assert len(busy.requests) == 1, "it cools down for as long as it said"
+            assert len(free.requests) == 3
 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_429_without_another_is_passed_on_at_once(stream: bool) -> None:
     async with (
-        Scripted(refusing(429, headers={"retry-after": "30"})) as upstream,
-        proxied(config(upstream.base, num_retries=5)) as proxy,
+        ScriptedServer(refusing(429, headers={"retry-after": "30"})) as upstream,
+        run_proxy(config(upstream.base, num_retries=5)) as proxy,
     ):
         answer = await proxy.ask(message(stream=stream))
-    assert answer.status == 429 and answer.headers["retry-after"] == "30" and len(upstream.asked) == 1
+    assert answer.status == 429 and answer.headers["retry-after"] == "30" and len(upstream.requests) == 1
 
 
 async def test_a_fallback_is_translated_anew() -> None:
     """Another model, another dialect: nothing of the first translation is left in the second."""
-    async with Scripted(refusing(503)) as first, Scripted(answering("from the fallback")) as second:
+    async with ScriptedServer(refusing(503)) as first, ScriptedServer(answering("from the fallback")) as second:
         settings = config(
             deployments=(
                 deployment(
@@ -60,15 +63,15 @@ async def test_a_fallback_is_translated_anew() -> None:
             ),
             fallbacks={"test-model": ("other",)},
         )
-        async with proxied(settings) as proxy:
+        async with run_proxy(settings) as proxy:
             answer = await proxy.ask(message(system="Be brief.", stream=False))
     assert answer.json["content"][0]["text"] == "from the fallback"
     assert answer.json["model"] == "test-model", "the name that the client asked for"
     assert (
-        first.asked[0].json["max_completion_tokens"] == 100
-        and first.asked[0].json["messages"][0]["role"] == "developer"
+        first.requests[0].json["max_completion_tokens"] == 100
+        and first.requests[0].json["messages"][0]["role"] == "developer"
     )
-    body = second.asked[0].json
+    body = second.requests[0].json
     assert body["max_tokens"] == 100 and body["messages"][0]["role"] == "system" and body["model"] == "other-model"
 
 
@@ -76,19 +79,19 @@ async def test_an_overflow_goes_to_the_larger_context() -> None:
     overflow = refusing(
         400, "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens."
     )
-    async with Scripted(overflow) as small, Scripted(answering("large")) as large:
+    async with ScriptedServer(overflow) as small, ScriptedServer(answering("large")) as large:
         settings = Config(
             deployments=(deployment(small.base), deployment(large.base, name="large", id="large")),
             settings=Settings(num_retries=0, drain_seconds=5.0, context_window_fallbacks={"test-model": ("large",)}),
         )
-        async with proxied(settings) as proxy:
+        async with run_proxy(settings) as proxy:
             assert (await proxy.ask(message())).names[-1] == "message_stop"
-    async with Scripted(overflow) as small, proxied(config(small.base, num_retries=3)) as proxy:
+    async with ScriptedServer(overflow) as small, run_proxy(config(small.base, num_retries=3)) as proxy:
         answer = await proxy.ask(message())
         assert answer.status == 400 and answer.json["error"]["message"].startswith(
             "prompt is too long: 9000 tokens > 8192 maximum"
         )
-        assert len(small.asked) == 1
+        assert len(small.requests) == 1
 
 
 async def test_an_error_in_the_stream_before_content_falls_back_too() -> None:
@@ -97,23 +100,23 @@ async def test_an_error_in_the_stream_before_content_falls_back_too() -> None:
         c.events(chunk({"role": "assistant", "content": ""}), {"error": {"message": "overloaded", "code": 529}})
         c.end()
 
-    async with Scripted(broken) as first, Scripted(answering("second")) as second:
+    async with ScriptedServer(broken) as first, ScriptedServer(answering("second")) as second:
         settings = config(
             deployments=(deployment(first.base, id="a", order=1), deployment(second.base, id="b", order=2))
         )
-        async with proxied(settings) as proxy:
+        async with run_proxy(settings) as proxy:
             answer = await proxy.ask(message())
     assert answer.names.count("message_start") == 1 and answer.names[-1] == "message_stop"
 
 
 async def test_a_dead_deployment_is_passed_over() -> None:
-    async with Scripted(answering("x")) as gone:
+    async with ScriptedServer(answering("x")) as gone:
         dead = gone.base
-    async with Scripted(answering("alive")) as upstream:
+    async with ScriptedServer(answering("alive")) as upstream:
         settings = config(
             deployments=(deployment(dead, id="dead", order=1), deployment(upstream.base, id="alive", order=2))
         )
-        async with proxied(settings) as proxy:
+        async with run_proxy(settings) as proxy:
             for _ in range(6):
                 assert (await proxy.ask(message())).names[-1] == "message_stop"
             assert proxy.services.router.cooldowns.report()[0]["deployment"] == "dead"
@@ -127,19 +130,19 @@ async def test_a_running_stream_keeps_its_configuration() -> None:
         c.reply({"error": {"message": "busy"}}, 500)
 
     async with (
-        Scripted(late, answering("old")) as old,
-        Scripted(answering("new")) as new,
-        proxied(config(old.base, num_retries=1)) as proxy,
+        ScriptedServer(late, answering("old")) as old,
+        ScriptedServer(answering("new")) as new,
+        run_proxy(config(old.base, num_retries=1)) as proxy,
     ):
         async with proxy.client() as client:
             client.ask("POST", "/v1/messages", message())
-            await settle(lambda: old.asked)
+            await settle(lambda: old.requests)
             proxy.services.reload(config(new.base))
             go.set()
             assert (await client.answer()).names[-1] == "message_stop"
-        assert len(old.asked) == 2 and not new.asked
+        assert len(old.requests) == 2 and not new.requests
         await proxy.ask(message())
-        assert len(new.asked) == 1
+        assert len(new.requests) == 1
 
 
 # -- lessons -----------------------------------------------------------------------------------------------------------
@@ -151,16 +154,16 @@ def unknown(field: str) -> Any:
 
 async def test_a_refused_field_is_left_out_and_remembered() -> None:
     async def script(c: Peer) -> None:
-        if "stream_options" in c.asked.json:
+        if "stream_options" in c.request.json:
             await unknown("stream_options")(c)
         else:
             await answering("Hi")(c)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         for _ in range(3):
             assert (await proxy.ask(message())).names[-1] == "message_stop"
         notes = [line.get("notes") for line in proxy.lines if line["event"] == "request"]
-    assert ["stream_options" in asked.json for asked in upstream.asked] == [True, False, False, False]
+    assert ["stream_options" in asked.json for asked in upstream.requests] == [True, False, False, False]
     assert notes == ["learned stream_usage", None, None]
 
 
@@ -168,7 +171,7 @@ async def test_several_lessons_for_one_request() -> None:
     refused = ("stream_options", "top_p", "parallel_tool_calls")
 
     async def script(c: Peer) -> None:
-        bad = next((field for field in refused if field in c.asked.json), None)
+        bad = next((field for field in refused if field in c.request.json), None)
         await (unknown(bad) if bad else answering("Hi"))(c)
 
     body = message(
@@ -176,15 +179,18 @@ async def test_several_lessons_for_one_request() -> None:
         tools=[{"name": "f", "input_schema": {"type": "object"}}],
         tool_choice={"type": "auto", "disable_parallel_tool_use": True},
     )
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         assert (await proxy.ask(body)).names[-1] == "message_stop"
-    assert len(upstream.asked) == 4
+    assert len(upstream.requests) == 4
 
 
 async def test_a_lesson_that_does_not_help_is_not_tried_twice() -> None:
-    async with Scripted(unknown("stream_options")) as upstream, proxied(config(upstream.base, num_retries=3)) as proxy:
+    async with (
+        ScriptedServer(unknown("stream_options")) as upstream,
+        run_proxy(config(upstream.base, num_retries=3)) as proxy,
+    ):
         answer = await proxy.ask(message())
-    assert answer.status == 400 and len(upstream.asked) == 2
+    assert answer.status == 400 and len(upstream.requests) == 2
 
 
 async def test_a_limit_that_holds_for_this_request_only() -> None:
@@ -192,21 +198,21 @@ async def test_a_limit_that_holds_for_this_request_only() -> None:
     words = "This model's maximum context length is 8192 tokens. However, you requested 8292 tokens (4192 in the messages, 4100 in the completion)."
 
     async def script(c: Peer) -> None:
-        await (refusing(400, words) if c.asked.json["max_tokens"] > 4000 else answering("Hi"))(c)
+        await (refusing(400, words) if c.request.json["max_tokens"] > 4000 else answering("Hi"))(c)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(max_tokens=4100))
         assert answer.status == 200, answer.body
         assert not proxy.services.lessons.report()
-    assert [asked.json["max_tokens"] for asked in upstream.asked] == [4100, 4000]
+    assert [asked.json["max_tokens"] for asked in upstream.requests] == [4100, 4000]
 
 
 async def test_an_upstream_that_only_streams() -> None:
-    async with Scripted(answering("Hel", "lo")) as upstream:
+    async with ScriptedServer(answering("Hel", "lo")) as upstream:
         settings = config(deployments=(deployment(upstream.base, quirks=Quirks(stream_only=True)),))
-        async with proxied(settings) as proxy:
+        async with run_proxy(settings) as proxy:
             answer = await proxy.ask(message(stream=False))
-    assert answer.json["content"] == [{"type": "text", "text": "Hello"}] and upstream.asked[0].json["stream"] is True
+    assert answer.json["content"] == [{"type": "text", "text": "Hello"}] and upstream.requests[0].json["stream"] is True
 
 
 @pytest.mark.parametrize("wire", ["native", "responses"])
@@ -214,29 +220,29 @@ async def test_a_wire_that_the_upstream_does_not_speak(wire: str) -> None:
     """404 on the wire that was chosen by itself: chat completions, at once, and remembered."""
 
     async def script(c: Peer) -> None:
-        await (answering("Hi") if c.asked.target == "/v1/chat/completions" else refusing(404, "Not Found"))(c)
+        await (answering("Hi") if c.request.target == "/v1/chat/completions" else refusing(404, "Not Found"))(c)
 
-    async with Scripted(script) as upstream:
+    async with ScriptedServer(script) as upstream:
         base = upstream.base if wire == "responses" else upstream.base.removesuffix("/v1")
-        async with proxied(config(deployments=(deployment(base, wire=wire),))) as proxy:
+        async with run_proxy(config(deployments=(deployment(base, wire=wire),))) as proxy:
             for _ in range(2):
                 assert (await proxy.ask(message())).names[-1] == "message_stop"
             assert proxy.services.lessons.report()[0]["field"] == "wire"
-        assert [asked.target for asked in upstream.asked][1:] == ["/v1/chat/completions"] * 2
-        async with proxied(config(deployments=(deployment(base, wire=wire, wire_fixed=True),))) as proxy:
+        assert [asked.target for asked in upstream.requests][1:] == ["/v1/chat/completions"] * 2
+        async with run_proxy(config(deployments=(deployment(base, wire=wire, wire_fixed=True),))) as proxy:
             assert (await proxy.ask(message())).status == 404
 
 
 async def test_a_model_that_no_wire_has_teaches_no_wire() -> None:
     script = refusing(404, "model not found", code="model_not_found")
     async with (
-        Scripted(script) as upstream,
-        proxied(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy,
     ):
         for _ in range(2):
             assert (await proxy.ask(message())).status == 404
         assert proxy.services.lessons.report() == []
-    assert [asked.target for asked in upstream.asked] == ["/v1/responses", "/v1/chat/completions"] * 2
+    assert [asked.target for asked in upstream.requests] == ["/v1/responses", "/v1/chat/completions"] * 2
 
 
 async def test_a_wire_is_remembered_once_a_request_has_gone_through_on_it() -> None:
@@ -245,21 +251,21 @@ async def test_a_wire_is_remembered_once_a_request_has_gone_through_on_it() -> N
     refuse = True
 
     async def script(c: Peer) -> None:
-        if c.asked.target == "/v1/responses":
+        if c.request.target == "/v1/responses":
             await refusing(405, "Not allowed")(c)
         else:
             await (refusing(400, "no such tool") if refuse else answering("Hi"))(c)
 
     both = ["/v1/responses", "/v1/chat/completions"]
     async with (
-        Scripted(script) as upstream,
-        proxied(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy,
     ):
         assert [(await proxy.ask(message())).status for _ in range(2)] == [400, 400]
-        assert [asked.target for asked in upstream.asked] == both * 2
+        assert [asked.target for asked in upstream.requests] == both * 2
         refuse = False
         assert [(await proxy.ask(message())).status for _ in range(2)] == [200, 200]
-    assert [asked.target for asked in upstream.asked] == both * 3 + ["/v1/chat/completions"]
+    assert [asked.target for asked in upstream.requests] == both * 3 + ["/v1/chat/completions"]
 
 
 @pytest.mark.parametrize(
@@ -281,23 +287,23 @@ async def test_a_model_that_is_served_by_responses_alone(words: str, targets: li
     }
 
     async def script(c: Peer) -> None:
-        if c.asked.target == "/v1/responses":
+        if c.request.target == "/v1/responses":
             c.reply(whole)
         else:
             await refusing(404, words, param="model")(c)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         for _ in range(2):
             answer = await proxy.ask(message(stream=False))
             assert answer.status == (200 if "/v1/responses" in targets else 404)
-    assert [asked.target for asked in upstream.asked] == targets
+    assert [asked.target for asked in upstream.requests] == targets
 
 
 # -- the log -----------------------------------------------------------------------------------------------------------
 
 
 async def test_one_line_a_request_and_never_content() -> None:
-    async with Scripted(answering("the secret answer")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("the secret answer")) as upstream, run_proxy(config(upstream.base)) as proxy:
         await proxy.ask(message("the secret question", top_k=3, metadata={"user_id": '{"session_id":"s-1"}'}))
         lines = [line for line in proxy.lines if line["event"] == "request"]
         assert "secret" not in proxy.log
@@ -327,7 +333,7 @@ async def test_the_line_tells_the_stop_reason_that_the_client_got(stream: bool) 
         else:
             c.reply(completion("", tool_calls=[call]))
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         tools = [{"name": "f", "input_schema": {"type": "object"}}]
         assert (await proxy.ask(message(stream=stream, tools=tools))).status == 200
         (line,) = [line for line in proxy.lines if line["event"] == "request"]
@@ -336,7 +342,7 @@ async def test_the_line_tells_the_stop_reason_that_the_client_got(stream: bool) 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_what_was_lost_is_told(stream: bool) -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(stream=stream, top_k=3))
         assert answer.headers["x-a2py-degraded"] == "top_k"
         assert "x-a2py-degraded" not in (await proxy.ask(message(stream=stream))).headers

@@ -17,8 +17,8 @@ import pytest
 
 from a2py.upstream import client as upstream_module
 from a2py.upstream.client import ERROR_BODY
-from tests.proxied import Running, config, message, proxied
-from tests.scripted import DONE, JSON_TYPE, SSE, Peer, Script, Scripted, answering, chunk, event, refusing, text
+from tests.proxied import Running, config, message, run_proxy
+from tests.scripted import DONE, JSON_TYPE, SSE, Peer, Script, ScriptedServer, answering, chunk, event, refusing, text
 
 WHOLE = b"".join(map(event, text("Hel", "lo")))
 
@@ -37,7 +37,7 @@ async def byte_by_byte(c: Peer) -> None:
 
 async def gzipped(c: Peer) -> None:
     """An upstream that compresses although it was asked not to."""
-    assert c.asked.headers["accept-encoding"] == "identity"
+    assert c.request.headers["accept-encoding"] == "identity"
     packed = gzip.compress(WHOLE)
     c.head(200, {**SSE, "content-encoding": "gzip"}, length=len(packed))
     c.write(packed)
@@ -70,7 +70,7 @@ async def half_close(c: Peer) -> None:
     c.keep = False
     c.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n" + WHOLE)
     c.writer.write_eof()
-    await c.left()
+    await c.wait_disconnect()
 
 
 async def bare_newlines(c: Peer) -> None:
@@ -120,7 +120,7 @@ async def bytes_after_the_end(c: Peer) -> None:
     ],
 )
 async def test_odd_but_right(script: Script) -> None:
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message())
     deltas = [data["delta"].get("text", "") for name, data in answer.events if name == "content_block_delta"]
     assert "".join(deltas) == "Hello" and answer.names[-1] == "message_stop"
@@ -151,7 +151,7 @@ async def no_chunk_size(c: Peer) -> None:
     c.chunk(BEGUN)
     await c.drain()
     c.write(b"zzzz\r\nwhat\r\n")
-    await c.left()
+    await c.wait_disconnect()
 
 
 async def cut_gzip(c: Peer) -> None:
@@ -234,7 +234,7 @@ WRONG: list[Script] = [
 async def test_wrong(script: Script, stream: bool) -> None:
     """One error: a status where nothing was delivered, else an event; and the upstream's connection is not used
     again."""
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(stream=stream))
         if answer.status == 200:
             assert (
@@ -266,7 +266,7 @@ async def test_an_endless_error_body_is_read_for_a_while_only() -> None:
             pass
         c.keep = False
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message())
         assert answer.status == 500 and len(answer.body) < 10_000
     assert sent < 64 * ERROR_BODY
@@ -278,9 +278,9 @@ async def test_an_error_body_that_never_comes(monkeypatch: pytest.MonkeyPatch) -
     async def script(c: Peer) -> None:
         c.head(429, {**JSON_TYPE, "retry-after": "3"}, length=100)
         c.write(b'{"error"')
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message())
         assert answer.status == 429 and answer.headers["retry-after"] == "3"
 
@@ -299,7 +299,7 @@ async def test_a_gzip_bomb_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
         c.keep = False
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(stream=False))
         assert answer.status == 502
 
@@ -322,7 +322,7 @@ async def test_an_early_refusal_of_a_large_body() -> None:
 
     server = await asyncio.start_server(hasty, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with proxied(config(f"http://127.0.0.1:{port}/v1")) as proxy:
+    async with run_proxy(config(f"http://127.0.0.1:{port}/v1")) as proxy:
         answer = await proxy.ask(message("x" * (4 << 20)))
         assert answer.status == 413 and answer.json["error"]["type"] == "request_too_large", proxy.log
         await asyncio.wait_for(left.wait(), 10)
@@ -349,7 +349,7 @@ async def test_an_upstream_that_is_killed_in_mid_stream() -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVER, stdout=subprocess.PIPE)
     assert process.stdout is not None
     port = int(await asyncio.wait_for(process.stdout.readline(), 20))
-    async with proxied(config(f"http://127.0.0.1:{port}/v1", num_retries=2)) as proxy, proxy.client() as client:
+    async with run_proxy(config(f"http://127.0.0.1:{port}/v1", num_retries=2)) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/messages", message())
         await client.head()
         assert b"Hel" in await client.piece()
@@ -374,8 +374,8 @@ ASK: dict[str, Any] = {"model": "test-model", "max_tokens": 100, "messages": [{"
 
 async def test_sdk_create_and_stream() -> None:
     async with (
-        Scripted(answering("Hel", "lo")) as upstream,
-        proxied(config(upstream.base)) as proxy,
+        ScriptedServer(answering("Hel", "lo")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
         sdk(proxy) as client,
     ):
         whole: Any = await client.messages.create(**ASK)
@@ -405,7 +405,7 @@ async def test_sdk_tools() -> None:
         c.end()
 
     tool: Any = {"name": "weather", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy, sdk(proxy) as client:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy, sdk(proxy) as client:
         manager = client.messages.stream(**ASK, tools=[tool])
         async with manager as stream:
             final = await stream.get_final_message()
@@ -431,7 +431,11 @@ async def test_sdk_tools() -> None:
     ],
 )
 async def test_sdk_errors(status: int, error: type[anthropic.APIStatusError]) -> None:
-    async with Scripted(refusing(status)) as upstream, proxied(config(upstream.base)) as proxy, sdk(proxy) as client:
+    async with (
+        ScriptedServer(refusing(status)) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        sdk(proxy) as client,
+    ):
         with pytest.raises(error) as caught:
             await client.messages.create(**ASK)
         assert caught.value.request_id and caught.value.request_id.startswith("req_")
@@ -442,19 +446,23 @@ async def test_sdk_errors(status: int, error: type[anthropic.APIStatusError]) ->
 
 async def test_sdk_retries_by_itself_what_is_worth_it() -> None:
     """The SDK's own retry meets our headers: a refused key is not asked again, a 500 is."""
-    async with Scripted(refusing(401)) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(refusing(401)) as upstream, run_proxy(config(upstream.base)) as proxy:
         async with anthropic.AsyncAnthropic(base_url=proxy.base, api_key="any", max_retries=3) as client:
             with pytest.raises(anthropic.AuthenticationError):
                 await client.messages.create(**ASK)
-        assert len(upstream.asked) == 1
-    async with Scripted(refusing(500), answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
+        assert len(upstream.requests) == 1
+    async with ScriptedServer(refusing(500), answering("Hi")) as upstream, run_proxy(config(upstream.base)) as proxy:
         patient = anthropic.AsyncAnthropic(base_url=proxy.base, api_key="any", max_retries=1)
         async with patient as client:
             assert (await client.messages.create(**ASK)).content
 
 
 async def test_sdk_sees_an_error_in_mid_stream() -> None:
-    async with Scripted(truncated_chunk) as upstream, proxied(config(upstream.base)) as proxy, sdk(proxy) as client:
+    async with (
+        ScriptedServer(truncated_chunk) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        sdk(proxy) as client,
+    ):
         with pytest.raises(anthropic.APIError):
             async with client.messages.stream(**ASK) as stream:
                 await stream.get_final_message()
@@ -470,7 +478,11 @@ async def test_sdk_pings_are_no_trouble() -> None:
         c.end()
 
     settings: dict[str, Any] = {"commit_seconds": 0.01, "keepalive_seconds": 0.01, "delta_keepalive_seconds": 0.01}
-    async with Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy, sdk(proxy) as client:
+    async with (
+        ScriptedServer(script) as upstream,
+        run_proxy(config(upstream.base, **settings)) as proxy,
+        sdk(proxy) as client,
+    ):
         manager = client.messages.stream(**ASK)
         async with manager as stream:
             go.set()
@@ -478,7 +490,10 @@ async def test_sdk_pings_are_no_trouble() -> None:
 
 
 async def test_sdk_with_a_key() -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base, master_key="sk-1234")) as proxy:
+    async with (
+        ScriptedServer(answering("Hi")) as upstream,
+        run_proxy(config(upstream.base, master_key="sk-1234")) as proxy,
+    ):
         async with anthropic.AsyncAnthropic(base_url=proxy.base, api_key="sk-1234", max_retries=0) as client:
             assert (await client.messages.create(**ASK)).content
         async with anthropic.AsyncAnthropic(base_url=proxy.base, auth_token="sk-1234", max_retries=0) as client:
@@ -492,7 +507,7 @@ async def test_many_at_once() -> None:
     """Fifty streams side by side: no client gets another's text."""
 
     async def script(c: Peer) -> None:
-        word = c.asked.json["messages"][0]["content"]
+        word = c.request.json["messages"][0]["content"]
         c.head(200, SSE)
         for n in range(10):
             c.events(chunk({"content": f"{word}.{n} "}))
@@ -501,7 +516,7 @@ async def test_many_at_once() -> None:
         c.events(chunk({}, "stop"), DONE)
         c.end()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
 
         async def one(n: int) -> None:
             answer = await proxy.ask(message(f"word{n}"))
@@ -524,7 +539,7 @@ async def test_a_wrong_api_base_is_named_with_host_port_and_model(stream: bool) 
         (refusing(301), "answered 301, a redirect. Set `api_base` to"),
         (web_page, "web page"),
     ):
-        async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+        async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
             answer = await proxy.ask(message(stream=stream))
         error = answer.json["error"]["message"]
         assert f"127.0.0.1:{upstream.port}" in error and problem in error and "`api_base`" in error, error

@@ -20,7 +20,7 @@ from a2py.proxy.routes import ROUTES, Route
 from a2py.proxy.timeouts import Timeouts
 from a2py.upstream.transports import free
 from tests.blocking import Client, Peer, Script, Upstream, request
-from tests.proxied import Running, config, message, proxied, settle
+from tests.proxied import Running, config, message, run_proxy, settle
 from tests.scripted import chunk, completion, text
 
 ROUNDS = 5
@@ -90,7 +90,7 @@ def bad_chunk(c: Peer) -> bool:
     c.head()
     c.events(chunk({"content": "Hel"}))
     c.sock.sendall(b"zz\r\n")
-    c.left()
+    c.wait_disconnect()
     return False
 
 
@@ -110,8 +110,8 @@ def waits(upstream: list[Upstream], begun: bool) -> Script:
         if begun:
             c.head()
             c.events(chunk({"content": "Hel"}))
-        upstream[0].reached.release()
-        c.left()
+        upstream[0].arrivals.release()
+        c.wait_disconnect()
         return False
 
     return script
@@ -160,7 +160,7 @@ def leaves_later(data: bytes, *, more: bytes = b"", reset: bool = False) -> Call
 
     def act(client: Client, upstream: Upstream) -> None:
         client.send(data)
-        assert upstream.reached.acquire(timeout=20)
+        assert upstream.arrivals.acquire(timeout=20)
         client.send(more)
         if reset:
             client.reset()
@@ -302,7 +302,7 @@ async def test_a_write_that_fails() -> None:
     here: list[Upstream] = []
     with Upstream(waits(here, True)) as upstream:
         here.append(upstream)
-        async with proxied(config(upstream.base), collect=False) as proxy:
+        async with run_proxy(config(upstream.base), collect=False) as proxy:
 
             async def one() -> None:
                 client = Client(proxy.port)
@@ -332,7 +332,7 @@ async def test_nothing_is_left_to_the_collector(name: str, monkeypatch: pytest.M
     with Upstream(case.script) as upstream:
         here.append(upstream)
         made = config(upstream.base, disable_cooldowns=True, **settings)
-        async with proxied(made, collect=False, crashes=name == "a crash", timeouts=SOON.get(name)) as proxy:
+        async with run_proxy(made, collect=False, crashes=name == "a crash", timeouts=SOON.get(name)) as proxy:
             await run(proxy, upstream, case.client, 2)
             async with everything_kept() as found:
                 await run(proxy, upstream, case.client, ROUNDS)

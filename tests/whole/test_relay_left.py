@@ -18,13 +18,13 @@ from a2py.proxy.attempt import Attempt
 from a2py.proxy.exchange import Exchange
 from a2py.proxy.timeouts import Timeouts
 from a2py.upstream import Gather
-from tests.proxied import config, message, proxied, settle
-from tests.scripted import SSE, Peer, Script, Scripted, answering, chunk, refusing
+from tests.proxied import config, message, run_proxy, settle
+from tests.scripted import SSE, Peer, Script, ScriptedServer, answering, chunk, refusing
 
 
 async def cut(c: Peer) -> None:
     """A framing that breaks in mid-body, streamed or not."""
-    c.head(200, SSE if c.asked.json.get("stream") else {"content-type": "application/json"})
+    c.head(200, SSE if c.request.json.get("stream") else {"content-type": "application/json"})
     c.chunk(b'data: {"choices": [')
     await c.drain()
     c.reset()
@@ -47,12 +47,12 @@ async def too_large(c: Peer) -> None:
 
 
 async def silent(c: Peer) -> None:
-    await c.left()
+    await c.wait_disconnect()
 
 
 async def inside(c: Peer) -> None:
     """An error in a 200."""
-    if c.asked.json.get("stream"):
+    if c.request.json.get("stream"):
         c.head(200, SSE)
         c.events({"error": {"message": "no", "code": 500}})
         c.end()
@@ -95,8 +95,8 @@ async def test_nothing_waits_for_the_garbage_collector(
 ) -> None:
     monkeypatch.setattr("a2py.wires.common.intake.BODY_LIMIT", 100_000)
     async with (
-        Scripted(script) as up,
-        proxied(config(up.base, stream_timeout=0.1, request_timeout=0.1), collect=False) as proxy,
+        ScriptedServer(script) as up,
+        run_proxy(config(up.base, stream_timeout=0.1, request_timeout=0.1), collect=False) as proxy,
     ):
         for _ in range(2):
             await proxy.ask(message(stream=stream))
@@ -107,7 +107,7 @@ async def test_nothing_waits_for_the_garbage_collector(
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_nothing_is_kept_of_a_client_that_left(stream: bool, left: Callable[[], list[str]]) -> None:
-    async with Scripted(silent) as up, proxied(config(up.base), collect=False) as proxy:
+    async with ScriptedServer(silent) as up, run_proxy(config(up.base), collect=False) as proxy:
         for _ in range(2):
             async with proxy.client() as client:
                 client.ask("POST", "/v1/messages", message(stream=stream))
@@ -125,8 +125,8 @@ async def test_a_client_that_takes_nothing_is_cut_off(kind: str) -> None:
     """Its answer would be held for as long as it likes."""
     piece = "x" * 100_000
     async with (
-        Scripted(answering(*[piece] * 200)) as up,
-        proxied(config(up.base), timeouts=Timeouts(stall=0.2)) as proxy,
+        ScriptedServer(answering(*[piece] * 200)) as up,
+        run_proxy(config(up.base), timeouts=Timeouts(stall=0.2)) as proxy,
         proxy.client() as client,
     ):
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -142,8 +142,8 @@ async def test_a_client_that_takes_nothing_is_cut_off(kind: str) -> None:
 async def test_what_is_left_when_the_connection_closes_is_cut_off_too(stream: bool) -> None:
     """An answer that fits into the buffer: its handler has ended, `close` waits for the client."""
     async with (
-        Scripted(answering(*["x" * 100_000] * 200)) as up,
-        proxied(config(up.base, buffer_kb=64_000), timeouts=Timeouts(stall=0.2)) as proxy,
+        ScriptedServer(answering(*["x" * 100_000] * 200)) as up,
+        run_proxy(config(up.base, buffer_kb=64_000), timeouts=Timeouts(stall=0.2)) as proxy,
         proxy.client() as client,
     ):
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -158,8 +158,8 @@ async def test_a_client_that_takes_little_gets_everything(stream: bool) -> None:
     """Its pauses are a twentieth of what would be a stall, all of them together are more."""
     sent = "x" * 100_000
     async with (
-        Scripted(answering(*[sent] * 150)) as up,
-        proxied(config(up.base), timeouts=Timeouts(stall=2.0)) as proxy,
+        ScriptedServer(answering(*[sent] * 150)) as up,
+        run_proxy(config(up.base), timeouts=Timeouts(stall=2.0)) as proxy,
         proxy.client() as client,
     ):
         transport = client.writer.transport

@@ -18,8 +18,8 @@ from a2py.proxy import sizes
 from a2py.proxy.limits import FIRST_OUTPUT, Use
 from a2py.quirks import Quirks
 from tests.clock import Clock
-from tests.proxied import Running, config, deployment, message, proxied, settle
-from tests.scripted import DONE, SSE, Peer, Script, Scripted, answering, chunk, completion, refusing, text, usage
+from tests.proxied import Running, config, deployment, message, run_proxy, settle
+from tests.scripted import DONE, SSE, Peer, Script, ScriptedServer, answering, chunk, completion, refusing, text, usage
 
 #: Input tokens of the small request as the proxy counts them, and the output that it reserves for it.
 INPUT = count(parse(orjson.dumps(message())))
@@ -34,7 +34,7 @@ async def limited(
     settings."""
     own = {name: more.pop(name) for name in ("quirks", "max_parallel") if name in more}
     made = tuple(deployment(base, id=f"d{n}", tpm=tpm, rpm=rpm, **own) for n, base in enumerate(bases))
-    async with proxied(config(deployments=made, **more), clock=clock or Clock()) as proxy:
+    async with run_proxy(config(deployments=made, **more), clock=clock or Clock()) as proxy:
         yield proxy
 
 
@@ -76,13 +76,13 @@ async def closes(c: Peer) -> None:
 
 
 async def silent(c: Peer) -> None:
-    await c.left()
+    await c.wait_disconnect()
 
 
 async def silent_later(c: Peer) -> None:
-    c.head(200, SSE if c.asked.json.get("stream") else {"content-type": "application/json"})
+    c.head(200, SSE if c.request.json.get("stream") else {"content-type": "application/json"})
     c.write(b"")
-    await c.left()
+    await c.wait_disconnect()
 
 
 LONG = "x" * 40_000  # some 10,000 tokens
@@ -126,14 +126,14 @@ ENDS: dict[str, tuple[Script, bool, int]] = {
 async def test_what_counts_after_an_attempt(end: str) -> None:
     script, stream, tokens = ENDS[end]
     times: dict[str, Any] = {"stream_timeout": 0.2, "request_timeout": 0.2} if end.startswith("silent") else {}
-    async with Scripted(script) as up, limited(up.base, rpm=100, **times) as proxy:
+    async with ScriptedServer(script) as up, limited(up.base, rpm=100, **times) as proxy:
         answer = await proxy.ask(message(stream=stream))
-        assert used(proxy) == (len(up.asked), tokens, 0), answer.body
+        assert used(proxy) == (len(up.requests), tokens, 0), answer.body
         assert not proxy.services.limits.running
 
 
 async def test_what_could_not_be_sent_counts_no_tokens() -> None:
-    async with Scripted(answering("Hi")) as up:
+    async with ScriptedServer(answering("Hi")) as up:
         base = up.base
     async with limited(base, rpm=100) as proxy:
         assert (await proxy.ask(message())).status == 502
@@ -156,9 +156,9 @@ async def test_a_client_that_leaves(seen: str | None, stream: bool) -> None:
                 c.chunk(b'{"id": "chatcmpl-1", ')
             await c.drain()
         asked.set()
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(script) as up, limited(up.base) as proxy:
+    async with ScriptedServer(script) as up, limited(up.base) as proxy:
         async with proxy.client() as client:
             client.ask("POST", "/v1/messages", message(stream=stream))
             await asked.wait()
@@ -177,9 +177,9 @@ async def test_a_drain_settles_too() -> None:
         c.events(chunk({"content": "Hi"}))
         await c.drain()
         asked.set()
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(script) as up, limited(up.base, drain_seconds=0.05) as proxy, proxy.client() as client:
+    async with ScriptedServer(script) as up, limited(up.base, drain_seconds=0.05) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/messages", message())
         await asked.wait()
         await client.reader.readuntil(b"content_block_delta")
@@ -189,7 +189,7 @@ async def test_a_drain_settles_too() -> None:
 
 async def test_each_retry_counts() -> None:
     async with (
-        Scripted(refusing(500), refusing(500), answering("Hi")) as up,
+        ScriptedServer(refusing(500), refusing(500), answering("Hi")) as up,
         limited(up.base, rpm=100, num_retries=2) as proxy,
     ):
         assert (await proxy.ask(message())).status == 200
@@ -198,14 +198,14 @@ async def test_each_retry_counts() -> None:
 
 async def test_a_fallback_counts_where_it_went() -> None:
     async with (
-        Scripted(refusing(429)) as full,
-        Scripted(answering("Hi")) as other,
+        ScriptedServer(refusing(429)) as full,
+        ScriptedServer(answering("Hi")) as other,
         limited(full.base, other.base, rpm=100) as proxy,
     ):
         for _ in range(6):
             assert (await proxy.ask(message())).status == 200
         assert used(proxy, "d1") == (6, 6 * 14, 0)
-        assert used(proxy, "d0") == (len(full.asked), 0, 0)
+        assert used(proxy, "d0") == (len(full.requests), 0, 0)
 
 
 # -- nothing above the limit -------------------------------------------------------------------------------------------
@@ -228,20 +228,23 @@ async def test_forty_at_once_of_a_thousand_tokens(stream: bool) -> None:
         else:
             c.reply({**reply, "usage": usage(INPUT, 1000 - INPUT)})
 
-    async with Scripted(script) as up, limited(up.base, tpm=10_000, commit_seconds=60) as proxy:
+    async with ScriptedServer(script) as up, limited(up.base, tpm=10_000, commit_seconds=60) as proxy:
         asking = asyncio.ensure_future(statuses(proxy, 40, stream=stream, max_tokens=1000 - INPUT))
         await settle(lambda: sum(line["event"] == "request" for line in proxy.lines) == 30)
         go.set()
         assert sorted(await asking) == [200] * 10 + [429] * 30
-        assert len(up.asked) == 10 and used(proxy).tokens == 10_000
+        assert len(up.requests) == 10 and used(proxy).tokens == 10_000
 
 
 async def test_forty_one_by_one() -> None:
     """The requests are small, the answers are not: each counts what it used."""
-    async with Scripted(streams(*text("Hi", tokens=usage(900, 100)))) as up, limited(up.base, tpm=10_000) as proxy:
+    async with (
+        ScriptedServer(streams(*text("Hi", tokens=usage(900, 100)))) as up,
+        limited(up.base, tpm=10_000) as proxy,
+    ):
         answers = [await proxy.ask(message(max_tokens=1)) for _ in range(40)]
         assert [answer.status for answer in answers] == [200] * 10 + [429] * 30
-        assert len(up.asked) == 10 and used(proxy).tokens == 10_000
+        assert len(up.requests) == 10 and used(proxy).tokens == 10_000
 
 
 async def test_a_large_max_tokens_reserves_the_usual_output() -> None:
@@ -253,7 +256,7 @@ async def test_a_large_max_tokens_reserves_the_usual_output() -> None:
         await go.wait()
         await answering("Hi")(c)
 
-    async with Scripted(script) as up, limited(up.base, tpm=10_000) as proxy:
+    async with ScriptedServer(script) as up, limited(up.base, tpm=10_000) as proxy:
         asking = asyncio.ensure_future(statuses(proxy, 5, max_tokens=64_000))
         await settle(lambda: len(proxy.lines) == 3)
         assert used(proxy) == (0, 2 * (INPUT + FIRST_OUTPUT), 2 * FIRST_OUTPUT)
@@ -269,24 +272,24 @@ async def test_never_more_than_rpm() -> None:
     clock = Clock()
 
     async def script(c: Peer) -> None:
-        if "stream_options" in c.asked.json:
+        if "stream_options" in c.request.json:
             await refusing(
                 400, "Unknown parameter: 'stream_options'.", param="stream_options", code="unknown_parameter"
             )(c)
         else:
             await answering("Hi")(c)
 
-    async with Scripted(script) as up, limited(up.base, rpm=1, clock=clock) as proxy:
+    async with ScriptedServer(script) as up, limited(up.base, rpm=1, clock=clock) as proxy:
         refused = await proxy.ask(message())
-        assert refused.status == 429 and refused.headers["retry-after"] == "60" and len(up.asked) == 1
+        assert refused.status == 429 and refused.headers["retry-after"] == "60" and len(up.requests) == 1
         assert "(rpm 1 of d0). Ask again in 60 s" in refused.json["error"]["message"]
         lines = [line for line in proxy.lines if line["event"] == "request"]
         assert "attempts" not in lines[0], "what was not sent is no attempt"
         clock.now += 59
-        assert (await proxy.ask(message())).headers["retry-after"] == "1" and len(up.asked) == 1
+        assert (await proxy.ask(message())).headers["retry-after"] == "1" and len(up.requests) == 1
         clock.now += 1
         await proxy.ask(message())
-        assert len(up.asked) == 2
+        assert len(up.requests) == 2
 
 
 async def test_a_place_that_is_taken_while_another_request_waits() -> None:
@@ -294,19 +297,19 @@ async def test_a_place_that_is_taken_while_another_request_waits() -> None:
     go = asyncio.Event()
 
     async def script(c: Peer) -> None:
-        if c.asked.target.startswith("/api/"):
+        if c.request.target.startswith("/api/"):
             await go.wait()
             c.reply({"models": [{"name": "upstream-model", "context_length": 65536}]})
         else:
             await answering("Hi")(c)
 
-    async with Scripted(script) as up, limited(up.base, rpm=1, quirks=Quirks(context_probe="ollama")) as proxy:
+    async with ScriptedServer(script) as up, limited(up.base, rpm=1, quirks=Quirks(context_probe="ollama")) as proxy:
         asking = asyncio.ensure_future(statuses(proxy, 4, text="word " * 3000))
-        await settle(lambda: len(up.asked) == 4)
+        await settle(lambda: len(up.requests) == 4)
         assert (await proxy.ask(message())).status == 200, "a small one is sent at once"
         go.set()
         assert await asking == [429] * 4
-        assert [asked.target for asked in up.asked].count("/v1/chat/completions") == 1
+        assert [asked.target for asked in up.requests].count("/v1/chat/completions") == 1
 
 
 async def test_the_places_of_a_deployment() -> None:
@@ -316,9 +319,9 @@ async def test_the_places_of_a_deployment() -> None:
         await go.wait()
         await answering("Hi")(c)
 
-    async with Scripted(script) as up, limited(up.base, tpm=0, max_parallel=3, queue_length=0) as proxy:
+    async with ScriptedServer(script) as up, limited(up.base, tpm=0, max_parallel=3, queue_length=0) as proxy:
         asking = asyncio.ensure_future(statuses(proxy, 8))
-        await settle(lambda: len(up.asked) == 3 and len(proxy.lines) == 5)
+        await settle(lambda: len(up.requests) == 3 and len(proxy.lines) == 5)
         refused = await proxy.ask(message())
         assert (
             refused.headers["retry-after"] == "1"
@@ -329,7 +332,7 @@ async def test_the_places_of_a_deployment() -> None:
 
 
 async def test_a_request_that_can_never_fit() -> None:
-    async with Scripted(answering("Hi")) as up, limited(up.base, tpm=100) as proxy:
+    async with ScriptedServer(answering("Hi")) as up, limited(up.base, tpm=100) as proxy:
         refused = await proxy.ask(message("word " * 2000))
         assert (refused.status, refused.headers["x-should-retry"], "retry-after" in refused.headers) == (
             429,
@@ -340,7 +343,7 @@ async def test_a_request_that_can_never_fit() -> None:
             "takes no request of this size" in refused.json["error"]["message"]
             and "tpm 100 of d0" in refused.json["error"]["message"]
         )
-        assert (await proxy.ask(message())).status == 200 and len(up.asked) == 1
+        assert (await proxy.ask(message())).status == 200 and len(up.requests) == 1
 
 
 async def test_a_huge_request_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,21 +354,21 @@ async def test_a_huge_request_is_estimated(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(sizes, "count", counts)
     monkeypatch.setattr(sizes, "COUNTED_BYTES", 10_000)
-    async with Scripted(silent) as up, limited(up.base, request_timeout=0.2, stream_timeout=0.2) as proxy:
+    async with ScriptedServer(silent) as up, limited(up.base, request_timeout=0.2, stream_timeout=0.2) as proxy:
         await proxy.ask(message("word " * 4000))
         assert 4000 < used(proxy).tokens < 6000
 
 
 @pytest.mark.parametrize("limits", [{"tpm": 1000, "rpm": 10}, {"tpm": 0, "rpm": 0}])
 async def test_health_shows_what_counts(limits: dict[str, Any]) -> None:
-    async with Scripted(answering("Hi")) as up, limited(up.base, **limits) as proxy:
+    async with ScriptedServer(answering("Hi")) as up, limited(up.base, **limits) as proxy:
         await proxy.ask(message())
         row = (await proxy.ask({}, "/health", "GET")).json["deployments"][0]
     assert row.get("used") == ({"requests": 1, "tokens": 14, "held": 0} if limits["rpm"] else None)
 
 
 async def test_a_reload_keeps_what_counts() -> None:
-    async with Scripted(answering("Hi")) as up, limited(up.base, tpm=0, rpm=1) as proxy:
+    async with ScriptedServer(answering("Hi")) as up, limited(up.base, tpm=0, rpm=1) as proxy:
         assert (await proxy.ask(message())).status == 200
         proxy.services.reload(proxy.services.config)
         assert (await proxy.ask(message())).status == 429

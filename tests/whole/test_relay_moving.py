@@ -15,8 +15,8 @@ import pytest
 from a2py.messages.types import JSON
 from a2py.quirks import Quirks
 from tests import streams
-from tests.proxied import config, deployment, proxied
-from tests.scripted import SSE, Peer, Scripted
+from tests.proxied import config, deployment, run_proxy
+from tests.scripted import SSE, Peer, ScriptedServer
 
 CALL = {"city": "Rome"}
 TOOLS = [{"name": "weather", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}]
@@ -137,18 +137,18 @@ def pairs(wire: str, body: JSON) -> list[tuple[str, str]]:
 async def test_there_and_back(first: str, second: str, display: str, stream: bool) -> None:
     async def script(c: Peer) -> None:
         c.head(200, SSE)
-        c.events(*SPEAKS[c.asked.target](len(upstream.asked)))
+        c.events(*SPEAKS[c.request.target](len(upstream.requests)))
         c.end()
 
     thinking = {"type": "adaptive", **({"display": display} if display else {})}
     messages: list[JSON] = [{"role": "user", "content": "The weather?"}]
-    async with Scripted(script) as upstream:
+    async with ScriptedServer(script) as upstream:
         root = upstream.base.removesuffix("/v1")
         made = tuple(
             deployment(root if wire == "native" else upstream.base, name=wire, id=wire, wire=wire, quirks=QUIRKS[wire])
             for wire in (first, second)
         )
-        async with proxied(config(deployments=made)) as proxy:
+        async with run_proxy(config(deployments=made)) as proxy:
             for wire in (first, second, first):
                 body = {"model": wire, "max_tokens": 4096, "thinking": thinking, "tools": TOOLS, "messages": messages}
                 answer = await proxy.ask({**body, "stream": True} if stream else body)
@@ -161,7 +161,7 @@ async def test_there_and_back(first: str, second: str, display: str, stream: boo
                     "content": f"sunny {len(messages)}",
                 }
                 messages += [{"role": "assistant", "content": content}, {"role": "user", "content": [result]}]
-    _, there, back = (asked.body for asked in upstream.asked)
+    _, there, back = (asked.body for asked in upstream.requests)
     assert MARKS[first] not in there and b"a2py1." not in there + back
     assert MARKS[first] in back and MARKS[second] not in back
     assert pairs(second, orjson.loads(there)) == [("call_1", "call_1")]
@@ -179,7 +179,7 @@ async def test_thinking_that_another_vendor_signed() -> None:
     ]
 
     async def script(c: Peer) -> None:
-        if b"of another vendor" in c.asked.body:
+        if b"of another vendor" in c.request.body:
             said = {
                 "type": "invalid_request_error",
                 "message": "messages.1.content.0: Invalid `signature` in `thinking` block",
@@ -190,9 +190,9 @@ async def test_thinking_that_another_vendor_signed() -> None:
         c.events(*native(1))
         c.end()
 
-    async with Scripted(script) as upstream:
+    async with ScriptedServer(script) as upstream:
         made = deployment(upstream.base.removesuffix("/v1"), name="native", wire="native", quirks=QUIRKS["native"])
-        async with proxied(config(deployments=(made,))) as proxy:
+        async with run_proxy(config(deployments=(made,))) as proxy:
             body = {
                 "model": "native",
                 "max_tokens": 4096,
@@ -202,7 +202,7 @@ async def test_thinking_that_another_vendor_signed() -> None:
             answer = await proxy.ask(body)
             assert answer.status == 200 and answer.names[-1] == "message_stop"
             assert proxy.services.lessons.report() == []
-    first, second = (orjson.loads(asked.body)["messages"] for asked in upstream.asked)
+    first, second = (orjson.loads(asked.body)["messages"] for asked in upstream.requests)
     assert [block["type"] for block in first[1]["content"]] == ["thinking", "text"]
     assert second == [
         turns[0],

@@ -10,8 +10,21 @@ from typing import Any
 import pytest
 
 from a2py.upstream import client as upstream_module
-from tests.proxied import config, deployment, message, proxied
-from tests.scripted import DONE, JSON_TYPE, SSE, Peer, Raw, Script, Scripted, answering, chunk, refusing, text, usage
+from tests.proxied import config, deployment, message, run_proxy
+from tests.scripted import (
+    DONE,
+    JSON_TYPE,
+    SSE,
+    Peer,
+    Raw,
+    Script,
+    ScriptedServer,
+    answering,
+    chunk,
+    refusing,
+    text,
+    usage,
+)
 
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 
@@ -37,7 +50,7 @@ async def ping(client: Raw) -> None:
     ],
 )
 async def test_status_before_commit(status: int, type: str, stream: bool) -> None:
-    async with Scripted(refusing(status)) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(refusing(status)) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(stream=stream))
     assert answer.status == status and answer.headers["content-type"] == "application/json"
     assert answer.json["type"] == "error" and answer.json["error"]["type"] == type
@@ -46,11 +59,11 @@ async def test_status_before_commit(status: int, type: str, stream: bool) -> Non
 
 async def test_retry_after_is_passed_on() -> None:
     async with (
-        Scripted(refusing(429, headers={"retry-after": "17"})) as upstream,
-        proxied(config(upstream.base)) as proxy,
+        ScriptedServer(refusing(429, headers={"retry-after": "17"})) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
     ):
         answer = await proxy.ask(message())
-    assert answer.status == 429 and answer.headers["retry-after"] == "17" and len(upstream.asked) == 1
+    assert answer.status == 429 and answer.headers["retry-after"] == "17" and len(upstream.requests) == 1
 
 
 async def nothing(c: Peer) -> None:
@@ -101,7 +114,7 @@ async def short_body(c: Peer) -> None:
     [nothing, only_a_role, error_inside, closes_at_once, resets_at_once, resets_after_head, not_http, short_body],
 )
 async def test_a_failure_before_anything_leaves_no_byte_of_a_stream(script: Script, stream: bool) -> None:
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(stream=stream))
     assert answer.status in (500, 502, 529) and answer.json["error"]["type"] in ("api_error", "overloaded_error")
     address = upstream.base.removeprefix("http://").partition("/")[0]
@@ -109,9 +122,9 @@ async def test_a_failure_before_anything_leaves_no_byte_of_a_stream(script: Scri
 
 
 async def test_nobody_listens() -> None:
-    async with Scripted(nothing) as upstream:
+    async with ScriptedServer(nothing) as upstream:
         base = upstream.base
-    async with proxied(config(base)) as proxy:
+    async with run_proxy(config(base)) as proxy:
         answer = await proxy.ask(message())
     assert answer.status == 502 and answer.json["error"]["type"] == "api_error"
 
@@ -120,9 +133,9 @@ async def test_redirects_are_not_followed() -> None:
     async def away(c: Peer) -> None:
         c.reply({}, 307, {"location": f"{c.server.base}/elsewhere"})
 
-    async with Scripted(away, answering("no")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(away, answering("no")) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message())
-        assert answer.status == 502 and "api_base" in answer.json["error"]["message"] and len(upstream.asked) == 1
+        assert answer.status == 502 and "api_base" in answer.json["error"]["message"] and len(upstream.requests) == 1
 
 
 @pytest.mark.parametrize("status", [101, 304])
@@ -131,7 +144,7 @@ async def test_a_status_that_answers_nothing(status: int) -> None:
         c.keep = False
         c.write(f"HTTP/1.1 {status} x\r\n\r\n".encode())
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message())
         text = answer.json["error"]["message"]
         assert answer.status == 502 and str(status) in text and "api_base" in text and "redirect" not in text
@@ -146,9 +159,9 @@ async def test_a_web_page_says_so(stream: bool) -> None:
         c.head(200, {"content-type": "text/html; charset=utf-8"}, length=len(data))
         c.write(data)
 
-    async with Scripted(page) as upstream, proxied(config(upstream.base, num_retries=2)) as proxy:
+    async with ScriptedServer(page) as upstream, run_proxy(config(upstream.base, num_retries=2)) as proxy:
         answer = await proxy.ask(message(stream=stream))
-        assert answer.status == 502 and answer.headers["x-should-retry"] == "false" and len(upstream.asked) == 1
+        assert answer.status == 502 and answer.headers["x-should-retry"] == "false" and len(upstream.requests) == 1
         assert "a web page" in answer.json["error"]["message"] and "api_base" in answer.json["error"]["message"]
 
 
@@ -160,7 +173,7 @@ async def test_a_stream_that_calls_itself_a_web_page() -> None:
         c.events(*text("Hi"))
         c.end()
 
-    async with Scripted(odd) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(odd) as upstream, run_proxy(config(upstream.base)) as proxy:
         assert (await proxy.ask(message())).names[-1] == "message_stop"
 
 
@@ -185,8 +198,8 @@ async def test_commit_while_the_upstream_is_silent(head_first: bool) -> None:
         c.end()
 
     async with (
-        Scripted(script) as upstream,
-        proxied(config(upstream.base, commit_seconds=0.05)) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(upstream.base, commit_seconds=0.05)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message())
@@ -221,8 +234,8 @@ async def test_error_after_commit(script: Script, type: str) -> None:
         await script(c)
 
     async with (
-        Scripted(late) as upstream,
-        proxied(config(upstream.base, commit_seconds=0.02)) as proxy,
+        ScriptedServer(late) as upstream,
+        run_proxy(config(upstream.base, commit_seconds=0.02)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message())
@@ -242,9 +255,9 @@ async def test_retry_after_commit_goes_on_in_the_same_response() -> None:
         await go.wait()
         c.reply({"error": {"message": "busy"}}, 500)
 
-    async with Scripted(late, answering("second")) as upstream:
+    async with ScriptedServer(late, answering("second")) as upstream:
         settings = config(upstream.base, commit_seconds=0.02, num_retries=1)
-        async with proxied(settings) as proxy, proxy.client() as client:
+        async with run_proxy(settings) as proxy, proxy.client() as client:
             client.ask("POST", "/v1/messages", message())
             await client.head()
             await ping(client)
@@ -255,7 +268,7 @@ async def test_retry_after_commit_goes_on_in_the_same_response() -> None:
     assert answer.replace(PING, b"").startswith(b"event: message_start") and answer.endswith(
         b'data: {"type":"message_stop"}\n\n'
     )
-    assert answer.count(b"event: message_start") == 1 and len(upstream.asked) == 2
+    assert answer.count(b"event: message_start") == 1 and len(upstream.requests) == 2
 
 
 async def test_what_is_lost_is_told_with_a_commit_too() -> None:
@@ -266,8 +279,8 @@ async def test_what_is_lost_is_told_with_a_commit_too() -> None:
         await answering("Hi")(c)
 
     async with (
-        Scripted(script) as upstream,
-        proxied(config(upstream.base, commit_seconds=0.02)) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(upstream.base, commit_seconds=0.02)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message(top_k=3))
@@ -278,11 +291,11 @@ async def test_what_is_lost_is_told_with_a_commit_too() -> None:
 
 async def test_a_deployments_own_interval() -> None:
     go = asyncio.Event()
-    async with Scripted(paced(go=go)) as upstream:
+    async with ScriptedServer(paced(go=go)) as upstream:
         settings = config(
             deployments=(deployment(upstream.base, keepalive=0.02),), commit_seconds=0.01, delta_keepalive_seconds=0.05
         )
-        async with proxied(settings) as proxy, proxy.client() as client:
+        async with run_proxy(settings) as proxy, proxy.client() as client:
             client.ask("POST", "/v1/messages", message())
             await client.head()
             for _ in range(3):
@@ -324,9 +337,9 @@ async def test_a_cut_after_delivery_is_one_error_event(how: Script) -> None:
         await go.wait()
         await how(c)
 
-    async with Scripted(script, answering("again")) as upstream:
+    async with ScriptedServer(script, answering("again")) as upstream:
         settings = config(upstream.base, num_retries=3)
-        async with proxied(settings) as proxy, proxy.client() as client:
+        async with run_proxy(settings) as proxy, proxy.client() as client:
             client.ask("POST", "/v1/messages", message())
             await client.head()
             assert b"half an ans" in await client.piece()
@@ -334,16 +347,16 @@ async def test_a_cut_after_delivery_is_one_error_event(how: Script) -> None:
             rest = await client.piece()
             assert await client.piece() == b""
     assert rest.startswith(b"event: error\n") and rest.count(b"event: ") == 1
-    assert len(upstream.asked) == 1
+    assert len(upstream.requests) == 1
 
 
 async def test_a_whole_answer_that_is_cut_is_asked_again() -> None:
     async with (
-        Scripted(short_body, answering("whole")) as upstream,
-        proxied(config(upstream.base, num_retries=1)) as proxy,
+        ScriptedServer(short_body, answering("whole")) as upstream,
+        run_proxy(config(upstream.base, num_retries=1)) as proxy,
     ):
         answer = await proxy.ask(message(stream=False))
-    assert answer.status == 200 and answer.json["content"][0]["text"] == "whole" and len(upstream.asked) == 2
+    assert answer.status == 200 and answer.json["content"][0]["text"] == "whole" and len(upstream.requests) == 2
 
 
 # -- keep-alive --------------------------------------------------------------------------------------------------------
@@ -375,8 +388,8 @@ async def test_an_open_block_is_kept_alive_by_its_own_empty_delta(delta: dict[st
     settings: dict[str, Any] = {"keepalive_seconds": 60, "delta_keepalive_seconds": 0.02}
     script = paced(chunk(delta), go=go)
     async with (
-        Scripted(script) as upstream,
-        proxied(config(upstream.base, **settings)) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(upstream.base, **settings)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message(thinking={"type": "adaptive"}))
@@ -395,8 +408,8 @@ async def test_an_open_tool_call_is_kept_alive_by_pings() -> None:
     settings: dict[str, Any] = {"keepalive_seconds": 0.02, "delta_keepalive_seconds": 60}
     script = paced(call, go=go)
     async with (
-        Scripted(script) as upstream,
-        proxied(config(upstream.base, **settings)) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(upstream.base, **settings)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message(tools=[{"name": "f", "input_schema": {"type": "object"}}]))
@@ -413,8 +426,8 @@ async def test_pings_before_a_block_at_their_own_interval() -> None:
     go = asyncio.Event()
     settings: dict[str, Any] = {"commit_seconds": 0.01, "keepalive_seconds": 0.02, "delta_keepalive_seconds": 60}
     async with (
-        Scripted(paced(go=go)) as upstream,
-        proxied(config(upstream.base, **settings)) as proxy,
+        ScriptedServer(paced(go=go)) as upstream,
+        run_proxy(config(upstream.base, **settings)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message())
@@ -438,8 +451,8 @@ async def test_the_upstreams_comments_are_no_sign_of_life_for_the_client() -> No
 
     settings: dict[str, Any] = {"commit_seconds": 0.01, "keepalive_seconds": 0.05}
     async with (
-        Scripted(script) as upstream,
-        proxied(config(upstream.base, **settings)) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(upstream.base, **settings)) as proxy,
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message())
@@ -455,34 +468,37 @@ async def test_the_upstreams_comments_are_no_sign_of_life_for_the_client() -> No
 
 
 async def silence(c: Peer) -> None:
-    await c.left()
+    await c.wait_disconnect()
 
 
 async def head_then_silence(c: Peer) -> None:
     c.head(200, SSE)
     await c.drain()
-    await c.left()
+    await c.wait_disconnect()
 
 
 async def some_then_silence(c: Peer) -> None:
     c.head(200, SSE)
     c.events(chunk({"content": "Hi"}))
     await c.drain()
-    await c.left()
+    await c.wait_disconnect()
 
 
 @pytest.mark.parametrize("script", [silence, head_then_silence])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_silent_upstream_times_out(script: Script, stream: bool) -> None:
     settings: dict[str, Any] = {"stream_timeout": 0.05, "request_timeout": 0.05}
-    async with Scripted(script) as upstream, proxied(config(upstream.base, **settings)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base, **settings)) as proxy:
         answer = await proxy.ask(message(stream=stream))
         assert answer.status == 504 and answer.json["error"]["type"] == "timeout_error"
         await asyncio.wait_for(upstream.someone_left.wait(), 10)
 
 
 async def test_silence_in_mid_stream_times_out() -> None:
-    async with Scripted(some_then_silence) as upstream, proxied(config(upstream.base, stream_timeout=0.05)) as proxy:
+    async with (
+        ScriptedServer(some_then_silence) as upstream,
+        run_proxy(config(upstream.base, stream_timeout=0.05)) as proxy,
+    ):
         answer = await proxy.ask(message())
         assert answer.names[-1] == "error" and "content_block_stop" not in answer.names
         await asyncio.wait_for(upstream.someone_left.wait(), 10)
@@ -516,7 +532,7 @@ async def test_a_connection_that_is_never_made_times_out(
     elif phase == "proxy":
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
         base = "https://upstream.example/v1"
-    async with proxied(config(base)) as proxy, proxy.client() as client:
+    async with run_proxy(config(base)) as proxy, proxy.client() as client:
         if phase == "tcp":
             real = loop.sock_connect
 

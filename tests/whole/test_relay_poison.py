@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from a2py.quirks import Quirks
-from tests.proxied import config, deployment, message, proxied, settle
-from tests.scripted import SSE, Peer, Script, Scripted, answering, chunk, refusing, text
+from tests.proxied import config, deployment, message, run_proxy, settle
+from tests.scripted import SSE, Peer, Script, ScriptedServer, answering, chunk, refusing, text
 
 CAP = "max_tokens must be less than or equal to 1"
 KEY = "Incorrect API key provided"
@@ -84,7 +84,7 @@ MARKED = [name for name in FORMATS if name != "unmarked"]
 
 def told(c: Peer) -> str:
     """What the client says in its last message."""
-    content = c.asked.json["messages"][-1]["content"]
+    content = c.request.json["messages"][-1]["content"]
     return content if isinstance(content, str) else content[-1]["text"]
 
 
@@ -112,35 +112,35 @@ def repeating(format: str, status: int = 400, *, times: int = 1000) -> Script:
 async def test_a_repeated_limit_caps_nobody_else(format: str, times: int) -> None:
     """Neither where the upstream goes on refusing, nor where it takes the same request at the second or third
     attempt."""
-    async with Scripted(repeating(format, times=times)) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(repeating(format, times=times)) as upstream, run_proxy(config(upstream.base)) as proxy:
         for _ in range(3):
             await proxy.ask(message(f"Why? {CAP}", max_tokens=4096))
-        before = len(upstream.asked)
+        before = len(upstream.requests)
         assert (await proxy.ask(message("Hello", max_tokens=4096))).names[-1] == "message_stop"
         assert proxy.services.lessons.report() == []
-    assert [asked.json["max_tokens"] for asked in upstream.asked[before:]] == [4096]
+    assert [asked.json["max_tokens"] for asked in upstream.requests[before:]] == [4096]
 
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("format", MARKED)
 async def test_a_marked_repetition_teaches_the_request_itself_nothing_either(format: str, stream: bool) -> None:
-    async with Scripted(repeating(format)) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(repeating(format)) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(CAP, stream, max_tokens=4096))
     assert answer.status == 400 and answer.json["error"]["type"] == "invalid_request_error"
-    assert [asked.json["max_tokens"] for asked in upstream.asked] == [4096]
+    assert [asked.json["max_tokens"] for asked in upstream.requests] == [4096]
 
 
 async def test_a_limit_that_the_upstream_itself_names_is_learned_in_a_conversation_about_limits() -> None:
     async def script(c: Peer) -> None:
-        large = c.asked.json["max_tokens"] > 512
+        large = c.request.json["max_tokens"] > 512
         await (refusing(400, "max_tokens must be less than or equal to 512") if large else answering("Hi"))(c)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         for _ in range(2):
             assert (await proxy.ask(message(f"What does '{CAP}' mean?", max_tokens=4096))).status == 200
         (row,) = proxy.services.lessons.report()
     assert (row["field"], row["value"]) == ("max_tokens_limit", 512)
-    assert [asked.json["max_tokens"] for asked in upstream.asked] == [4096, 512, 512]
+    assert [asked.json["max_tokens"] for asked in upstream.requests] == [4096, 512, 512]
 
 
 async def test_words_that_stand_in_the_request_teach_this_request_alone() -> None:
@@ -148,40 +148,40 @@ async def test_words_that_stand_in_the_request_teach_this_request_alone() -> Non
     it."""
 
     async def script(c: Peer) -> None:
-        large = c.asked.json["max_tokens"] > 512
+        large = c.request.json["max_tokens"] > 512
         await (refusing(400, "max_tokens must be less than or equal to 512") if large else answering("Hi"))(c)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         assert (
             await proxy.ask(message("It says: max_tokens must be less than or equal to 512", max_tokens=4096))
         ).status == 200
         assert proxy.services.lessons.report() == []
         assert (await proxy.ask(message("Hello", max_tokens=4096))).status == 200
         assert [row["value"] for row in proxy.services.lessons.report()] == [512]
-    assert [asked.json["max_tokens"] for asked in upstream.asked] == [4096, 512, 4096, 512]
+    assert [asked.json["max_tokens"] for asked in upstream.requests] == [4096, 512, 4096, 512]
 
 
 async def test_param_beats_prose() -> None:
     """The error is about a message, whatever its sentence says of max_tokens."""
     refuse = refusing(400, f"Could not read: {CAP}", param="messages[0].content", code="invalid_type")
-    async with Scripted(refuse) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(refuse) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message("Hello", max_tokens=4096))
-    assert answer.status == 400 and len(upstream.asked) == 1
+    assert answer.status == 400 and len(upstream.requests) == 1
 
 
 async def test_param_proves_a_field_although_the_conversation_is_about_it() -> None:
     words = "Unknown parameter: 'stream_options'."
 
     async def script(c: Peer) -> None:
-        refused = "stream_options" in c.asked.json
+        refused = "stream_options" in c.request.json
         await (refusing(400, words, param="stream_options", code="unknown_parameter") if refused else answering("Hi"))(
             c
         )
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         for _ in range(2):
             assert (await proxy.ask(message(f"I get {words} What now?"))).status == 200
-    assert ["stream_options" in asked.json for asked in upstream.asked] == [True, False, False]
+    assert ["stream_options" in asked.json for asked in upstream.requests] == [True, False, False]
 
 
 async def break_off(c: Peer) -> None:
@@ -203,25 +203,25 @@ async def test_a_lesson_is_kept_only_after_the_request_has_gone_through(end: Scr
     good = False
 
     async def script(c: Peer) -> None:
-        if "stream_options" in c.asked.json:
+        if "stream_options" in c.request.json:
             await refusing(400, "Unknown parameter: 'stream_options'.")(c)
         else:
             await (answering("Hi") if good else end)(c)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         await proxy.ask(message())
         assert proxy.services.lessons.report() == []
         good = True
         assert (await proxy.ask(message())).names[-1] == "message_stop"
         assert [row["field"] for row in proxy.services.lessons.report()] == ["stream_usage"]
-    assert ["stream_options" in asked.json for asked in upstream.asked] == [True, False] * 2
+    assert ["stream_options" in asked.json for asked in upstream.requests] == [True, False] * 2
 
 
 async def test_a_lesson_is_not_kept_while_its_answer_still_runs() -> None:
     go = asyncio.Event()
 
     async def script(c: Peer) -> None:
-        if "stream_options" in c.asked.json:
+        if "stream_options" in c.request.json:
             await refusing(400, "Unknown parameter: 'stream_options'.")(c)
             return
         c.head(200, SSE)
@@ -231,9 +231,9 @@ async def test_a_lesson_is_not_kept_while_its_answer_still_runs() -> None:
         c.events(*rest)
         c.end()
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         first = asyncio.create_task(proxy.ask(message()))
-        await settle(lambda: len(upstream.asked) == 2)
+        await settle(lambda: len(upstream.requests) == 2)
         assert proxy.services.lessons.report() == []
         go.set()
         assert (await first).names[-1] == "message_stop"
@@ -252,11 +252,11 @@ async def test_a_lesson_that_did_not_help_is_not_kept() -> None:
         else:
             await answering("Hi")(c)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base, num_retries=1)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base, num_retries=1)) as proxy:
         assert (await proxy.ask(message(temperature=0.5))).status == 200
         assert proxy.services.lessons.report() == []
         (line,) = [line for line in proxy.lines if line["event"] == "request"]
-    assert line["notes"] == "learned temperature_max" and len(upstream.asked) == 2
+    assert line["notes"] == "learned temperature_max" and len(upstream.requests) == 2
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -273,11 +273,11 @@ async def test_an_error_inside_a_200_may_repeat_the_request_too(stream: bool) ->
         else:
             c.reply(error)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         await proxy.ask(message(CAP, stream, max_tokens=4096))
         await proxy.ask(message("Hello", stream, max_tokens=4096))
         assert proxy.services.lessons.report() == []
-    assert [asked.json["max_tokens"] for asked in upstream.asked] == [4096, 4096]
+    assert [asked.json["max_tokens"] for asked in upstream.requests] == [4096, 4096]
 
 
 @pytest.mark.parametrize("wire", ["chat", "responses", "native"])
@@ -294,12 +294,12 @@ async def test_an_error_inside_a_200_on_every_wire(wire: str, stream: bool) -> N
         else:
             c.reply(error)
 
-    async with Scripted(script) as upstream:
+    async with ScriptedServer(script) as upstream:
         base = upstream.base if wire != "native" else upstream.base.removesuffix("/v1")
-        async with proxied(config(deployments=(deployment(base, wire=wire),))) as proxy:
+        async with run_proxy(config(deployments=(deployment(base, wire=wire),))) as proxy:
             await proxy.ask(message(CAP, stream, max_tokens=4096))
             assert proxy.services.lessons.report() == []
-    assert len(upstream.asked) == 1
+    assert len(upstream.requests) == 1
 
 
 # -- many at a time ----------------------------------------------------------------------------------------------------
@@ -314,19 +314,19 @@ async def test_ten_first_requests_that_meet_one_refusal_all_succeed(stream: bool
 
     async def script(c: Peer) -> None:
         nonlocal waiting
-        if c.asked.json["max_tokens"] <= 512 and "top_p" not in c.asked.json:
+        if c.request.json["max_tokens"] <= 512 and "top_p" not in c.request.json:
             await answering("Hi")(c)
             return
         waiting += 1
         if waiting == count:
             there.set()
         await there.wait()
-        if "top_p" in c.asked.json:
+        if "top_p" in c.request.json:
             await refusing(400, "Unknown parameter: 'top_p'.")(c)
         else:
             await refusing(400, "max_tokens must be less than or equal to 512")(c)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answers = await asyncio.gather(
             *(proxy.ask(message(f"{n}", stream, max_tokens=4096, top_p=0.5)) for n in range(count))
         )
@@ -336,7 +336,7 @@ async def test_ten_first_requests_that_meet_one_refusal_all_succeed(stream: bool
             "max_tokens_limit": 512,
         }
         assert (await proxy.ask(message("last", stream, max_tokens=4096, top_p=0.5))).status == 200
-    assert len(upstream.asked) == 3 * count + 1
+    assert len(upstream.requests) == 3 * count + 1
 
 
 async def test_first_requests_one_after_the_other_in_mid_refusal() -> None:
@@ -344,21 +344,21 @@ async def test_first_requests_one_after_the_other_in_mid_refusal() -> None:
     go = asyncio.Event()
 
     async def script(c: Peer) -> None:
-        if "stream_options" not in c.asked.json:
+        if "stream_options" not in c.request.json:
             await answering("Hi")(c)
             return
         if told(c) == "second":
             await go.wait()
         await refusing(400, "Unknown parameter: 'stream_options'.")(c)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         second = asyncio.create_task(proxy.ask(message("second")))
-        await settle(lambda: len(upstream.asked) == 1)
+        await settle(lambda: len(upstream.requests) == 1)
         assert (await proxy.ask(message("first"))).status == 200
         assert proxy.services.lessons.report()
         go.set()
         assert (await second).status == 200
-    assert ["stream_options" in asked.json for asked in upstream.asked] == [True, True, False, False]
+    assert ["stream_options" in asked.json for asked in upstream.requests] == [True, True, False, False]
 
 
 # -- cooldowns and keys ------------------------------------------------------------------------------------------------
@@ -374,7 +374,7 @@ BLAMING = [
 ]
 
 
-def pair(first: Scripted, second: Scripted, **settings: Any) -> Any:
+def pair(first: ScriptedServer, second: ScriptedServer, **settings: Any) -> Any:
     return config(
         deployments=(deployment(first.base, id="first", order=1), deployment(second.base, id="second", order=2)),
         **settings,
@@ -385,17 +385,17 @@ def pair(first: Scripted, second: Scripted, **settings: Any) -> Any:
 @pytest.mark.parametrize("format", FORMATS)
 async def test_a_repeated_accusation_takes_no_deployment_out(format: str, said: str) -> None:
     async with (
-        Scripted(repeating(format)) as first,
-        Scripted(repeating(format)) as second,
-        proxied(pair(first, second, allowed_fails=0)) as proxy,
+        ScriptedServer(repeating(format)) as first,
+        ScriptedServer(repeating(format)) as second,
+        run_proxy(pair(first, second, allowed_fails=0)) as proxy,
     ):
         for _ in range(3):
             answer = await proxy.ask(message(said))
             assert answer.status == 400 and answer.json["error"]["type"] == "invalid_request_error"
         assert proxy.services.router.cooldowns.report() == []
-        before = len(first.asked)
+        before = len(first.requests)
         assert (await proxy.ask(message("Hello"))).status == 200
-    assert len(first.asked) == before + 1
+    assert len(first.requests) == before + 1
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ async def test_a_repeated_accusation_takes_no_deployment_out(format: str, said: 
 )
 async def test_a_deployment_cools_down_by_status(status: int, words: str, type: str, cooled: str) -> None:
     """What only the text of a 400 says is told to the client; of a 500 it counts as any 500 does."""
-    async with Scripted(refusing(status, words)) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(refusing(status, words)) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message())
         assert [row["why"] for row in proxy.services.router.cooldowns.report()] == ([cooled] if cooled else [])
     assert answer.json["error"]["type"] == type
@@ -424,7 +424,7 @@ async def test_a_deployment_cools_down_by_status(status: int, words: str, type: 
 
 async def test_a_deployment_cools_down_by_code() -> None:
     refuse = refusing(400, "API key not valid. Please pass a valid API key.", code="API_KEY_INVALID")
-    async with Scripted(refuse) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(refuse) as upstream, run_proxy(config(upstream.base)) as proxy:
         assert (await proxy.ask(message())).status == 401
         assert [row["why"] for row in proxy.services.router.cooldowns.report()] == ["authentication"]
 
@@ -432,8 +432,8 @@ async def test_a_deployment_cools_down_by_code() -> None:
 async def test_failures_with_words_still_count_as_failures() -> None:
     """Five answers 500 are five failures, also where their text speaks of credit."""
     async with (
-        Scripted(refusing(500, "Insufficient Balance")) as upstream,
-        proxied(config(upstream.base, allowed_fails=3)) as proxy,
+        ScriptedServer(refusing(500, "Insufficient Balance")) as upstream,
+        run_proxy(config(upstream.base, allowed_fails=3)) as proxy,
     ):
         for _ in range(5):
             await proxy.ask(message())
@@ -444,8 +444,8 @@ async def test_a_request_above_the_limit_per_minute_cools_nothing() -> None:
     """No other request is in its way."""
     size = "Request too large on tokens per minute (TPM): Limit 6000, Requested 14810"
     async with (
-        Scripted(refusing(429, size, code="rate_limit_exceeded")) as upstream,
-        proxied(config(upstream.base)) as proxy,
+        ScriptedServer(refusing(429, size, code="rate_limit_exceeded")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
     ):
         assert (await proxy.ask(message())).status == 429
         assert proxy.services.router.cooldowns.report() == []
@@ -454,12 +454,12 @@ async def test_a_request_above_the_limit_per_minute_cools_nothing() -> None:
 async def test_a_404_about_the_clients_own_content_cools_nothing_and_changes_no_wire() -> None:
     refuse = refusing(404, "Item with id 'rs_68' not found.", param="input")
     async with (
-        Scripted(refuse) as upstream,
-        proxied(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy,
+        ScriptedServer(refuse) as upstream,
+        run_proxy(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy,
     ):
         assert (await proxy.ask(message())).status == 400  # about an item of the history, which this request has not
         assert proxy.services.router.cooldowns.report() == []
-    assert [asked.target for asked in upstream.asked] == ["/v1/responses"]
+    assert [asked.target for asked in upstream.requests] == ["/v1/responses"]
 
 
 async def test_a_wait_that_the_client_names_is_not_kept() -> None:
@@ -468,7 +468,7 @@ async def test_a_wait_that_the_client_names_is_not_kept() -> None:
     async def script(c: Peer) -> None:
         c.reply({"error": {"message": f"busy, cannot take '{told(c)}'"}}, 429)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message("Please try again in 1 hour."))
         assert answer.status == 429 and "retry-after" not in answer.headers
         assert 0 < proxy.services.router.cooldowns.report()[0]["seconds_left"] <= 5
@@ -500,14 +500,14 @@ async def test_a_session_about_the_sentence_still_compacts(body: Any, said: str,
     async def script(c: Peer) -> None:
         c.reply(body, 400)
 
-    async with Scripted(script) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(ABOUT, stream))
     assert answer.status == 400 and answer.json["error"]["message"] == said
 
 
 @pytest.mark.parametrize("format", MARKED)
 async def test_a_repeated_overflow_does_not_compact(format: str) -> None:
-    async with Scripted(repeating(format)) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(repeating(format)) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message("The prompt is too long: 9 tokens > 3 maximum"))
     assert answer.status == 400 and "prompt is too long" not in answer.json["error"]["message"]
 
@@ -517,18 +517,18 @@ async def test_a_repeated_overflow_does_not_compact(format: str) -> None:
 
 async def test_a_model_that_a_client_makes_up_cools_no_other_model_of_a_wildcard() -> None:
     async def script(c: Peer) -> None:
-        known = c.asked.json["model"] == "good"
+        known = c.request.json["model"] == "good"
         await (answering("Hi") if known else refusing(404, "no such model", code="model_not_found"))(c)
 
-    async with Scripted(script) as wild, Scripted(answering("Hi")) as other:
+    async with ScriptedServer(script) as wild, ScriptedServer(answering("Hi")) as other:
         settings = config(
             deployments=(
                 deployment(wild.base, name="any/*", id="wild", model="*", order=1, quirks=Quirks()),
                 deployment(other.base, name="any/*", id="other", model="*", order=2, quirks=Quirks()),
             )
         )
-        async with proxied(settings) as proxy:
+        async with run_proxy(settings) as proxy:
             for model in ("any/bad", "any/good", "any/bad"):
                 assert (await proxy.ask(message(model=model))).status == 200
-    assert [asked.json["model"] for asked in wild.asked] == ["bad", "good"]
-    assert [asked.json["model"] for asked in other.asked] == ["bad", "bad"]
+    assert [asked.json["model"] for asked in wild.requests] == ["bad", "good"]
+    assert [asked.json["model"] for asked in other.requests] == ["bad", "bad"]

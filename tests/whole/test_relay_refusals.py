@@ -18,9 +18,9 @@ from a2py.deployment import Deployment
 from a2py.proxy.lessons import Trial
 from a2py.quirks import Quirks
 from tests import golden, streams
-from tests.proxied import Running, config, deployment, message, proxied
+from tests.proxied import Running, config, deployment, message, run_proxy
 from tests.recordings import SHARED
-from tests.scripted import SSE, Peer, Scripted, answering, event, refusing
+from tests.scripted import SSE, Peer, ScriptedServer, answering, event, refusing
 from tests.wires.test_lessons import TAUGHT
 
 WIRES = ("chat", "responses", "native")
@@ -112,12 +112,12 @@ def served(wire: str, base: str, quirks: Quirks = PLAIN) -> Deployment:
     return deployment(base.removesuffix("/v1") if wire == "native" else base, wire=wire, quirks=quirks)
 
 
-async def check(proxy: Running, upstream: Scripted, seen: Seen, body: dict[str, Any]) -> str:
+async def check(proxy: Running, upstream: ScriptedServer, seen: Seen, body: dict[str, Any]) -> str:
     """Return what does not hold for one request that is always refused; "" if everything holds."""
-    upstream.asked.clear()
+    upstream.requests.clear()
     seen.quirks.clear()
     answer = await proxy.ask(body)
-    questions = [(asked.target, asked.body) for asked in upstream.asked]
+    questions = [(asked.target, asked.body) for asked in upstream.requests]
     faults = [
         f"{len(questions)} questions" if not 0 < len(questions) <= QUESTIONS else "",
         "the same bytes twice" if len(set(questions)) < len(questions) else "",
@@ -141,8 +141,8 @@ async def test_what_holds_for_every_refusal(wire: str, rich: bool, monkeypatch: 
     faults: list[Any] = []
     quirks = TAKES_ALL if rich else PLAIN
     async with (
-        Scripted(script) as upstream,
-        proxied(config(deployments=(served(wire, upstream.base, quirks),))) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(deployments=(served(wire, upstream.base, quirks),))) as proxy,
     ):
         for current in dict.fromkeys(wordings()):
             fault = await check(proxy, upstream, seen, body)
@@ -190,7 +190,7 @@ async def reply(c: Peer, wire: str) -> None:
     """Reply as it was asked."""
     if wire == "chat":
         await answering("Hello")(c)
-    elif c.asked.json.get("stream"):
+    elif c.request.json.get("stream"):
         c.head(200, SSE)
         c.events(*(f"event: {one['type']}\n".encode() + event(one) for one in REPLIES[wire][0]))
         c.end()
@@ -206,34 +206,34 @@ async def test_a_server_with_one_form_of_reply(wire: str, streams: bool, stream:
     refusal = "Stream must be set to true" if streams else "This model does not support streaming"
 
     async def script(c: Peer) -> None:
-        await (reply(c, wire) if bool(c.asked.json.get("stream")) is streams else refusing(400, refusal)(c))
+        await (reply(c, wire) if bool(c.request.json.get("stream")) is streams else refusing(400, refusal)(c))
 
     async with (
-        Scripted(script) as upstream,
-        proxied(config(deployments=(served(wire, upstream.base),))) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(deployments=(served(wire, upstream.base),))) as proxy,
     ):
         for _ in range(2):
             answer = await proxy.ask(message(stream=stream))
             assert answer.status == 200, answer.body
             assert ("event: message_stop" in answer.body.decode()) is stream and b"Hello" in answer.body
-    assert len(upstream.asked) == (2 if stream is streams else 3)
+    assert len(upstream.requests) == (2 if stream is streams else 3)
 
 
 @pytest.mark.parametrize("wire", ["chat", "responses"])
 async def test_a_server_that_takes_no_output_limit(wire: str) -> None:
     async def script(c: Peer) -> None:
         names = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-        name = next((name for name in names if name in c.asked.json), None)
+        name = next((name for name in names if name in c.request.json), None)
         await (refusing(400, f"Unsupported parameter: {name}")(c) if name else reply(c, wire))
 
     async with (
-        Scripted(script) as upstream,
-        proxied(config(deployments=(served(wire, upstream.base),))) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(deployments=(served(wire, upstream.base),))) as proxy,
     ):
         for _ in range(2):
             answer = await proxy.ask(message(stream=False))
             assert answer.status == 200 and answer.headers["x-a2py-degraded"] == "max_tokens"
-    assert len(upstream.asked) == (4 if wire == "chat" else 3)
+    assert len(upstream.requests) == (4 if wire == "chat" else 3)
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
@@ -243,18 +243,18 @@ async def test_a_force_that_thinking_forbids(wire: str, choice: dict[str, Any], 
     """The server thinks, whatever it is told: the tool is no longer forced, and the client is told."""
 
     async def script(c: Peer) -> None:
-        forced = c.asked.json.get("tool_choice", "auto")
+        forced = c.request.json.get("tool_choice", "auto")
         is_forced = forced != "auto" and forced != {"type": "auto"}
         refusal = refusing(400, "Thinking mode does not support this tool_choice")
         await (refusal(c) if is_forced else reply(c, wire))
 
     async with (
-        Scripted(script) as upstream,
-        proxied(config(deployments=(served(wire, upstream.base),))) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(deployments=(served(wire, upstream.base),))) as proxy,
     ):
         answer = await proxy.ask(message(stream=stream, tools=[TOOL], tool_choice=choice))
     assert answer.status == 200 and "tool_choice" in answer.headers["x-a2py-degraded"]
-    assert len(upstream.asked) == (3 if wire == "native" else 2)
+    assert len(upstream.requests) == (3 if wire == "native" else 2)
 
 
 # -- phases of messages -------------------------------------------------------------------------------------------------
@@ -268,7 +268,7 @@ async def reply_in_phases(c: Peer, *, is_late: bool) -> None:
         "content": [{"type": "output_text", "text": "Hello"}],
         "phase": "final_answer",
     }
-    if not c.asked.json.get("stream"):
+    if not c.request.json.get("stream"):
         c.reply({"status": "completed", "output": [done]})
         return
     begun = {**done, "content": [], **({"phase": None} if is_late else {})}
@@ -294,14 +294,14 @@ async def test_a_phase_that_came_with_a_reply(stream: bool, is_late: bool, refus
     refuses it is asked without it from then on, although its replies still have phases."""
 
     async def script(c: Peer) -> None:
-        if refuses and any(phases_of(c.asked.json)):
+        if refuses and any(phases_of(c.request.json)):
             await refusing(400, "Unknown parameter: 'input[1].phase'.")(c)
         else:
             await reply_in_phases(c, is_late=is_late)
 
     async with (
-        Scripted(script) as upstream,
-        proxied(config(deployments=(served("responses", upstream.base),))) as proxy,
+        ScriptedServer(script) as upstream,
+        run_proxy(config(deployments=(served("responses", upstream.base),))) as proxy,
     ):
         body = message(stream=stream)
         for n in range(3):
@@ -311,6 +311,6 @@ async def test_a_phase_that_came_with_a_reply(stream: bool, is_late: bool, refus
             assert content[-1] == {"type": "text", "text": "Hello"} and len(content) == (1 if stream and is_late else 2)
             turns = [*body["messages"], {"role": "assistant", "content": content}, {"role": "user", "content": str(n)}]
             body = {**body, "messages": turns}
-        sent = [phases_of(asked.json) for asked in upstream.asked]
+        sent = [phases_of(asked.json) for asked in upstream.requests]
     final = "final_answer"
     assert sent == ([[], [final], [None], [None, None]] if refuses else [[], [final], [final, final]])

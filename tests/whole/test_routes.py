@@ -14,8 +14,8 @@ from a2py.config import Config
 from a2py.messages.rules import Condition, Rule
 from a2py.quirks import Quirks
 from tests import recordings
-from tests.proxied import Running, config, deployment, message, proxied
-from tests.scripted import Answer, Peer, Scripted, answering, completion, refusing
+from tests.proxied import Running, config, deployment, message, run_proxy
+from tests.scripted import Answer, Peer, ScriptedServer, answering, completion, refusing
 
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
 
@@ -64,11 +64,11 @@ async def ask(proxy: Running, body: Any, path: str = "/v1/messages", **headers: 
 async def test_a_rule_chooses_the_model_and_says_so(
     stream: bool, body: dict[str, Any], headers: dict[str, str], model: str, route: str
 ) -> None:
-    async with Scripted(answering("yes")) as upstream, proxied(routed(upstream.base, *RULES)) as proxy:
+    async with ScriptedServer(answering("yes")) as upstream, run_proxy(routed(upstream.base, *RULES)) as proxy:
         answer = await ask(proxy, claude(stream=stream, **body), **headers)
         page = (await proxy.ask(None, "/metrics", "GET")).body.decode()
         line = next(line for line in proxy.lines if line.get("path") == "/v1/messages")
-    assert answer.status == 200 and upstream.asked[0].json["model"] == model
+    assert answer.status == 200 and upstream.requests[0].json["model"] == model
     assert answer.headers["x-a2py-route"] == route
     name, _, why = route.partition("; ")
     assert line["route"] == name and line["why"] in why
@@ -80,12 +80,12 @@ async def test_a_rule_chooses_the_model_and_says_so(
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
 async def test_long_prompts_and_their_count_go_to_the_same_model(path: str) -> None:
-    async with Scripted(answering("yes")) as upstream, proxied(routed(upstream.base, *RULES)) as proxy:
+    async with ScriptedServer(answering("yes")) as upstream, run_proxy(routed(upstream.base, *RULES)) as proxy:
         answer = await ask(proxy, claude("word " * 6000, stream=False), path)
         line = next(line for line in proxy.lines if line["event"] == "request")
     assert answer.headers["x-a2py-route"].startswith('1 tokens_over 4000; model="long"; why="about 6')
     assert line["route"] == "1 tokens_over 4000"
-    assert [one.json["model"] for one in upstream.asked] == ["up-long"] * (path == "/v1/messages")
+    assert [one.json["model"] for one in upstream.requests] == ["up-long"] * (path == "/v1/messages")
 
 
 async def test_the_tokenizer_of_the_chosen_model_counts() -> None:
@@ -94,7 +94,7 @@ async def test_the_tokenizer_of_the_chosen_model_counts() -> None:
     async def tokenize(peer: Peer) -> None:
         peer.reply({"tokens": [1, 2, 3, 4], "count": 4})
 
-    async with Scripted(tokenize, tokenize) as right, Scripted(refusing(500)) as wrong:
+    async with ScriptedServer(tokenize, tokenize) as right, ScriptedServer(refusing(500)) as wrong:
         quirks = Quirks(tokenizer="llamacpp")
         rules = (rule("agent", "subagent"),)
         settings = config(
@@ -104,13 +104,16 @@ async def test_the_tokenizer_of_the_chosen_model_counts() -> None:
             ),
             routes=rules,
         )
-        async with proxied(replace(settings, default_name="main")) as proxy:
+        async with run_proxy(replace(settings, default_name="main")) as proxy:
             answer = await ask(proxy, claude(stream=False), "/v1/messages/count_tokens", x_claude_code_agent_id="a1")
-    assert answer.status == 200 and not wrong.asked and right.asked
+    assert answer.status == 200 and not wrong.requests and right.requests
 
 
 async def test_an_error_says_which_rule_chose_the_model() -> None:
-    async with Scripted(refusing(400, "no such model")) as upstream, proxied(routed(upstream.base, *RULES)) as proxy:
+    async with (
+        ScriptedServer(refusing(400, "no such model")) as upstream,
+        run_proxy(routed(upstream.base, *RULES)) as proxy,
+    ):
         answer = await ask(proxy, claude(), x_claude_code_agent_id="a1")
     assert answer.status == 400 and answer.headers["x-a2py-route"].startswith("3 subagent;")
 
@@ -126,48 +129,48 @@ async def test_a_conversation_stays_where_its_image_brought_it() -> None:
     for is_sticky, models in ((True, ["up-main", "up-eyes", "up-eyes"]), (False, ["up-main", "up-eyes", "up-main"])):
         rules = (rule("eyes", "image", is_sticky=is_sticky),)
         async with (
-            Scripted(answering("a"), answering("b"), answering("c")) as upstream,
-            proxied(routed(upstream.base, *rules)) as proxy,
+            ScriptedServer(answering("a"), answering("b"), answering("c")) as upstream,
+            run_proxy(routed(upstream.base, *rules)) as proxy,
         ):
             for turn in turns:
                 await ask(proxy, turn)
-        assert [one.json["model"] for one in upstream.asked] == models
+        assert [one.json["model"] for one in upstream.requests] == models
 
 
 async def test_the_fallbacks_of_the_chosen_model_are_tried() -> None:
-    async with Scripted(refusing(503), answering("yes")) as upstream:
+    async with ScriptedServer(refusing(503), answering("yes")) as upstream:
         settings = routed(upstream.base, rule("small", "background"), fallbacks={"small": ("main",)})
-        async with proxied(settings) as proxy:
+        async with run_proxy(settings) as proxy:
             answer = await ask(proxy, claude(model="claude-haiku-5-5", stream=False))
-    assert answer.status == 200 and [one.json["model"] for one in upstream.asked] == ["up-small", "up-main"]
+    assert answer.status == 200 and [one.json["model"] for one in upstream.requests] == ["up-small", "up-main"]
 
 
 async def test_a_name_that_nobody_serves_is_sent_nowhere() -> None:
-    async with Scripted() as upstream, proxied(routed(upstream.base, *RULES)) as proxy:
+    async with ScriptedServer() as upstream, run_proxy(routed(upstream.base, *RULES)) as proxy:
         answer = await ask(proxy, claude([IMAGE], model="gpt-typo", stream=False))
-    assert answer.status == 404 and "x-a2py-route" not in answer.headers and not upstream.asked
+    assert answer.status == 404 and "x-a2py-route" not in answer.headers and not upstream.requests
 
 
 async def test_a_request_that_is_passed_through_has_no_rules() -> None:
     body = {"model": "main", "messages": [{"role": "user", "content": "word " * 6000}]}
-    async with Scripted(answering("yes")) as upstream, proxied(routed(upstream.base, *RULES)) as proxy:
+    async with ScriptedServer(answering("yes")) as upstream, run_proxy(routed(upstream.base, *RULES)) as proxy:
         answer = await ask(proxy, body, "/v1/chat/completions", x_claude_code_agent_id="a1")
         typo = await ask(proxy, {**body, "model": "gpt-typo"}, "/v1/chat/completions", x_claude_code_agent_id="a1")
-    assert answer.status == 200 and upstream.asked[0].json["model"] == "up-main"
+    assert answer.status == 200 and upstream.requests[0].json["model"] == "up-main"
     assert "x-a2py-route" not in answer.headers and typo.status == 404
 
 
 async def test_without_rules_there_is_no_header() -> None:
-    async with Scripted(answering("yes")) as upstream, proxied(routed(upstream.base)) as proxy:
+    async with ScriptedServer(answering("yes")) as upstream, run_proxy(routed(upstream.base)) as proxy:
         answer = await ask(proxy, claude())
         line = next(line for line in proxy.lines if line["event"] == "request")
     assert "x-a2py-route" not in answer.headers and "route" not in line
 
 
 async def test_a_browser_may_read_the_header() -> None:
-    async with Scripted(answering("yes")) as upstream:
+    async with ScriptedServer(answering("yes")) as upstream:
         settings = routed(upstream.base, *RULES, allowed_origins=("https://app.example",))
-        async with proxied(settings) as proxy:
+        async with run_proxy(settings) as proxy:
             answer = await ask(proxy, claude(), origin="https://app.example")
     assert "x-a2py-route" in answer.headers["access-control-expose-headers"]
     assert answer.headers["x-a2py-route"] == 'none; why="no rule holds"'
@@ -176,7 +179,7 @@ async def test_a_browser_may_read_the_header() -> None:
 async def test_no_text_of_a_request_or_a_name_breaks_the_header() -> None:
     odd = Rule("main", ((Condition("tool", ("*",)),),), 'a "label"\r\nx-evil: 1')
     tool = {"name": 'x"\r\nx-evil: 1é', "input_schema": {"type": "object"}}
-    async with Scripted(answering("yes")) as upstream, proxied(routed(upstream.base, odd)) as proxy:
+    async with ScriptedServer(answering("yes")) as upstream, run_proxy(routed(upstream.base, odd)) as proxy:
         answer = await ask(proxy, claude(tools=[tool]))
     assert "x-evil" not in answer.headers
     assert answer.headers["x-a2py-route"] == '1 a "label"?x-evil: 1; model="main"; why="the tool x\'?x-evil: 1?"'
@@ -207,10 +210,10 @@ async def test_recordings_of_claude_code(name: str, model: str) -> None:
     async def any_reply(peer: Peer) -> None:
         peer.reply(completion("yes"))
 
-    async with Scripted(any_reply) as upstream, proxied(routed(upstream.base, *rules)) as proxy:
+    async with ScriptedServer(any_reply) as upstream, run_proxy(routed(upstream.base, *rules)) as proxy:
         answer = await proxy.ask(body, headers=headers)
     assert answer.status == 200
     if name == "websearch_inner":  # nothing but a search, which this upstream can't make: answered without it
-        assert not upstream.asked and f'model="{model.removeprefix("up-")}"' in answer.headers["x-a2py-route"]
+        assert not upstream.requests and f'model="{model.removeprefix("up-")}"' in answer.headers["x-a2py-route"]
     else:
-        assert upstream.asked[0].json["model"] == model
+        assert upstream.requests[0].json["model"] == model

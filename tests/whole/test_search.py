@@ -25,8 +25,8 @@ from a2py.config.search import SearchTool
 from a2py.proxy.searching import ANSWER
 from a2py.quirks import Quirks
 from tests import streams
-from tests.proxied import Running, config, deployment, message, proxied
-from tests.scripted import DONE, SSE, Answer, Peer, Script, Scripted, answering, chunk, completion, usage
+from tests.proxied import Running, config, deployment, message, run_proxy
+from tests.scripted import DONE, SSE, Answer, Peer, Script, ScriptedServer, answering, chunk, completion, usage
 from tests.whole.test_limits import Row, table
 
 TOOL: dict[str, Any] = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
@@ -69,7 +69,7 @@ def model(*turns: Any, prompt: int = 11) -> Script:
     """A model that says `turns` one after the other: a text, or a list of calls with an optional text before."""
 
     async def script(c: Peer) -> None:
-        body = c.asked.json
+        body = c.request.json
         done = sum(message["role"] == "assistant" for message in body["messages"])
         turn = turns[min(done, len(turns) - 1)]
         text, calls = (turn, []) if isinstance(turn, str) else turn
@@ -92,8 +92,8 @@ def model(*turns: Any, prompt: int = 11) -> Script:
 
 class Stage(NamedTuple):
     proxy: Running
-    upstream: Scripted
-    engine: Scripted
+    upstream: ScriptedServer
+    engine: ScriptedServer
 
 
 @asynccontextmanager
@@ -107,10 +107,10 @@ async def searching(
     **changes: Any,
 ) -> AsyncIterator[Stage]:
     """A proxy whose only upstream and whose SearXNG are scripted. `changes`: of the search tool."""
-    async with Scripted(upstream_script) as upstream, Scripted(engine_script) as engine:
+    async with ScriptedServer(upstream_script) as upstream, ScriptedServer(engine_script) as engine:
         tool = SearchTool("local", "searxng", engine.base.removesuffix("/v1"), **changes)
         one = deployment(upstream.base, wire=wire, quirks=quirks or Quirks(), wire_fixed=True)
-        async with proxied(
+        async with run_proxy(
             replace(config(deployments=(one,), keepalive_seconds=keepalive_seconds), search=tool)
         ) as proxy:
             yield Stage(proxy, upstream, engine)
@@ -159,7 +159,7 @@ async def test_the_client_sees_one_message_with_the_search_its_results_and_the_a
     assert reply["stop_reason"] == "end_turn"
     assert reply["usage"]["input_tokens"] == 22 and reply["usage"]["output_tokens"] == 6
     assert reply["usage"]["server_tool_use"]["web_search_requests"] == 1
-    first, second = (asked.json for asked in upstream.asked)
+    first, second = (asked.json for asked in upstream.requests)
     assert [tool["function"]["name"] for tool in first["tools"]] == ["web_search"]
     assert first["tools"] == second["tools"]
     assert first["tools"][0]["function"]["parameters"]["required"] == ["query"]
@@ -172,7 +172,7 @@ async def test_the_client_sees_one_message_with_the_search_its_results_and_the_a
         "snippet": "A is 42.",
         "date": "2026-11-01",
     }
-    query = parse_qs(urlsplit(engine.asked[0].target).query)
+    query = parse_qs(urlsplit(engine.requests[0].target).query)
     assert query == {"q": ["what is A"], "format": ["json"]}
 
 
@@ -181,7 +181,7 @@ async def test_a_forced_search_is_forced_once(stream: bool) -> None:
     async with searching(model(("", [call()]), "Done."), results(PAGE)) as stage:
         choice = {"type": "tool", "name": "web_search"}
         reply = read(await stage.proxy.ask(message(stream=stream, tools=[TOOL], tool_choice=choice)))
-    first, second = (asked.json.get("tool_choice") for asked in stage.upstream.asked)
+    first, second = (asked.json.get("tool_choice") for asked in stage.upstream.requests)
     assert first != second and second in (None, "auto")
     assert types(reply) == ["server_tool_use", "web_search_tool_result", "text"]
 
@@ -208,7 +208,7 @@ async def test_parallel_searches_come_in_their_order(stream: bool) -> None:
     assert [use["input"]["query"] for use in uses] == ["one", "two"]
     answers = [block["tool_use_id"] for block in reply["content"] if block["type"] == "web_search_tool_result"]
     assert answers == [use["id"] for use in uses]
-    asked = stage.upstream.asked[1].json["messages"]
+    asked = stage.upstream.requests[1].json["messages"]
     assert [one["tool_call_id"] for one in asked if one["role"] == "tool"] == ["call_1", "call_2"]
 
 
@@ -218,14 +218,14 @@ async def test_with_a_call_of_the_clients_tool_the_client_is_next(stream: bool) 
     async with searching(model(("", calls), "Done."), results(PAGE)) as stage:
         reply = read(await stage.proxy.ask(message(stream=stream, tools=[TOOL, CLIENT_TOOL])))
     assert types(reply) == ["server_tool_use", "tool_use", "web_search_tool_result"]
-    assert reply["stop_reason"] == "tool_use" and len(stage.upstream.asked) == 1
+    assert reply["stop_reason"] == "tool_use" and len(stage.upstream.requests) == 1
 
 
 @both
 async def test_a_turn_without_a_search_is_like_any_other(stream: bool) -> None:
     async with searching(answering("Hel", "lo"), results(PAGE)) as stage:
         reply = read(await stage.proxy.ask(message(stream=stream, tools=[TOOL, CLIENT_TOOL])))
-    assert types(reply) == ["text"] and "server_tool_use" not in reply["usage"] and not stage.engine.asked
+    assert types(reply) == ["text"] and "server_tool_use" not in reply["usage"] and not stage.engine.requests
 
 
 @both
@@ -240,7 +240,7 @@ async def test_a_turn_without_a_search_is_like_any_other(stream: bool) -> None:
 async def test_a_call_that_is_no_search_gets_an_error(stream: bool, turn: Any, code: str) -> None:
     async with searching(model(turn, "Sorry."), results(PAGE)) as stage:
         reply = read(await stage.proxy.ask(message(stream=stream, tools=[TOOL])))
-    assert reply["content"][1]["content"]["error_code"] == code and not stage.engine.asked
+    assert reply["content"][1]["content"]["error_code"] == code and not stage.engine.requests
     assert reply["content"][-1]["text"] == "Sorry."
 
 
@@ -320,13 +320,13 @@ async def test_a_failed_search_is_told_to_the_model_and_to_the_client(
     failed = reply["content"][1]["content"]
     assert failed == {"type": "web_search_tool_result_error", "error_code": code}
     assert "search failed" in log and word in log and "sk-search-secret" not in log
-    assert upstream.asked[1].json["messages"][-1]["role"] == "tool"
-    assert len(engine.asked) == 1
+    assert upstream.requests[1].json["messages"][-1]["role"] == "tool"
+    assert len(engine.requests) == 1
 
 
 async def test_a_search_that_hangs_ends_after_its_time() -> None:
     async def hang(c: Peer) -> None:
-        await c.left()
+        await c.wait_disconnect()
 
     async with searching(model(("", [call()]), "It failed."), hang, timeout=0.2) as stage:
         reply = read(await stage.proxy.ask(message(tools=[TOOL])))
@@ -337,7 +337,7 @@ async def test_max_uses_ends_the_searches_not_the_reply() -> None:
     turns = model(("", [call()]), ("", [call(id="call_2")]), "Enough.")
     async with searching(turns, results(PAGE)) as stage:
         reply = read(await stage.proxy.ask(message(tools=[{**TOOL, "max_uses": 1}])))
-    assert len(stage.engine.asked) == 1
+    assert len(stage.engine.requests) == 1
     assert reply["content"][3]["content"]["error_code"] == "max_uses_exceeded"
     assert reply["content"][-1]["text"] == "Enough."
 
@@ -346,7 +346,7 @@ async def test_max_uses_ends_the_searches_not_the_reply() -> None:
 async def test_a_model_that_never_stops_is_paused(stream: bool) -> None:
     async with searching(model(("", [call()])), results(PAGE)) as stage:
         reply = read(await stage.proxy.ask(message(stream=stream, tools=[TOOL])))
-    assert reply["stop_reason"] == "pause_turn" and len(stage.upstream.asked) == 10
+    assert reply["stop_reason"] == "pause_turn" and len(stage.upstream.requests) == 10
 
 
 async def test_domains_hold_whatever_the_backend_returns() -> None:
@@ -361,7 +361,7 @@ async def test_an_error_in_the_second_hop(stream: bool) -> None:
     """Delivered content stays, and the stream ends with an error event; a whole reply is an HTTP error."""
 
     async def second_fails(c: Peer) -> None:
-        if len(c.asked.json["messages"]) > 1:
+        if len(c.request.json["messages"]) > 1:
             c.reply({"error": {"message": "overloaded", "type": "server_error"}}, 503)
         else:
             await model(("", [call()]))(c)
@@ -371,7 +371,7 @@ async def test_an_error_in_the_second_hop(stream: bool) -> None:
     if stream:
         names = [name for name, _ in answer.events]
         assert names[-1] == "error" and "message_stop" not in names and names.count("message_start") == 1
-        assert len(stage.upstream.asked) == 2
+        assert len(stage.upstream.requests) == 2
     else:
         assert answer.status in (503, 529)
 
@@ -386,7 +386,7 @@ async def test_history_with_searches_gives_the_same_bytes_each_turn() -> None:
         ]
         for _ in range(2):
             await stage.proxy.ask({**message(stream=False, tools=[TOOL]), "messages": turns})
-    third, fourth = stage.upstream.asked[2].json, stage.upstream.asked[3].json
+    third, fourth = stage.upstream.requests[2].json, stage.upstream.requests[3].json
     assert third == fourth
     text = json.dumps(third["messages"][1])
     assert "what is A" in text and "https://example.com/a" in text and "A is 42." in text and "a2py1" not in text
@@ -407,9 +407,9 @@ async def test_an_injection_stays_a_string_in_json() -> None:
             {"role": "user", "content": "More"},
         ]
         await stage.proxy.ask({**message(stream=False, tools=[TOOL]), "messages": turns})
-    result = json.loads(stage.upstream.asked[1].json["messages"][-1]["content"])
+    result = json.loads(stage.upstream.requests[1].json["messages"][-1]["content"])
     assert len(result["results"]) == 1
-    replayed = json.dumps(stage.upstream.asked[2].json["messages"][1])
+    replayed = json.dumps(stage.upstream.requests[2].json["messages"][1])
     assert replayed.count("[search results]") <= 3  # the block's own line, and the page's texts in their strings
     assert "\\n- evil" not in replayed
 
@@ -418,7 +418,7 @@ async def test_providers_that_get_searches() -> None:
     async with searching(answering("Hi"), results(PAGE), providers=frozenset({"openai"})) as stage:
         answer = await stage.proxy.ask(message(tools=[TOOL, CLIENT_TOOL]))
     assert answer.headers["x-a2py-degraded"] == "web_search"
-    assert [tool["function"]["name"] for tool in stage.upstream.asked[0].json["tools"]] == ["read_file"]
+    assert [tool["function"]["name"] for tool in stage.upstream.requests[0].json["tools"]] == ["read_file"]
 
 
 # -- the other wires ---------------------------------------------------------------------------------------------------
@@ -468,7 +468,7 @@ def native_turn(*blocks: dict[str, Any], reason: str = "end_turn") -> tuple[dict
 
 def native(*turns: tuple[dict[str, Any], list[Any]]) -> Script:
     async def script(c: Peer) -> None:
-        body = c.asked.json
+        body = c.request.json
         done = sum(message["role"] == "assistant" for message in body["messages"])
         whole, events = turns[min(done, len(turns) - 1)]
         if body.get("stream"):
@@ -499,7 +499,7 @@ async def test_on_the_native_wire(stream: bool) -> None:
     assert reply["stop_reason"] == "end_turn" and reply["usage"]["input_tokens"] == 22
     assert reply["usage"]["server_tool_use"]["web_search_requests"] == 1
     assert [cited["url"] for cited in reply["content"][5]["citations"]] == [PAGE["url"]]
-    first, second = (asked.json for asked in stage.upstream.asked)
+    first, second = (asked.json for asked in stage.upstream.requests)
     assert [tool["name"] for tool in first["tools"]] == ["web_search"] and "type" not in first["tools"][0]
     assert [block["type"] for block in second["messages"][1]["content"]] == ["thinking", "text", "tool_use"]
     assert second["messages"][1]["content"][0]["signature"] == "c2ln"
@@ -513,7 +513,7 @@ async def test_on_the_native_wire_beside_a_call_of_the_clients(stream: bool) -> 
     async with searching(turns, results(PAGE), wire="native", quirks=NO_SEARCH) as stage:
         reply = read(await stage.proxy.ask(message(stream=stream, tools=[TOOL, CLIENT_TOOL])))
     assert types(reply) == ["server_tool_use", "tool_use", "web_search_tool_result"]
-    assert reply["stop_reason"] == "tool_use" and len(stage.upstream.asked) == 1
+    assert reply["stop_reason"] == "tool_use" and len(stage.upstream.requests) == 1
 
 
 @both
@@ -522,14 +522,14 @@ async def test_on_the_native_wire_that_never_stops(stream: bool) -> None:
         native(native_turn(USE, reason="tool_use")), results(PAGE), wire="native", quirks=NO_SEARCH
     ) as stage:
         reply = read(await stage.proxy.ask(message(stream=stream, tools=[TOOL])))
-    assert reply["stop_reason"] == "pause_turn" and len(stage.upstream.asked) == 10
+    assert reply["stop_reason"] == "pause_turn" and len(stage.upstream.requests) == 10
 
 
 def responses(*turns: list[dict[str, Any]]) -> Script:
     """A Responses upstream. Which turn it is, the results in its input say."""
 
     async def script(c: Peer) -> None:
-        body = c.asked.json
+        body = c.request.json
         done = sum(item.get("type") == "function_call_output" for item in body["input"])
         output = turns[min(done, len(turns) - 1)]
         usage = {"input_tokens": 11, "output_tokens": 3, "total_tokens": 14}
@@ -579,7 +579,7 @@ async def test_on_the_responses_wire(stream: bool) -> None:
         "text",
     ]
     assert reply["usage"]["input_tokens"] == 22
-    input = stage.upstream.asked[1].json["input"]
+    input = stage.upstream.requests[1].json["input"]
     kinds = [item.get("type", "message") for item in input]
     assert kinds[-3:] == ["reasoning", "function_call", "function_call_output"]
     assert input[-3]["encrypted_content"] == "ENC" and input[-1]["call_id"] == "call_1"
@@ -593,7 +593,7 @@ INNER = "Perform a web search for the query: weather in Paris"
 
 @both
 async def test_a_request_for_a_search_alone_is_answered_with_an_error_and_without_the_model(stream: bool) -> None:
-    async with Scripted(answering("I remember that …")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("I remember that …")) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(INNER, stream=stream, tools=[TOOL]))
         notes = proxy.lines[-1]["notes"]
         metrics = (await proxy.ask(b"", "/metrics", "GET")).body.decode()
@@ -602,23 +602,23 @@ async def test_a_request_for_a_search_alone_is_answered_with_an_error_and_withou
     assert reply["content"][0]["input"] == {"query": "weather in Paris"}
     assert reply["content"][1]["content"] == {"type": "web_search_tool_result_error", "error_code": "unavailable"}
     assert reply["stop_reason"] == "end_turn" and reply["usage"]["output_tokens"] <= 1
-    assert not upstream.asked and "no search tool is configured" in notes
+    assert not upstream.requests and "no search tool is configured" in notes
     assert 'a2py_searches_total{tool="none",result="unavailable"} 1' in metrics
 
 
 async def test_with_other_tools_the_search_is_dropped_and_told() -> None:
-    async with Scripted(answering("Hi")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(tools=[TOOL, CLIENT_TOOL]))
-    assert answer.headers["x-a2py-degraded"] == "web_search" and len(upstream.asked) == 1
+    assert answer.headers["x-a2py-degraded"] == "web_search" and len(upstream.requests) == 1
 
 
 async def test_a_deployment_that_can_search_is_asked_first() -> None:
-    async with Scripted(answering("Found.")) as able, Scripted(answering("No.")) as unable:
+    async with ScriptedServer(answering("Found.")) as able, ScriptedServer(answering("No.")) as unable:
         one = deployment(able.base, id="able", quirks=Quirks(web_search="plugin"))
-        async with proxied(config(unable.base, unable.base, deployments=(one,))) as proxy:
+        async with run_proxy(config(unable.base, unable.base, deployments=(one,))) as proxy:
             for _ in range(6):
                 assert "Found." in (await proxy.ask(message(INNER, tools=[TOOL]))).body.decode()
-    assert not unable.asked
+    assert not unable.requests
 
 
 async def test_pings_while_a_search_runs() -> None:
@@ -648,7 +648,7 @@ async def test_a_client_that_leaves_ends_the_search() -> None:
 
     async def hang(c: Peer) -> None:
         began.set()
-        await c.left()
+        await c.wait_disconnect()
 
     async with searching(model(("Look. ", [call()]), "Done."), hang) as stage:
         async with stage.proxy.client() as client:
@@ -656,7 +656,7 @@ async def test_a_client_that_leaves_ends_the_search() -> None:
             await asyncio.wait_for(began.wait(), 10)
             client.reset()
         await asyncio.wait_for(stage.engine.someone_left.wait(), 10)
-        assert len(stage.upstream.asked) == 1
+        assert len(stage.upstream.requests) == 1
 
 
 LIMITS = table("Web search")
@@ -703,7 +703,7 @@ def refusing(hop: int, prompt: int = 11) -> Script:
     """A model that searches until the hop `hop` (from 0), which is refused."""
 
     async def script(c: Peer) -> None:
-        if sum(one["role"] == "assistant" for one in c.asked.json["messages"]) == hop:
+        if sum(one["role"] == "assistant" for one in c.request.json["messages"]) == hop:
             c.reply({"error": {"message": "overloaded", "type": "server_error"}}, 503)
         else:
             await model(("", [call()]), prompt=prompt)(c)
@@ -713,10 +713,10 @@ def refusing(hop: int, prompt: int = 11) -> Script:
 
 async def test_a_reply_that_a_later_hop_ends_counts_what_the_earlier_ones_took() -> None:
     """In the log, and towards tpm and rpm."""
-    async with Scripted(refusing(2)) as upstream, Scripted(results(PAGE)) as engine:
+    async with ScriptedServer(refusing(2)) as upstream, ScriptedServer(results(PAGE)) as engine:
         tool = SearchTool("local", "searxng", engine.base.removesuffix("/v1"))
         one = deployment(upstream.base, tpm=100_000, rpm=100)
-        async with proxied(replace(config(deployments=(one,)), search=tool)) as proxy:
+        async with run_proxy(replace(config(deployments=(one,)), search=tool)) as proxy:
             await proxy.ask(message(tools=[TOOL]))
             line, use = proxy.lines[-1], proxy.services.limits.usage()[one.id]
     assert (line["in"], line["out"]) == (22, 6) and "stop" not in line and "overloaded" in line["error"]
@@ -727,18 +727,18 @@ async def test_a_client_that_leaves_in_the_third_hop_has_used_them_all() -> None
     began = asyncio.Event()
 
     async def third_hangs(c: Peer) -> None:
-        if len(c.asked.json["messages"]) < 5:
+        if len(c.request.json["messages"]) < 5:
             await model(("", [call()]), prompt=50_000)(c)
             return
         c.head(200, SSE)
         c.events(chunk({"content": "A is"}))
         began.set()
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(third_hangs) as upstream, Scripted(results(PAGE)) as engine:
+    async with ScriptedServer(third_hangs) as upstream, ScriptedServer(results(PAGE)) as engine:
         tool = SearchTool("local", "searxng", engine.base.removesuffix("/v1"))
         one = deployment(upstream.base, tpm=1_000_000)
-        async with proxied(replace(config(deployments=(one,)), search=tool)) as proxy:
+        async with run_proxy(replace(config(deployments=(one,)), search=tool)) as proxy:
             async with proxy.client() as client:
                 client.ask("POST", "/v1/messages", message(tools=[TOOL]))
                 await asyncio.wait_for(began.wait(), 10)
@@ -751,9 +751,9 @@ async def test_a_client_that_leaves_in_the_third_hop_has_used_them_all() -> None
 @both
 async def test_an_upstream_that_reports_no_usage(stream: bool) -> None:
     async def silent(c: Peer) -> None:
-        is_first = len(c.asked.json["messages"]) == 1
+        is_first = len(c.request.json["messages"]) == 1
         made, finish = {name: value for name, value in call().items() if name != "index"}, "tool_calls"
-        if not c.asked.json.get("stream"):
+        if not c.request.json.get("stream"):
             whole = completion("", finish, tool_calls=[made]) if is_first else completion("Done.", "stop")
             c.reply({name: value for name, value in whole.items() if name != "usage"})
             return

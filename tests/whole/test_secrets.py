@@ -29,7 +29,7 @@ from a2py.wires import wire
 from tests import process, proxied
 from tests.commands import a2py
 from tests.process import free_port
-from tests.scripted import JSON_TYPE, SSE, Peer, Raw, Scripted, answering, chunk, event
+from tests.scripted import JSON_TYPE, SSE, Peer, Raw, ScriptedServer, answering, chunk, event
 
 #: Where it is planted → what. No prefix that a pattern knows, no digits that make a key of it: only knowing them keeps
 #: them out.
@@ -61,9 +61,9 @@ def shown(where: str, text: str | bytes, *but: str) -> None:
 async def echo(c: Peer) -> None:
     """Everything that came in, in an error: as JSON, as text, in headers, in a redirect, in the stream; by the number
     in the request."""
-    said = c.asked.raw_head.decode("latin-1").replace("\r\n", " | ")
-    said += " ".join(word for word in (BODY, USERINFO) if word.encode() in c.asked.body)
-    how = next((word for word in HOWS if f"<{word}>" in c.asked.body.decode()), "json")
+    said = c.request.raw_head.decode("latin-1").replace("\r\n", " | ")
+    said += " ".join(word for word in (BODY, USERINFO) if word.encode() in c.request.body)
+    how = next((word for word in HOWS if f"<{word}>" in c.request.body.decode()), "json")
     error = {"error": {"message": said, "type": UPSTREAM, "code": UPSTREAM, "param": UPSTREAM}}
     status = {"401": 401, "429": 429, "500": 500}.get(how, 400)
     if how == "text":
@@ -126,7 +126,7 @@ def file(folder: Path, base: str, gate: int) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("form", ["text", "json"])
 async def test_nothing_that_a_real_process_says(tmp_path: Path, form: str) -> None:
     captures = tmp_path / "captures"
-    async with Scripted(echo) as upstream, Scripted(refuse_tunnel) as gate:
+    async with ScriptedServer(echo) as upstream, ScriptedServer(refuse_tunnel) as gate:
         models = file(tmp_path, upstream.base, gate.port)
         env = {"HTTPS_PROXY": f"http://user:{GATE}@127.0.0.1:{gate.port}", "NO_PROXY": "", "DEEPSEEK_API_KEY": OTHER}
         flags = ("--capture", str(captures), "--debug", "--log-format", form)
@@ -181,10 +181,10 @@ async def test_nothing_that_a_real_process_says(tmp_path: Path, form: str) -> No
             config.write_text(whole)
             os.kill(proxy.pid, signal.SIGHUP)
             await said(proxy.log, "reloaded")
-        assert upstream.asked and any(
-            UPSTREAM in repr(a.headers) and HEADER in repr(a.headers) for a in upstream.asked
+        assert upstream.requests and any(
+            UPSTREAM in repr(a.headers) and HEADER in repr(a.headers) for a in upstream.requests
         ), "nothing was planted"
-        for a in (*upstream.asked, *gate.asked):
+        for a in (*upstream.requests, *gate.requests):
             shown("what went upstream", a.raw_head + a.body, UPSTREAM, HEADER, QUERY, BODY)
         shown("the log", proxy.log.read_bytes())
         files = list(captures.rglob("*")) if captures.exists() else []
@@ -197,7 +197,7 @@ async def test_nothing_that_a_real_process_says(tmp_path: Path, form: str) -> No
 async def refuse_tunnel(c: Peer) -> None:
     """A proxy that refuses CONNECT, and repeats everything it got."""
     c.keep = False
-    said_ = c.asked.raw_head
+    said_ = c.request.raw_head
     c.write(
         b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: %d\r\nx-echo: %b\r\n\r\n%b"
         % (len(said_), GATE.encode(), said_)
@@ -228,7 +228,7 @@ async def said(log: Path, word: str) -> None:
     ids=" ".join,
 )
 async def test_nothing_that_a_command_prints(tmp_path: Path, args: tuple[str, ...]) -> None:
-    async with Scripted(echo) as upstream:
+    async with ScriptedServer(echo) as upstream:
         models = file(tmp_path, upstream.base, free_port())[:3]
         settings = {
             "model_list": models,
@@ -256,9 +256,9 @@ async def test_a_crash_tells_its_place_alone(monkeypatch: pytest.MonkeyPatch, pl
         raise LookupError(f"{UPSTREAM} {[repr(arg) for arg in args]}")
 
     script = echo if place == "read" else answering("Hi")
-    async with Scripted(script) as upstream:
+    async with ScriptedServer(script) as upstream:
         served = proxied.deployment(upstream.base, key=UPSTREAM, headers={"x-gateway-token": HEADER})
-        async with proxied.proxied(proxied.config(deployments=(served,), master_key=MASTER)) as proxy:
+        async with proxied.run_proxy(proxied.config(deployments=(served,), master_key=MASTER)) as proxy:
             if place == "send":
                 monkeypatch.setattr(proxy.services.upstream, "send", crash)
             else:

@@ -20,8 +20,8 @@ from a2py.deployment import Deployment
 from tests.cli.test_workers import REAL, Watched, watched
 from tests.commands import LIMIT, nothing
 from tests.proxied import config as plain_config
-from tests.proxied import message, proxied, settle
-from tests.scripted import SSE, Answer, Peer, Raw, Scripted, answering, usage
+from tests.proxied import message, run_proxy, settle
+from tests.scripted import SSE, Answer, Peer, Raw, ScriptedServer, answering, usage
 from tests.scripted import text as reply
 
 pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="POSIX"), pytest.mark.integration]
@@ -95,7 +95,7 @@ def make_config(*deployments: Deployment, **more: Any) -> Config:
 
 async def test_rpm_counts_for_all_workers_together(nothing: Path) -> None:
     """It let 40 of 40 through with four workers."""
-    async with Scripted(answering("Hi")) as server:
+    async with ScriptedServer(answering("Hi")) as server:
         config = make_config(deployment(server.base, rpm=10))
         async with workers(4, config, nothing) as proxy:
             answers = await asyncio.gather(*(proxy.ask() for _ in range(80)))
@@ -108,7 +108,7 @@ async def test_rpm_counts_for_all_workers_together(nothing: Path) -> None:
 
 
 async def test_a_worker_that_is_replaced_does_not_use_its_part_again(nothing: Path) -> None:
-    async with Scripted(answering("Hi")) as server:
+    async with ScriptedServer(answering("Hi")) as server:
         config = make_config(deployment(server.base, rpm=4))
         async with workers(2, config, nothing) as proxy:
             told, carry = [], proxy.made.relay.carry
@@ -136,7 +136,7 @@ async def test_a_deployment_that_fails_at_one_worker_cools_down_at_all(nothing: 
     async def refuse(c: Peer) -> None:
         c.reply({"error": {"message": "no such key"}}, 401)
 
-    async with Scripted(refuse) as server:
+    async with ScriptedServer(refuse) as server:
         config = make_config(deployment(server.base), cooldown_time=600)
         async with workers(3, config, nothing) as proxy:
 
@@ -147,22 +147,22 @@ async def test_a_deployment_that_fails_at_one_worker_cools_down_at_all(nothing: 
             await proxy.until_all("/health", cools)
             await proxy.replace(1)
             await proxy.until_all("/health", cools)
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
 
 
 async def test_a_lesson_of_one_worker_is_used_by_all(nothing: Path) -> None:
     async def script(c: Peer) -> None:
-        if "temperature" in c.asked.json:
+        if "temperature" in c.request.json:
             c.reply({"error": {"message": "Unsupported parameter: 'temperature'", "param": "temperature"}}, 400)
         else:
             await answering("Hi")(c)
 
-    async with Scripted(script) as server, workers(3, make_config(deployment(server.base)), nothing) as proxy:
+    async with ScriptedServer(script) as server, workers(3, make_config(deployment(server.base)), nothing) as proxy:
         hot = message("Hi", model="m", temperature=0.5)
-        assert (await proxy.post("/v1/messages", hot)).status == 200 and len(server.asked) == 2
+        assert (await proxy.post("/v1/messages", hot)).status == 200 and len(server.requests) == 2
         await proxy.until_all("/health", lambda page: [row["field"] for row in page["lessons"]] == ["sampling"])
         answers = await asyncio.gather(*(proxy.post("/v1/messages", hot) for _ in range(12)))
-        assert {answer.status for answer in answers} == {200} and len(server.asked) == 14
+        assert {answer.status for answer in answers} == {200} and len(server.requests) == 14
 
 
 async def test_count_tokens_agrees(nothing: Path) -> None:
@@ -173,7 +173,7 @@ async def test_count_tokens_agrees(nothing: Path) -> None:
         c.events(*reply("Hi", tokens=usage(3000)))
         c.end()
 
-    async with Scripted(script) as server, workers(2, make_config(deployment(server.base)), nothing) as proxy:
+    async with ScriptedServer(script) as server, workers(2, make_config(deployment(server.base)), nothing) as proxy:
         text = "Some words of English. " * 280
         body = message(text, model="m", stream=False)
         before = (await proxy.post("/v1/messages/count_tokens", body)).json["input_tokens"]
@@ -195,7 +195,10 @@ def metric(page: Answer, name: str) -> float:
 
 async def test_every_scrape_shows_all_workers(nothing: Path) -> None:
     """Each scrape showed another worker. Counters never go down, whoever dies and whoever is asked."""
-    async with Scripted(answering("Hi")) as server, workers(3, make_config(deployment(server.base)), nothing) as proxy:
+    async with (
+        ScriptedServer(answering("Hi")) as server,
+        workers(3, make_config(deployment(server.base)), nothing) as proxy,
+    ):
 
         async def scrape() -> tuple[float, float, float]:
             page = await proxy.get("/metrics")
@@ -229,11 +232,11 @@ async def test_health_shows_all_workers(nothing: Path) -> None:
         c.events(*reply("Hi"))
         c.end()
 
-    async with Scripted(script) as server:
+    async with ScriptedServer(script) as server:
         config = make_config(deployment(server.base, rpm=100, max_parallel=50))
         async with workers(2, config, nothing) as proxy:
             asking = [asyncio.ensure_future(proxy.ask()) for _ in range(12)]
-            await settle(lambda: len(server.asked) == 12, LIMIT)
+            await settle(lambda: len(server.requests) == 12, LIMIT)
 
             def is_whole(page: Any) -> bool:
                 (shown,) = page["deployments"]
@@ -257,7 +260,7 @@ async def test_health_shows_all_workers(nothing: Path) -> None:
 
 async def test_usage_has_the_rows_of_all_workers(nothing: Path) -> None:
     """Also those that wait to be written."""
-    async with Scripted(answering("Hi")) as server:
+    async with ScriptedServer(answering("Hi")) as server:
         config = make_config(deployment(server.base), ledger=str(nothing / "ledger.db"))
         async with workers(3, config, nothing) as proxy:
             for count in range(1, 6):
@@ -267,7 +270,7 @@ async def test_usage_has_the_rows_of_all_workers(nothing: Path) -> None:
 
 
 async def test_one_process_asks_nobody(nothing: Path) -> None:
-    async with Scripted(answering("Hi")) as server, proxied(plain_config(server.base)) as proxy:
+    async with ScriptedServer(answering("Hi")) as server, run_proxy(plain_config(server.base)) as proxy:
         health = (await proxy.ask(None, "/health", "GET")).json
         page = await proxy.ask(None, "/metrics", "GET")
         assert "workers" not in health and metric(page, "a2py_workers") == 1
@@ -278,16 +281,16 @@ async def test_one_process_asks_nobody(nothing: Path) -> None:
 
 async def test_a_session_stays_with_its_deployment_at_every_worker(nothing: Path) -> None:
     """Nothing is shared for it: each computes the same. Connections of one session reach several workers."""
-    async with Scripted(answering("Hi")) as one, Scripted(answering("Hi")) as two:
+    async with ScriptedServer(answering("Hi")) as one, ScriptedServer(answering("Hi")) as two:
         config = make_config(deployment(one.base, "one"), deployment(two.base, "two"))
         async with workers(3, config, nothing) as proxy:
             homes: Counter[int] = Counter()
             for session in range(8):
-                before = len(one.asked), len(two.asked)
+                before = len(one.requests), len(two.requests)
                 name = {"x-claude-code-session-id": f"session-{session}"}
                 answers = await asyncio.gather(*(proxy.ask(**name) for _ in range(12)))
                 assert {answer.status for answer in answers} == {200}
-                asked = len(one.asked) - before[0], len(two.asked) - before[1]
+                asked = len(one.requests) - before[0], len(two.requests) - before[1]
                 assert sorted(asked) == [0, 12]
                 homes[asked.index(12)] += 1
             assert len(homes) == 2

@@ -25,7 +25,7 @@ from a2py.messages.request import parse
 from a2py.messages.types import JSON, Call
 from a2py.wires import wire
 from tests import golden, process, streams, typed
-from tests.recordings import CLIENTS, Captured, captures, load_captures
+from tests.recordings import CLIENTS, Capture, captures, load_captures
 
 TYPES: dict[tuple[str, bool], Any] = {
     ("chat", False): CompletionCreateParamsNonStreaming,
@@ -42,7 +42,7 @@ CONFIGS: list[JSON] = [
 ]
 
 
-def call_of(captured: Captured) -> Call:
+def call_of(captured: Capture) -> Call:
     headers = captured.headers
     return Call(
         parse(orjson.dumps(captured.body)),
@@ -56,7 +56,7 @@ def call_of(captured: Captured) -> Call:
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: " ".join(config.values()))
 @pytest.mark.parametrize("captured", captures())
-def test_the_upstream_body_is_one_that_openai_accepts(captured: Captured, config: JSON) -> None:
+def test_the_upstream_body_is_one_that_openai_accepts(captured: Capture, config: JSON) -> None:
     to = golden.deployment(config)
     call = call_of(captured)
     prepared = wire(to.wire).prepare(call, to, call.request.stream)
@@ -70,7 +70,7 @@ def test_the_upstream_body_is_one_that_openai_accepts(captured: Captured, config
 
 
 @pytest.mark.parametrize("captured", captures())
-def test_every_call_of_the_history_has_its_result(captured: Captured) -> None:
+def test_every_call_of_the_history_has_its_result(captured: Capture) -> None:
     """Calls and results pair up, results right behind their calls, and nothing that a person or a tool said is lost."""
     prepared = wire("chat").prepare(call_of(captured), golden.deployment({}), True)
     waiting: list[str] = []
@@ -117,7 +117,7 @@ async def test_captured_requests_through_a_real_process(tmp_path: Path) -> None:
                     raise AssertionError(f"{captured.name}: {error}\n{proxy.log.read_text()[-1500:]}") from error
 
 
-def send(proxy: process.Proxy, captured: Captured) -> bytes:
+def send(proxy: process.Proxy, captured: Capture) -> bytes:
     own = ("host", "content-length", "connection", "accept-encoding", "x-api-key", "authorization")
     headers = {name: value for name, value in captured.headers.items() if name not in own}
     url = f"{proxy.base}{captured.path}?{captured.query}"
@@ -130,7 +130,7 @@ def send(proxy: process.Proxy, captured: Captured) -> bytes:
     return data
 
 
-def check_answer(captured: Captured, answer: bytes) -> None:
+def check_answer(captured: Capture, answer: bytes) -> None:
     if "count_tokens" in captured.path:
         assert orjson.loads(answer)["input_tokens"] > 1
     elif captured.body.get("stream"):

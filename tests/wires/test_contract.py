@@ -175,7 +175,7 @@ def compare(recording: Recording, message: JSON) -> None:
 @pytest.mark.parametrize("recording", recordings("chat", "stream"))
 def test_chat_stream(recording: Recording) -> None:
     data = recording.data
-    message = streams.check_contract(wire("chat"), streams.prepared(), data)
+    message = streams.check_contract(wire("chat"), streams.upstream_request(), data)
     if "content" in message:
         compare(recording, message)
     else:
@@ -185,7 +185,7 @@ def test_chat_stream(recording: Recording) -> None:
 @pytest.mark.parametrize("recording", recordings("chat", "nonstream"))
 def test_chat_unary(recording: Recording) -> None:
     try:
-        message = streams.unary(wire("chat"), streams.prepared(stream=False), recording.data)
+        message = streams.unary(wire("chat"), streams.upstream_request(stream=False), recording.data)
     except ApiError as error:
         message = {
             "usage": {"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 0},
@@ -196,7 +196,7 @@ def test_chat_unary(recording: Recording) -> None:
 
 @pytest.mark.parametrize("recording", recordings("chat", "stream"))
 def test_the_sdk_reads_the_same_message(recording: Recording) -> None:
-    data = streams.run(wire("chat"), streams.prepared(), [recording.data])
+    data = streams.run(wire("chat"), streams.upstream_request(), [recording.data])
     ours = streams.accumulate(streams.events(data))
     if "error" in ours:
         return
@@ -226,7 +226,7 @@ def comparable(message: JSON, cut: set[int]) -> list[JSON]:
 @pytest.mark.parametrize("recording", recordings("responses", "stream"))
 def test_responses_stream(recording: Recording) -> None:
     """The stream's message is the one of the whole response that its last event carries."""
-    message = streams.check_contract(wire("responses"), streams.prepared(), recording.data)
+    message = streams.check_contract(wire("responses"), streams.upstream_request(), recording.data)
     whole = next(body["response"] for body in reversed(bodies_of(recording.data)) if body.get("response"))
     if whole["status"] not in ("completed", "incomplete"):
         assert "error" in message
@@ -235,7 +235,7 @@ def test_responses_stream(recording: Recording) -> None:
         whole["output"] = [
             body["item"] for body in bodies_of(recording.data) if body.get("type") == "response.output_item.done"
         ]
-    unary = streams.unary(wire("responses"), streams.prepared(stream=False), orjson.dumps(whole))
+    unary = streams.unary(wire("responses"), streams.upstream_request(stream=False), orjson.dumps(whole))
     assert message == unary
 
 
@@ -249,9 +249,9 @@ def test_responses_unary(recording: Recording) -> None:
     body = orjson.loads(recording.data)
     if body["status"] not in ("completed", "incomplete"):
         with pytest.raises(ApiError):
-            streams.unary(wire("responses"), streams.prepared(stream=False), recording.data)
+            streams.unary(wire("responses"), streams.upstream_request(stream=False), recording.data)
         return
-    message = streams.unary(wire("responses"), streams.prepared(stream=False), recording.data)
+    message = streams.unary(wire("responses"), streams.upstream_request(stream=False), recording.data)
     output = body["output"]
     text = "".join(part.get("text", "") for item in output if item["type"] == "message" for part in item["content"])
     calls = [(item["name"], orjson.loads(item["arguments"])) for item in output if item["type"] == "function_call"]
@@ -268,7 +268,7 @@ def test_error_bodies(recording: Recording) -> None:
     """Each recorded refusal becomes an ApiError with a message of its own; so does an error inside a 200."""
     if recording.status == 200:
         with pytest.raises(ApiError):
-            streams.unary(wire(recording.api), streams.prepared(stream=False), recording.data)
+            streams.unary(wire(recording.api), streams.upstream_request(stream=False), recording.data)
         return
     error = read(recording.status or 400, recording.headers, recording.data)
     assert 400 <= error.status < 600

@@ -185,8 +185,12 @@ def test_replies_come_back(name: str, seed: int) -> None:
     data = mutated_lines(dice.choice(bodies(name)), dice)
     options: Any = {"think_tags": True} if dice.random() < 0.2 else {}
     try:
-        reply = streams.collected(
-            wire(name), streams.prepared(**options), data, thinking=dice.choice(["show", "omit"]), origin=to.origin
+        reply = streams.collect(
+            wire(name),
+            streams.upstream_request(**options),
+            data,
+            thinking=dice.choice(["show", "omit"]),
+            origin=to.origin,
         )
     except ApiError:
         return
@@ -224,7 +228,7 @@ def test_decoders_keep_the_contract(name: str, seed: int) -> None:
     options: Any = {"stops": ("</severity>", "END")} if dice.random() < 0.2 else {}
     if dice.random() < 0.2:
         options["think_tags"] = True
-    prepared = streams.prepared(**options)
+    prepared = streams.upstream_request(**options)
     thinking = dice.choice(["show", "omit", "none"])
     whole = streams.run(wire(name), prepared, [data], thinking=thinking)
     places = sorted(dice.randrange(len(data) + 1) for _ in range(dice.choice([1, 3, 30])))
@@ -232,7 +236,7 @@ def test_decoders_keep_the_contract(name: str, seed: int) -> None:
     assert streams.run(wire(name), prepared, pieces, thinking=thinking) == whole
     message = streams.accumulate(streams.events(whole))
     try:
-        again = streams.collected(wire(name), prepared, data, thinking=thinking)
+        again = streams.collect(wire(name), prepared, data, thinking=thinking)
     except ApiError:
         assert "error" in message
     else:

@@ -25,7 +25,7 @@ from a2py.upstream import Upstream
 from tests import llamacpp as llama
 from tests.commands import a2py, serving
 from tests.process import free_port
-from tests.scripted import Peer, Scripted
+from tests.scripted import Peer, ScriptedServer
 
 Body = dict[str, Any]
 #: What the demo takes thinking by.
@@ -497,7 +497,7 @@ async def test_an_error_whose_body_breaks_off_is_that_error() -> None:
         await c.drain()
         c.close()
 
-    async with Scripted(script) as upstream:
+    async with ScriptedServer(script) as upstream:
         sender = Upstream()
         answer = await Bench(deployment(upstream.base), sender).ask({"messages": [{"role": "user", "content": "x"}]})
         await sender.close()

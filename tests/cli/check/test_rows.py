@@ -17,7 +17,7 @@ from tests.commands import a2py, serving
 from tests.paged import Page, begin_session
 from tests.process import free_port
 from tests.proxied import deployment, settle
-from tests.scripted import Peer, Scripted, refusing
+from tests.scripted import Peer, ScriptedServer, refusing
 
 
 def test_a_row_says_what_was_found() -> None:
@@ -37,7 +37,7 @@ def test_a_row_says_what_was_found() -> None:
 
 
 async def test_each_probe_has_a_row() -> None:
-    async with Scripted(refusing(401, "no such key")) as server:
+    async with ScriptedServer(refusing(401, "no such key")) as server:
         upstream = Upstream()
         try:
             rows = [row async for row in probe_rows(deployment(server.base), upstream)]
@@ -49,13 +49,13 @@ async def test_each_probe_has_a_row() -> None:
 
 async def test_probes_end_when_nobody_waits_for_them() -> None:
     async def hangs(c: Peer) -> None:
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(hangs) as server:
+    async with ScriptedServer(hangs) as server:
         upstream = Upstream()
         async with aclosing(probe_rows(deployment(server.base), upstream)) as rows:  # type: ignore[type-var]
             first = asyncio.ensure_future(rows.__anext__())
-            await settle(lambda: server.asked)
+            await settle(lambda: server.requests)
             first.cancel()
             await asyncio.gather(first, return_exceptions=True)
         await asyncio.wait_for(server.someone_left.wait(), 10)

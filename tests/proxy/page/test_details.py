@@ -15,9 +15,9 @@ from a2py.messages.session import AGENT_HEADER
 from a2py.proxy.page import details, reader
 from a2py.proxy.page.site import site_of
 from tests import golden
-from tests.paged import Page, opened
-from tests.proxied import SECRET, SESSION, config, deployment, message, proxied, settle
-from tests.scripted import SSE, Peer, Scripted, answering, chunk, completion, event, refusing, text
+from tests.paged import Page, open_page
+from tests.proxied import SECRET, SESSION, config, deployment, message, run_proxy, settle
+from tests.scripted import SSE, Peer, ScriptedServer, answering, chunk, completion, event, refusing, text
 from tests.whole.test_search import OTHER as SECOND_PAGE
 from tests.whole.test_search import PAGE, TOOL, call, model, results, searching
 
@@ -42,9 +42,9 @@ async def part(page: Page, id: str, name: str) -> str:
 
 
 async def test_changes_and_context(tmp_path: Path) -> None:
-    async with Scripted(answering("ok")) as upstream:
+    async with ScriptedServer(answering("ok")) as upstream:
         settings = config(upstream.base, quirks={"test-model": {"max_tokens_field": "max_completion_tokens"}})
-        async with proxied(settings) as proxy, opened(proxy, tmp_path) as page:
+        async with run_proxy(settings) as proxy, open_page(proxy, tmp_path) as page:
             asked = message("Hello " * 50, system="Be brief.", tools=TOOLS, top_k=5, container="c")
             await proxy.ask(asked)
             detail = await full(page)
@@ -64,9 +64,9 @@ async def test_changes_and_context(tmp_path: Path) -> None:
 
 async def test_what_passes_is_compared_as_it_is(tmp_path: Path) -> None:
     async with (
-        Scripted(answering("ok")) as upstream,
-        proxied(config(upstream.base)) as proxy,
-        opened(proxy, tmp_path) as page,
+        ScriptedServer(answering("ok")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        open_page(proxy, tmp_path) as page,
     ):
         body = {"model": "test-model", "messages": [{"role": "user", "content": "Hi"}]}
         answer = await proxy.ask(body, "/v1/chat/completions")
@@ -91,9 +91,9 @@ async def test_no_secret_reaches_the_page(tmp_path: Path) -> None:
 
     others = (deployment("http://127.0.0.1:9/v1", "other", id="o", key=OTHER),)
     scripts = (repeats, refusing(401, f"wrong key {SECRET} and {OTHER}"))
-    async with Scripted(*scripts) as upstream:
+    async with ScriptedServer(*scripts) as upstream:
         settings = config(upstream.base + "?key=query-secret", deployments=others)
-        async with proxied(settings) as proxy, opened(proxy, tmp_path) as page:
+        async with run_proxy(settings) as proxy, open_page(proxy, tmp_path) as page:
             sent = {
                 "x-custom-token": "client-credential",
                 "cookie": "a=cookie-secret",
@@ -127,9 +127,9 @@ async def test_no_secret_is_shown_as_the_name_of_anything(tmp_path: Path) -> Non
         c.events(*text("ok"))
         c.end()
 
-    async with Scripted(slow) as upstream:
+    async with ScriptedServer(slow) as upstream:
         others = (deployment("http://127.0.0.1:9/v1", "other", id="o", key=OTHER),)
-        async with proxied(config(upstream.base, deployments=others)) as proxy, opened(proxy, tmp_path) as page:
+        async with run_proxy(config(upstream.base, deployments=others)) as proxy, open_page(proxy, tmp_path) as page:
             sent = {SESSION: f"a {SECRET}", AGENT_HEADER: "client-credential", "x-custom-token": "client-credential"}
             asking = asyncio.ensure_future(proxy.ask(message(), headers=sent))
             await settle(lambda: page.now["running"])
@@ -158,9 +158,9 @@ def event_texts(body: str) -> list[str]:
 )
 async def test_parts_that_are_not_there(name: str, tmp_path: Path) -> None:
     async with (
-        Scripted(answering("ok")) as upstream,
-        proxied(config(upstream.base)) as proxy,
-        opened(proxy, tmp_path) as page,
+        ScriptedServer(answering("ok")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        open_page(proxy, tmp_path) as page,
     ):
         await proxy.ask(message())
         row = await page.wait_for("request")
@@ -182,7 +182,11 @@ async def test_pieces_are_of_whole_characters(tmp_path: Path) -> None:
         c.events(*text("end"))
         c.end()
 
-    async with Scripted(cuts) as upstream, proxied(config(upstream.base)) as proxy, opened(proxy, tmp_path) as page:
+    async with (
+        ScriptedServer(cuts) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
         await proxy.ask(message())
         row = await page.wait_for("request")
         reply = (await page.get(f"requests/{row['id']}/parts/upstream_reply.1")).json
@@ -198,7 +202,11 @@ async def test_bytes_that_are_no_text(tmp_path: Path) -> None:
         c.chunk(b"\xff\xfe\x00 broken \xe2\x9c")
         c.end()
 
-    async with Scripted(garbage) as upstream, proxied(config(upstream.base)) as proxy, opened(proxy, tmp_path) as page:
+    async with (
+        ScriptedServer(garbage) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
         await proxy.ask(message())
         row = await page.wait_for("request")
         assert "broken" in await part(page, row["id"], "upstream_reply.1")
@@ -216,7 +224,11 @@ async def test_many_pieces_are_few_times(tmp_path: Path, monkeypatch: pytest.Mon
         c.events(*text("end"))
         c.end()
 
-    async with Scripted(many) as upstream, proxied(config(upstream.base)) as proxy, opened(proxy, tmp_path) as page:
+    async with (
+        ScriptedServer(many) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
         await proxy.ask(message())
         row = await page.wait_for("request")
         reply = (await page.get(f"requests/{row['id']}/parts/upstream_reply.1")).json
@@ -226,9 +238,9 @@ async def test_many_pieces_are_few_times(tmp_path: Path, monkeypatch: pytest.Mon
 async def test_a_long_body_comes_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "SLICE", 1000)
     async with (
-        Scripted(answering("ok")) as upstream,
-        proxied(config(upstream.base)) as proxy,
-        opened(proxy, tmp_path) as page,
+        ScriptedServer(answering("ok")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        open_page(proxy, tmp_path) as page,
     ):
         await proxy.ask(message("✓" * 20_000))
         row = await page.wait_for("request")
@@ -247,7 +259,11 @@ async def test_a_request_that_still_runs_can_be_read(tmp_path: Path) -> None:
         c.events(*text("lo"))
         c.end()
 
-    async with Scripted(slow) as upstream, proxied(config(upstream.base)) as proxy, opened(proxy, tmp_path) as page:
+    async with (
+        ScriptedServer(slow) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
         asking = asyncio.ensure_future(proxy.ask(message()))
         line = await page.wait_for("now", waiting=0)
         await settle(lambda: page.now["running"])
@@ -261,7 +277,7 @@ async def test_a_request_that_still_runs_can_be_read(tmp_path: Path) -> None:
 
 async def test_searches_and_hops_have_their_times(tmp_path: Path) -> None:
     calls = model(("", [call()]), "A is 42.")
-    async with searching(calls, results(PAGE, SECOND_PAGE)) as stage, opened(stage.proxy, tmp_path) as page:
+    async with searching(calls, results(PAGE, SECOND_PAGE)) as stage, open_page(stage.proxy, tmp_path) as page:
         await stage.proxy.ask(message("What is A?", tools=[TOOL]))
         detail = await full(page)
         (search,) = detail["searches"]
@@ -282,9 +298,9 @@ async def test_a_wait_in_the_line_has_its_place(tmp_path: Path) -> None:
         c.events(*text("ok"))
         c.end()
 
-    async with Scripted(slow) as upstream:
+    async with ScriptedServer(slow) as upstream:
         one = deployment(upstream.base, max_parallel=1)
-        async with proxied(config(deployments=(one,))) as proxy, opened(proxy, tmp_path) as page:
+        async with run_proxy(config(deployments=(one,))) as proxy, open_page(proxy, tmp_path) as page:
             asking = [asyncio.ensure_future(proxy.ask(message(str(n)))) for n in range(2)]
             await settle(lambda: any(one["place"] == 1 for one in page.now["running"]))
             assert page.now["waiting"] == 1
@@ -309,16 +325,16 @@ async def export(page: Page, id: str, form: str) -> str:
 
 @pytest.mark.parametrize("form", ["", "html", "CURL", "curl%20x", "../capture"])
 async def test_other_forms_are_refused(form: str, tmp_path: Path) -> None:
-    async with proxied(config("http://127.0.0.1:9/v1")) as proxy, opened(proxy, tmp_path) as page:
+    async with run_proxy(config("http://127.0.0.1:9/v1")) as proxy, open_page(proxy, tmp_path) as page:
         assert (await page.get(f"requests/req_{'x' * 24}/export?as={form}")).status == 400
 
 
 async def test_a_command_for_curl_asks_the_same(tmp_path: Path) -> None:
     words = 'it\'s "$HOME" `id` $(id)\nEOF\n\x7f\u202e ✓'
     async with (
-        Scripted(answering("ok")) as upstream,
-        proxied(config(upstream.base)) as proxy,
-        opened(proxy, tmp_path) as page,
+        ScriptedServer(answering("ok")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        open_page(proxy, tmp_path) as page,
     ):
         await proxy.ask(message(words), headers={"anthropic-beta": "b1,'b2'", "x-api-key": "client-key-1"})
         row = await page.wait_for("request")
@@ -329,15 +345,15 @@ async def test_a_command_for_curl_asks_the_same(tmp_path: Path) -> None:
         )
         done = await run
         assert b"message_stop" in done.stdout, done
-        first, second = upstream.asked
+        first, second = upstream.requests
         assert first.json == second.json and second.json["messages"][0]["content"] == words
 
 
 @pytest.mark.parametrize("form", ["curl", "capture", "golden", "report"])
 async def test_a_key_that_a_reload_brings_is_a_secret_of_old_recordings_too(form: str, tmp_path: Path) -> None:
-    async with Scripted(answering("ok")) as upstream:
+    async with ScriptedServer(answering("ok")) as upstream:
         before = config(upstream.base)
-        async with proxied(before) as proxy, opened(proxy, tmp_path) as page:
+        async with run_proxy(before) as proxy, open_page(proxy, tmp_path) as page:
             await proxy.ask(message(f"my key is {OTHER}"))
             row = await page.wait_for("request")
             others = (deployment("http://127.0.0.1:9/v1", "other", id="o", key=OTHER),)
@@ -347,8 +363,11 @@ async def test_a_key_that_a_reload_brings_is_a_secret_of_old_recordings_too(form
 
 async def test_a_capture_is_what_the_flag_writes(tmp_path: Path) -> None:
     folder = tmp_path / "captures"
-    async with Scripted(answering("Hel", "lo")) as upstream:
-        async with proxied(config(upstream.base, capture_dir=str(folder))) as proxy, opened(proxy, tmp_path) as page:
+    async with ScriptedServer(answering("Hel", "lo")) as upstream:
+        async with (
+            run_proxy(config(upstream.base, capture_dir=str(folder))) as proxy,
+            open_page(proxy, tmp_path) as page,
+        ):
             await proxy.ask(message())
             row = await page.wait_for("request")
             shown = json.loads(await export(page, row["id"], "capture"))
@@ -360,9 +379,9 @@ async def test_a_capture_is_what_the_flag_writes(tmp_path: Path) -> None:
 async def test_a_golden_is_one(stream: bool, tmp_path: Path) -> None:
     """The golden reads back, and the request that it makes is the one that was sent."""
     odd = "␍ ‹ff› ∎ ```` ✓"
-    async with Scripted(answering("Hel", f"lo {odd}")) as upstream:
+    async with ScriptedServer(answering("Hel", f"lo {odd}")) as upstream:
         settings = config(upstream.base, quirks={"test-model": {"max_tokens_field": "max_completion_tokens"}})
-        async with proxied(settings) as proxy, opened(proxy, tmp_path) as page:
+        async with run_proxy(settings) as proxy, open_page(proxy, tmp_path) as page:
             await proxy.ask(message(f"Say {odd}", stream=stream, top_p=0.5, tools=TOOLS))
             row = await page.wait_for("request")
             document = await export(page, row["id"], "golden")
@@ -378,7 +397,11 @@ async def test_a_golden_is_one(stream: bool, tmp_path: Path) -> None:
 
 async def test_a_golden_of_a_refusal_and_of_nothing(tmp_path: Path) -> None:
     scripts = (refusing(429, "slow down", {"retry-after": "7"}),)
-    async with Scripted(*scripts) as upstream, proxied(config(upstream.base)) as proxy, opened(proxy, tmp_path) as page:
+    async with (
+        ScriptedServer(*scripts) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
         await proxy.ask(message())
         row = await page.wait_for("request", status=429)
         assert "```upstream 429 retry-after=7\n" in await export(page, row["id"], "golden")
@@ -393,7 +416,11 @@ async def test_a_whole_answer_to_a_stream_is_said_in_a_golden(tmp_path: Path) ->
     async def whole(c: Peer) -> None:
         c.reply(completion("Hello"))
 
-    async with Scripted(whole) as upstream, proxied(config(upstream.base)) as proxy, opened(proxy, tmp_path) as page:
+    async with (
+        ScriptedServer(whole) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
         await proxy.ask(message())
         row = await page.wait_for("request")
         assert "```upstream unary\n" in await export(page, row["id"], "golden")
@@ -415,9 +442,9 @@ async def test_a_report_has_no_private_text(wire: str, tmp_path: Path) -> None:
     asked[private] = 1
     asked["messages"][0]["content"] = [{"type": "text", "text": private, private: 1}]
     scripts = (refusing(500, private), answering(private))
-    async with Scripted(*scripts) as upstream:
+    async with ScriptedServer(*scripts) as upstream:
         there = deployment(upstream.base, wire=wire, wire_fixed=True, extra_body={"seed": 1})
-        async with proxied(config(deployments=(there,), num_retries=1)) as proxy, opened(proxy, tmp_path) as page:
+        async with run_proxy(config(deployments=(there,), num_retries=1)) as proxy, open_page(proxy, tmp_path) as page:
             await proxy.ask(asked)
             row = await page.wait_for("request")
             report = await export(page, row["id"], "report")

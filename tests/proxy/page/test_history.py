@@ -12,9 +12,9 @@ import pytest
 from a2py.ledger.row import Asked, Given, Row, Took
 from a2py.ledger.store import Store
 from a2py.proxy.page import recorder
-from tests.paged import Page, opened
-from tests.proxied import SECRET, config, message, proxied
-from tests.scripted import Scripted, answering
+from tests.paged import Page, open_page
+from tests.proxied import SECRET, config, message, run_proxy
+from tests.scripted import ScriptedServer, answering
 
 
 def write(path: Path, count: int, session: str = "s", end: float | None = None, cost: float | None = 0.5) -> None:
@@ -53,9 +53,12 @@ async def every(page: Page, limit: int) -> list[dict[str, Any]]:
 async def test_memory_and_ledger_are_one_list(limit: int, tmp_path: Path) -> None:
     ledger = tmp_path / "usage.db"
     write(ledger, 5)
-    async with Scripted(answering("ok")) as upstream, proxied(config(upstream.base, ledger=str(ledger))) as proxy:
+    async with (
+        ScriptedServer(answering("ok")) as upstream,
+        run_proxy(config(upstream.base, ledger=str(ledger))) as proxy,
+    ):
         await proxy.ask(message("before the page"))
-        async with opened(proxy, tmp_path) as page:
+        async with open_page(proxy, tmp_path) as page:
             for n in range(4):
                 await proxy.ask(message(f"{n}"))
             await page.wait_for("now", connections=1)
@@ -73,9 +76,9 @@ async def test_rows_that_memory_has_forgotten_come_from_the_ledger(
     monkeypatch.setattr(recorder, "ROWS", 3)
     ledger = tmp_path / "usage.db"
     async with (
-        Scripted(answering("ok")) as upstream,
-        proxied(config(upstream.base, ledger=str(ledger))) as proxy,
-        opened(proxy, tmp_path) as page,
+        ScriptedServer(answering("ok")) as upstream,
+        run_proxy(config(upstream.base, ledger=str(ledger))) as proxy,
+        open_page(proxy, tmp_path) as page,
     ):
         for n in range(8):
             await proxy.ask(message(f"{n}", model="test-model"))
@@ -86,7 +89,10 @@ async def test_rows_that_memory_has_forgotten_come_from_the_ledger(
 async def test_a_row_of_the_ledger(tmp_path: Path) -> None:
     ledger = tmp_path / "usage.db"
     write(ledger, 2)
-    async with proxied(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy, opened(proxy, tmp_path) as page:
+    async with (
+        run_proxy(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
         rows = (await page.get("requests")).json["requests"]
         assert rows[1] | {"time": 0} == {
             "id": "row_1",
@@ -127,7 +133,10 @@ async def test_a_session(tmp_path: Path) -> None:
     ledger = tmp_path / "usage.db"
     write(ledger, 3, "one/with slash ✓")
     write(ledger, 2, "two", cost=None)
-    async with proxied(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy, opened(proxy, tmp_path) as page:
+    async with (
+        run_proxy(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
         one = (await page.get("sessions/one%2Fwith%20slash%20%E2%9C%93")).json
         assert [turn["model"] for turn in one["turns"]] == ["m0", "m1", "m2"]
         assert one["cost"] == 1.5 and one["cache_share"] == 0.75
@@ -146,7 +155,10 @@ async def test_a_turn_of_unknown_price_makes_the_sum_unknown(tmp_path: Path) -> 
     given = Given("d0", "up", "chat", 200, "end_turn", "", 1, "")
     store.insert([Row(time.time() - 30, Asked("team", "s", "", "m", ""), given, took)])
     store.close()
-    async with proxied(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy, opened(proxy, tmp_path) as page:
+    async with (
+        run_proxy(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
         session = (await page.get("sessions/s")).json
         group = (await page.get("usage?by=session")).json["groups"][0]
     assert session["cost"] is None and group["cost"] is None and len(session["turns"]) == 3
@@ -156,7 +168,10 @@ async def test_a_turn_of_unknown_price_makes_the_sum_unknown(tmp_path: Path) -> 
 async def test_rows_of_the_ledger_have_no_secret(tmp_path: Path) -> None:
     ledger, session = tmp_path / "usage.db", f"a {SECRET}"
     write(ledger, 2, session)
-    async with proxied(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy, opened(proxy, tmp_path) as page:
+    async with (
+        run_proxy(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
         for path in ("requests", "requests/row_1", f"sessions/{quote(session)}"):
             answer = await page.get(path)
             assert answer.status == 200 and b"a [redacted]" in answer.body and SECRET.encode() not in answer.body
@@ -164,9 +179,9 @@ async def test_rows_of_the_ledger_have_no_secret(tmp_path: Path) -> None:
 
 async def test_without_a_ledger(tmp_path: Path) -> None:
     async with (
-        Scripted(answering("ok")) as upstream,
-        proxied(config(upstream.base, ledger=False)) as proxy,
-        opened(proxy, tmp_path) as page,
+        ScriptedServer(answering("ok")) as upstream,
+        run_proxy(config(upstream.base, ledger=False)) as proxy,
+        open_page(proxy, tmp_path) as page,
     ):
         await proxy.ask(message())
         await page.wait_for("request")
@@ -179,7 +194,10 @@ async def test_without_a_ledger(tmp_path: Path) -> None:
 async def test_usage_is_that_of_its_page(tmp_path: Path) -> None:
     ledger = tmp_path / "usage.db"
     write(ledger, 3)
-    async with proxied(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy, opened(proxy, tmp_path) as page:
+    async with (
+        run_proxy(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
         usage = (await page.get("usage?by=key&since=7d")).json
         assert usage["by"] == "key" and usage["groups"][0]["requests"] == 3
         assert (await page.get("usage?by=colour")).status == 400
@@ -192,7 +210,7 @@ HOSTILE = ["x", "-1", "0", "1001", "1e3", "9" * 30, "%00", "%D9%A1", "1%20", "0x
 
 @pytest.mark.parametrize("limit", HOSTILE)
 async def test_limits_that_are_none(limit: str, tmp_path: Path) -> None:
-    async with proxied(config("http://127.0.0.1:9/v1")) as proxy, opened(proxy, tmp_path) as page:
+    async with run_proxy(config("http://127.0.0.1:9/v1")) as proxy, open_page(proxy, tmp_path) as page:
         answer = await page.get(f"requests?limit={limit}")
         assert answer.status == (400 if limit else 200), answer.body
 
@@ -204,7 +222,10 @@ async def test_limits_that_are_none(limit: str, tmp_path: Path) -> None:
 async def test_marks_that_are_none(before: str, tmp_path: Path) -> None:
     ledger = tmp_path / "usage.db"
     write(ledger, 2)
-    async with proxied(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy, opened(proxy, tmp_path) as page:
+    async with (
+        run_proxy(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
         answer = await page.get("requests?before=" + before.replace(" ", "%20"))
         assert answer.status in (400, 404), answer.body
         assert (await page.get("requests?before=row_1")).json["requests"] == []
@@ -213,7 +234,7 @@ async def test_marks_that_are_none(before: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("id", ["x", "req_%00", "req_" + "é" * 24, "..%2f", "req_" + "x" * 90, "row_" + "1" * 90])
 async def test_ids_that_are_none(id: str, tmp_path: Path) -> None:
-    async with proxied(config("http://127.0.0.1:9/v1")) as proxy, opened(proxy, tmp_path) as page:
+    async with run_proxy(config("http://127.0.0.1:9/v1")) as proxy, open_page(proxy, tmp_path) as page:
         for tail in ("", "/parts/client_request", "/export?as=curl"):
             answer = await page.get(f"requests/{id}{tail}".encode().decode("latin-1"))
             assert answer.status in (400, 404), answer.body

@@ -14,17 +14,17 @@ import pytest
 from a2py.proxy.page import desk, live, reader, recorder, snapshot
 from a2py.proxy.page.site import site_of
 from a2py.proxy.recording import Body, Room
-from tests.paged import Page, opened, sign_in, write_secret
-from tests.proxied import Running, config, deployment, message, proxied, settle
-from tests.scripted import SSE, Peer, Scripted, answering, chunk, refusing, text
+from tests.paged import Page, open_page, sign_in, write_secret
+from tests.proxied import Running, config, deployment, message, run_proxy, settle
+from tests.scripted import SSE, Peer, ScriptedServer, answering, chunk, refusing, text
 
 
 async def test_hello_and_state(tmp_path: Path) -> None:
     limited = deployment("http://127.0.0.1:9/v1", "limited", id="l", rpm=7, max_parallel=3)
     broken = deployment("http://127.0.0.1:9/v1", "broken", id="b", problem="set a key")
     async with (
-        proxied(config("http://127.0.0.1:9/v1", deployments=(limited, broken))) as proxy,
-        opened(proxy, tmp_path) as page,
+        run_proxy(config("http://127.0.0.1:9/v1", deployments=(limited, broken))) as proxy,
+        open_page(proxy, tmp_path) as page,
     ):
         hello, state = page.lines[:2]
         assert hello["type"] == "hello" and hello["workers"] == 1 and hello["recording"] == "page"
@@ -46,7 +46,11 @@ async def test_a_running_request_and_its_end(tmp_path: Path) -> None:
         c.events(*text("end"))
         c.end()
 
-    async with Scripted(slow) as upstream, proxied(config(upstream.base)) as proxy, opened(proxy, tmp_path) as page:
+    async with (
+        ScriptedServer(slow) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
         asking = asyncio.ensure_future(proxy.ask(message(), headers={"x-claude-code-session-id": "s1"}))
         await settle(lambda: any(line.get("running") and line["running"][0]["output_tokens"] for line in page.lines))
         (running,) = next(line for line in page.lines if line.get("running") and line["running"][0]["output_tokens"])[
@@ -71,9 +75,9 @@ async def test_a_running_request_and_its_end(tmp_path: Path) -> None:
 async def test_failures_and_retries_are_told(tmp_path: Path) -> None:
     scripts = (refusing(500, "first"), answering("ok"), refusing(404, "no such model"))
     async with (
-        Scripted(*scripts) as upstream,
-        proxied(config(upstream.base, num_retries=1)) as proxy,
-        opened(proxy, tmp_path) as page,
+        ScriptedServer(*scripts) as upstream,
+        run_proxy(config(upstream.base, num_retries=1)) as proxy,
+        open_page(proxy, tmp_path) as page,
     ):
         await proxy.ask(message(stream=False))
         good = await page.wait_for("request")
@@ -91,7 +95,7 @@ async def test_failures_and_retries_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("body", [b"{", b'{"model": "test-model"}', b'{"model": "nobody", "messages": []}'])
 async def test_a_request_that_is_refused_here_is_shown_with_its_answer(body: bytes, tmp_path: Path) -> None:
-    async with proxied(config("http://127.0.0.1:9/v1")) as proxy, opened(proxy, tmp_path) as page:
+    async with run_proxy(config("http://127.0.0.1:9/v1")) as proxy, open_page(proxy, tmp_path) as page:
         answer = await proxy.ask(body)
         row = await page.wait_for("request")
         assert row["status"] == answer.status and row["error"] and row["recorded"]
@@ -103,9 +107,13 @@ async def test_a_client_that_leaves_is_shown(tmp_path: Path) -> None:
     async def hangs(c: Peer) -> None:
         c.head(200, SSE)
         c.events(chunk({"content": "Hel"}))
-        await c.left()
+        await c.wait_disconnect()
 
-    async with Scripted(hangs) as upstream, proxied(config(upstream.base)) as proxy, opened(proxy, tmp_path) as page:
+    async with (
+        ScriptedServer(hangs) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
         async with proxy.client() as client:
             client.ask("POST", "/v1/messages", message())
             await client.head()
@@ -119,7 +127,7 @@ async def test_a_client_that_leaves_is_shown(tmp_path: Path) -> None:
 
 
 async def test_counting_is_no_request_of_the_page(tmp_path: Path) -> None:
-    async with proxied(config("http://127.0.0.1:9/v1")) as proxy, opened(proxy, tmp_path) as page:
+    async with run_proxy(config("http://127.0.0.1:9/v1")) as proxy, open_page(proxy, tmp_path) as page:
         assert (await proxy.ask(message(stream=False), "/v1/messages/count_tokens")).status == 200
         assert (await page.get("requests")).json == {"requests": [], "more": False}
 
@@ -128,9 +136,9 @@ async def test_texts_that_are_no_utf_8_are_shown_somehow(tmp_path: Path) -> None
     odd = "\xff\xfe \u0085"
     names = ("x-claude-code-session-id", "x-claude-code-agent-id", "x-other", "user-agent")
     async with (
-        Scripted(answering("ok")) as upstream,
-        proxied(config(upstream.base)) as proxy,
-        opened(proxy, tmp_path) as page,
+        ScriptedServer(answering("ok")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        open_page(proxy, tmp_path) as page,
     ):
         answer = await proxy.ask(message(), headers=dict.fromkeys(names, odd))
         assert answer.status == 200
@@ -145,9 +153,9 @@ async def test_texts_that_are_no_utf_8_are_shown_somehow(tmp_path: Path) -> None
 async def test_a_fault_of_the_page_is_no_fault_of_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "describe", lambda *given, **named: {})
     async with (
-        Scripted(answering("ok")) as upstream,
-        proxied(config(upstream.base), crashes=True) as proxy,
-        opened(proxy, tmp_path),
+        ScriptedServer(answering("ok")) as upstream,
+        run_proxy(config(upstream.base), crashes=True) as proxy,
+        open_page(proxy, tmp_path),
     ):
         assert (await proxy.ask(message())).names[-1] == "message_stop"
         await settle(lambda: any(line["event"] == "crash" for line in proxy.lines))
@@ -157,10 +165,10 @@ async def test_a_fault_of_the_page_is_no_fault_of_the_answer(tmp_path: Path, mon
 
 
 async def test_nothing_is_kept_while_nobody_looks(tmp_path: Path) -> None:
-    async with Scripted(answering("ok")) as upstream, proxied(config(upstream.base)) as proxy:
+    async with ScriptedServer(answering("ok")) as upstream, run_proxy(config(upstream.base)) as proxy:
         await proxy.ask(message())
         assert proxy.services.ui.watcher is None and proxy.services.ui.desk is None
-        async with opened(proxy, tmp_path) as page:
+        async with open_page(proxy, tmp_path) as page:
             assert (await page.get("requests")).json["requests"] == []
 
 
@@ -168,8 +176,8 @@ async def test_everything_is_forgotten_after_the_last_page_has_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(desk, "KEEP_SECONDS", 0.05)
-    async with Scripted(answering("ok")) as upstream, proxied(config(upstream.base)) as proxy:
-        async with opened(proxy, tmp_path) as page:
+    async with ScriptedServer(answering("ok")) as upstream, run_proxy(config(upstream.base)) as proxy:
+        async with open_page(proxy, tmp_path) as page:
             await proxy.ask(message())
             row = await page.wait_for("request")
             kept = weakref.ref(site_of(proxy.services).desk.recorder.find(row["id"]))  # type: ignore[union-attr]
@@ -182,15 +190,15 @@ async def test_everything_is_forgotten_after_the_last_page_has_closed(
         assert kept() is None
         assert [task for task in asyncio.all_tasks() if "_beat" in repr(task)] == []
         assert (await proxy.ask(message())).status == 200  # recorded by nobody
-        async with opened(proxy, tmp_path) as page:
+        async with open_page(proxy, tmp_path) as page:
             assert (await page.get(f"requests/{row['id']}")).status == 404
 
 
 async def test_a_text_that_was_read_in_part_is_forgotten_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk, "KEEP_SECONDS", 0.05)
     monkeypatch.setattr(reader, "SLICE", 10)
-    async with Scripted(answering("ok")) as upstream, proxied(config(upstream.base)) as proxy:
-        async with opened(proxy, tmp_path) as page:
+    async with ScriptedServer(answering("ok")) as upstream, run_proxy(config(upstream.base)) as proxy:
+        async with open_page(proxy, tmp_path) as page:
             await proxy.ask(message("a private text"))
             row = await page.wait_for("request")
             site = site_of(proxy.services)
@@ -201,21 +209,21 @@ async def test_a_text_that_was_read_in_part_is_forgotten_too(tmp_path: Path, mon
 
 
 async def test_a_page_that_comes_back_soon_finds_everything(tmp_path: Path) -> None:
-    async with Scripted(answering("ok")) as upstream, proxied(config(upstream.base)) as proxy:
-        async with opened(proxy, tmp_path) as page:
+    async with ScriptedServer(answering("ok")) as upstream, run_proxy(config(upstream.base)) as proxy:
+        async with open_page(proxy, tmp_path) as page:
             await proxy.ask(message())
             row = await page.wait_for("request")
-        async with opened(proxy) as page:
+        async with open_page(proxy) as page:
             assert (await page.get(f"requests/{row['id']}")).json["recorded"]
 
 
 async def test_it_may_keep_requests_while_nobody_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Scripted(answering("ok")) as upstream, proxied(config(upstream.base, ui="record")) as proxy:
+    async with ScriptedServer(answering("ok")) as upstream, run_proxy(config(upstream.base, ui="record")) as proxy:
         told = list[str]()
         monkeypatch.setattr(site_of(proxy.services).desk, "tell", lambda word: told.append(word["op"]))
         await proxy.ask(message())
         assert told == [], "no other worker asks for it"
-        async with opened(proxy, tmp_path) as page:
+        async with open_page(proxy, tmp_path) as page:
             assert page.lines[0]["recording"] == "record"
             await proxy.ask(message(model="nothing"))
             await page.wait_for("request")
@@ -229,12 +237,12 @@ async def test_it_may_keep_requests_while_nobody_looks(tmp_path: Path, monkeypat
 
 
 async def test_pages_end_when_it_is_switched_off_and_when_the_server_drains(tmp_path: Path) -> None:
-    async with proxied(config("http://127.0.0.1:9/v1")) as proxy:
-        async with opened(proxy, tmp_path) as page:
+    async with run_proxy(config("http://127.0.0.1:9/v1")) as proxy:
+        async with open_page(proxy, tmp_path) as page:
             proxy.server.reload(lambda: config("http://127.0.0.1:9/v1", ui=False))
             await page.wait_for("end")
         proxy.server.reload(lambda: config("http://127.0.0.1:9/v1"))
-        async with opened(proxy) as page:
+        async with open_page(proxy) as page:
             proxy.server.leave()
             await page.wait_for("end")
             assert (await page.get("live")).status == 529
@@ -255,9 +263,9 @@ async def test_few_recordings_and_rows_are_kept(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(recorder, "RECORDINGS", 2)
     monkeypatch.setattr(recorder, "ROWS", 4)
     async with (
-        Scripted(answering("ok")) as upstream,
-        proxied(config(upstream.base)) as proxy,
-        opened(proxy, tmp_path) as page,
+        ScriptedServer(answering("ok")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        open_page(proxy, tmp_path) as page,
     ):
         ids = await many(proxy, page, 6)
         rows = (await page.get("requests")).json["requests"]
@@ -270,9 +278,9 @@ async def test_few_recordings_and_rows_are_kept(tmp_path: Path, monkeypatch: pyt
 async def test_all_bodies_together_have_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "ROOM", 50_000)
     async with (
-        Scripted(answering("ok")) as upstream,
-        proxied(config(upstream.base)) as proxy,
-        opened(proxy, tmp_path) as page,
+        ScriptedServer(answering("ok")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        open_page(proxy, tmp_path) as page,
     ):
         ids = await many(proxy, page, 6, 8000)
         room = site_of(proxy.services).desk.recorder.room  # type: ignore[union-attr]
@@ -292,24 +300,24 @@ async def test_a_change_reaches_the_page_that_was_open_when_another_one_came(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the second page is told at its opening is news for the first one, too, and `now` is told to both."""
-    async with proxied(config("http://127.0.0.1:9/v1")) as proxy, opened(proxy, tmp_path) as page:
+    async with run_proxy(config("http://127.0.0.1:9/v1")) as proxy, open_page(proxy, tmp_path) as page:
         await page.wait_for("now")
         monkeypatch.setattr(snapshot, "sum_state", lambda *values: [{"id": "changed"}])
         monkeypatch.setattr(snapshot, "without_countdown", lambda deployments: deployments)
-        async with opened(proxy) as second:
+        async with open_page(proxy) as second:
             await second.wait_for("now")
             await page.wait_for("state", deployments=[{"id": "changed"}])
 
 
 async def test_few_pages_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "MAX_PAGES", 1)
-    async with proxied(config("http://127.0.0.1:9/v1")) as proxy, opened(proxy, tmp_path) as page:
+    async with run_proxy(config("http://127.0.0.1:9/v1")) as proxy, open_page(proxy, tmp_path) as page:
         answer = await page.get("live")
         assert answer.status == 429 and "close one" in answer.json["error"]["message"]
 
 
 async def test_a_page_that_does_not_read_is_told_what_it_has_missed(tmp_path: Path) -> None:
-    async with Scripted(answering("ok")) as upstream, proxied(config(upstream.base, buffer_kb=1)) as proxy:
+    async with ScriptedServer(answering("ok")) as upstream, run_proxy(config(upstream.base, buffer_kb=1)) as proxy:
         proxy.services.ui.secret_file = write_secret(tmp_path)
         page = await sign_in(proxy.port)
         async with proxy.client() as client:
@@ -337,7 +345,7 @@ async def test_a_page_that_does_not_read_is_told_what_it_has_missed(tmp_path: Pa
 
 
 async def test_a_page_that_does_not_read_does_not_hold_a_drain(tmp_path: Path) -> None:
-    async with proxied(config("http://127.0.0.1:9/v1", drain_seconds=1000.0)) as proxy:
+    async with run_proxy(config("http://127.0.0.1:9/v1", drain_seconds=1000.0)) as proxy:
         proxy.services.ui.secret_file = write_secret(tmp_path)
         page = await sign_in(proxy.port)
         async with proxy.client() as client:
@@ -366,10 +374,10 @@ async def test_a_recording_that_began_before_the_page_was_closed_is_left_alone(
         c.events(*text("lo"))
         c.end()
 
-    async with Scripted(slow) as upstream, proxied(config(upstream.base)) as proxy:
-        async with opened(proxy, tmp_path):
+    async with ScriptedServer(slow) as upstream, run_proxy(config(upstream.base)) as proxy:
+        async with open_page(proxy, tmp_path):
             asking = asyncio.ensure_future(proxy.ask(message()))
-            await settle(lambda: upstream.asked)
+            await settle(lambda: upstream.requests)
         await settle(lambda: proxy.services.ui.watcher is None)
         goes_on.set()
         answer = await asking

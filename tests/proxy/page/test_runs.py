@@ -14,17 +14,17 @@ from a2py.deployment import Deployment
 from a2py.proxy.page.site import site_of
 from a2py.proxy.responses import PAGE_HEADERS
 from a2py.upstream import Upstream
-from tests.paged import opened
-from tests.proxied import config, deployment, message, proxied, settle
-from tests.scripted import Scripted, answering, refusing
+from tests.paged import open_page
+from tests.proxied import config, deployment, message, run_proxy, settle
+from tests.scripted import ScriptedServer, answering, refusing
 
 
 async def test_a_request_is_asked_again_as_the_pages_own(tmp_path: Path) -> None:
     ledger = str(tmp_path / "usage.db")
     async with (
-        Scripted(answering("ok")) as upstream,
-        proxied(config(upstream.base, ledger=ledger)) as proxy,
-        opened(proxy, tmp_path) as page,
+        ScriptedServer(answering("ok")) as upstream,
+        run_proxy(config(upstream.base, ledger=ledger)) as proxy,
+        open_page(proxy, tmp_path) as page,
     ):
         sent = {"anthropic-beta": "b1", "x-claude-code-session-id": "s1", "x-api-key": "client-key", "x-other": "1"}
         first = await proxy.ask(message("Hi", top_k=5), headers=sent)
@@ -34,7 +34,7 @@ async def test_a_request_is_asked_again_as_the_pages_own(tmp_path: Path) -> None
         assert PAGE_HEADERS.items() <= answer.headers.items() and answer.headers["x-a2py-degraded"] == "top_k"
         again = await page.wait_for("request", agent="page")
         assert again["session"] == "s1" and again["id"] != row["id"] and again["recorded"]
-        assert upstream.asked[0].json == upstream.asked[1].json
+        assert upstream.requests[0].json == upstream.requests[1].json
         detail = (await page.get(f"requests/{again['id']}")).json
         headers = dict(detail["client"]["headers"])
         assert headers["anthropic-beta"] == "b1" and "x-other" not in headers and "x-api-key" not in headers
@@ -45,7 +45,7 @@ async def test_a_request_is_asked_again_as_the_pages_own(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("id", ["req_" + "x" * 24, "row_1", "nothing", "req_%2e%2e"])
 async def test_what_is_not_kept_is_not_asked_again(id: str, tmp_path: Path) -> None:
-    async with proxied(config("http://127.0.0.1:9/v1")) as proxy, opened(proxy, tmp_path) as page:
+    async with run_proxy(config("http://127.0.0.1:9/v1")) as proxy, open_page(proxy, tmp_path) as page:
         assert (await page.post(f"requests/{id}/replay")).status == 404
         assert (await page.get(f"requests/{id}/replay")).status in (404, 405)
 
@@ -53,9 +53,9 @@ async def test_what_is_not_kept_is_not_asked_again(id: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("stream", [True, False])
 async def test_the_page_tries_a_model(stream: bool, tmp_path: Path) -> None:
     async with (
-        Scripted(answering("Hel", "lo")) as upstream,
-        proxied(config(upstream.base, master_key="sk-the-master")) as proxy,
-        opened(proxy, key="sk-the-master") as page,
+        ScriptedServer(answering("Hel", "lo")) as upstream,
+        run_proxy(config(upstream.base, master_key="sk-the-master")) as proxy,
+        open_page(proxy, key="sk-the-master") as page,
     ):
         answer = await page.post("try", message("Hi", stream=stream))
         assert answer.status == 200 and PAGE_HEADERS.items() <= answer.headers.items()
@@ -66,9 +66,9 @@ async def test_the_page_tries_a_model(stream: bool, tmp_path: Path) -> None:
 
 async def test_errors_of_a_try_are_those_of_the_api(tmp_path: Path) -> None:
     async with (
-        Scripted(refusing(400, "no such field")) as upstream,
-        proxied(config(upstream.base)) as proxy,
-        opened(proxy, tmp_path) as page,
+        ScriptedServer(refusing(400, "no such field")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        open_page(proxy, tmp_path) as page,
     ):
         for body, status in ((b"{", 400), (message(model="nobody"), 404), (message(), 400)):
             answer = await page.post("try", body)
@@ -77,7 +77,7 @@ async def test_errors_of_a_try_are_those_of_the_api(tmp_path: Path) -> None:
 
 
 async def test_a_try_is_a_post(tmp_path: Path) -> None:
-    async with proxied(config("http://127.0.0.1:9/v1")) as proxy, opened(proxy, tmp_path) as page:
+    async with run_proxy(config("http://127.0.0.1:9/v1")) as proxy, open_page(proxy, tmp_path) as page:
         answer = await page.ask("GET", "try")
         assert answer.status == 405 and answer.headers["allow"] == "POST"
 
@@ -96,7 +96,10 @@ async def test_a_check_has_a_line_for_each_probe(tmp_path: Path) -> None:
         deployment("http://127.0.0.1:9/v1", "broken", id="d3", problem="set a key"),
         deployment("http://127.0.0.1:9/v1", "drawn", id="d4", mode="image_generation"),
     )
-    async with proxied(config("http://127.0.0.1:9/v1", deployments=others)) as proxy, opened(proxy, tmp_path) as page:
+    async with (
+        run_proxy(config("http://127.0.0.1:9/v1", deployments=others)) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
         proxy.services.ui.check = probe
         answer = await page.post("check", {"model": None})
         lines = [json.loads(line) for line in answer.body.splitlines()]
@@ -120,7 +123,10 @@ async def test_a_check_has_a_line_for_each_probe(tmp_path: Path) -> None:
 )
 async def test_what_can_not_be_checked(body: Any, status: int, tmp_path: Path) -> None:
     others = (deployment("http://127.0.0.1:9/v1", "drawn", id="d4", mode="image_generation"),)
-    async with proxied(config("http://127.0.0.1:9/v1", deployments=others)) as proxy, opened(proxy, tmp_path) as page:
+    async with (
+        run_proxy(config("http://127.0.0.1:9/v1", deployments=others)) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
         proxy.services.ui.check = probe
         assert (await page.post("check", body)).status == status
 
@@ -135,7 +141,7 @@ async def test_one_check_runs_at_a_time_and_ends_with_its_page(tmp_path: Path) -
         finally:
             ended.set()
 
-    async with proxied(config("http://127.0.0.1:9/v1")) as proxy, opened(proxy, tmp_path) as page:
+    async with run_proxy(config("http://127.0.0.1:9/v1")) as proxy, open_page(proxy, tmp_path) as page:
         proxy.services.ui.check = hangs
         async with proxy.client() as client:
             client.ask("POST", "/ui/api/check", {"model": None}, page.headers)
@@ -149,6 +155,6 @@ async def test_one_check_runs_at_a_time_and_ends_with_its_page(tmp_path: Path) -
 
 
 async def test_a_proxy_in_another_application_has_no_check(tmp_path: Path) -> None:
-    async with proxied(config("http://127.0.0.1:9/v1")) as proxy, opened(proxy, tmp_path) as page:
+    async with run_proxy(config("http://127.0.0.1:9/v1")) as proxy, open_page(proxy, tmp_path) as page:
         answer = await page.post("check", {"model": None})
         assert answer.status == 404 and "a2py check" in answer.json["error"]["message"]

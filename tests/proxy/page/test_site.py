@@ -16,9 +16,9 @@ from a2py.proxy.bus import Gathered
 from a2py.proxy.page import access
 from a2py.proxy.page.desk import MAX_LOOKUPS
 from a2py.proxy.responses import PAGE_HEADERS
-from tests.paged import SECRET, begin_session, issue_token, opened, sign_in, write_secret
-from tests.proxied import Running, config, message, proxied
-from tests.scripted import Answer, Raw, Scripted, answering
+from tests.paged import SECRET, begin_session, issue_token, open_page, sign_in, write_secret
+from tests.proxied import Running, config, message, run_proxy
+from tests.scripted import Answer, Raw, ScriptedServer, answering
 
 KEY = "master-key-of-the-test"
 DEAD = "http://127.0.0.1:9/v1"
@@ -33,7 +33,7 @@ async def get(proxy: Running, path: str, method: str = "GET", body: Any = None, 
 @pytest.mark.parametrize("path", ["/ui", "/ui/app.js", "/ui/api/live", "/ui/api/nothing", "/ui/nothing"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "OPTIONS", "HEAD"])
 async def test_every_answer_has_the_headers(path: str, method: str) -> None:
-    async with proxied(config(DEAD, allowed_origins=("https://friend.example",))) as proxy:
+    async with run_proxy(config(DEAD, allowed_origins=("https://friend.example",))) as proxy:
         for headers in ({}, {"origin": "https://friend.example", "access_control_request_method": "GET"}):
             answer = await get(proxy, path, method, **headers)
             assert PAGE_HEADERS.items() <= answer.headers.items(), answer.headers
@@ -47,12 +47,12 @@ async def test_every_answer_has_the_headers(path: str, method: str) -> None:
     ["/ui/", "/anthropic/ui", "/v1/ui", "/%75i", "/ui/%61pp.js", "//ui", "/ui/api/live/", "/x/ui/api/live", "/uix"],
 )
 async def test_a_path_is_matched_exactly(path: str) -> None:
-    async with proxied(config(DEAD)) as proxy:
+    async with run_proxy(config(DEAD)) as proxy:
         assert (await get(proxy, path)).status == 404
 
 
 async def test_the_page_can_be_switched_off_and_then_nothing_of_it_is_imported() -> None:
-    async with proxied(config(DEAD, ui=False)) as proxy:
+    async with run_proxy(config(DEAD, ui=False)) as proxy:
         for path in ("/ui", "/ui/app.js", "/ui/api/live", "/ui/api/requests"):
             answer = await get(proxy, path)
             assert answer.status == 404 and "`a2py: ui: false`" in answer.json["error"]["message"]
@@ -82,7 +82,7 @@ print([name for name in sys.modules if name.startswith(names)])
 
 
 async def test_a_token_is_worth_one_bearer(tmp_path: Path) -> None:
-    async with proxied(config(DEAD)) as proxy:
+    async with run_proxy(config(DEAD)) as proxy:
         proxy.services.ui.secret_file = write_secret(tmp_path)
         token = (await issue_token(proxy.port, x_a2py_ui_secret=SECRET)).json
         assert token["expires_in"] == 60
@@ -94,7 +94,7 @@ async def test_a_token_is_worth_one_bearer(tmp_path: Path) -> None:
 
 async def test_a_token_lives_for_a_minute_and_a_bearer_for_hours(tmp_path: Path) -> None:
     now = 1000.0
-    async with proxied(config(DEAD), clock=lambda: now) as proxy:
+    async with run_proxy(config(DEAD), clock=lambda: now) as proxy:
         proxy.services.ui.secret_file = write_secret(tmp_path)
         token = (await issue_token(proxy.port, x_a2py_ui_secret=SECRET)).json["token"]
         now += 60.1
@@ -108,7 +108,7 @@ async def test_a_token_lives_for_a_minute_and_a_bearer_for_hours(tmp_path: Path)
 
 @pytest.mark.parametrize("given", ["", "wrong", "s" * 42, "s" * 44])
 async def test_without_keys_the_secret_of_the_state_folder_is_asked_for(given: str, tmp_path: Path) -> None:
-    async with proxied(config(DEAD)) as proxy:
+    async with run_proxy(config(DEAD)) as proxy:
         assert (await issue_token(proxy.port, x_a2py_ui_secret=SECRET)).status == 401  # nobody has written one
         proxy.services.ui.secret_file = write_secret(tmp_path)
         assert (await issue_token(proxy.port, x_a2py_ui_secret=given)).status == 401
@@ -117,7 +117,7 @@ async def test_without_keys_the_secret_of_the_state_folder_is_asked_for(given: s
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
 async def test_a_secret_that_others_can_read_opens_nothing(tmp_path: Path) -> None:
-    async with proxied(config(DEAD)) as proxy:
+    async with run_proxy(config(DEAD)) as proxy:
         proxy.services.ui.secret_file = write_secret(tmp_path, 0o644)
         answer = await issue_token(proxy.port, x_a2py_ui_secret=SECRET)
         assert answer.status == 401 and "delete it" in answer.json["error"]["message"]
@@ -130,7 +130,7 @@ async def test_a_secret_that_others_can_read_opens_nothing(tmp_path: Path) -> No
 async def test_a_pipe_in_place_of_the_secret_holds_nobody(tmp_path: Path) -> None:
     path = tmp_path / "ui.secret"
     os.mkfifo(path, 0o600)
-    async with proxied(config(DEAD)) as proxy:
+    async with run_proxy(config(DEAD)) as proxy:
         proxy.services.ui.secret_file = str(path)
         asking = asyncio.ensure_future(issue_token(proxy.port, x_a2py_ui_secret=SECRET))
         try:
@@ -141,7 +141,7 @@ async def test_a_pipe_in_place_of_the_secret_holds_nobody(tmp_path: Path) -> Non
 
 
 async def test_with_a_master_key_only_that_opens_the_page(tmp_path: Path) -> None:
-    async with proxied(config(DEAD, master_key=KEY)) as proxy:
+    async with run_proxy(config(DEAD, master_key=KEY)) as proxy:
         proxy.services.ui.secret_file = write_secret(tmp_path)
         assert (await issue_token(proxy.port, x_a2py_ui_secret=SECRET)).status == 401
         assert (await issue_token(proxy.port, x_api_key="wrong")).status == 401
@@ -154,7 +154,7 @@ async def test_with_a_master_key_only_that_opens_the_page(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("bearer", ["", "x", KEY, SECRET, "Bearer ", "\xff" * 10])
 async def test_nothing_is_read_without_a_bearer(bearer: str) -> None:
-    async with proxied(config(DEAD, master_key=KEY)) as proxy:
+    async with run_proxy(config(DEAD, master_key=KEY)) as proxy:
         await sign_in(proxy.port, KEY)
         for path in ("live", "requests", "requests/req_1", "models", "usage", "sessions/x"):
             for name in ("authorization", "x_api_key"):
@@ -168,7 +168,7 @@ async def test_guesses_of_tokens_do_not_use_up_the_questions_of_the_bus(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     running, most = 0, 0
-    async with proxied(config(DEAD)) as proxy:
+    async with run_proxy(config(DEAD)) as proxy:
         gather = proxy.services.bus.gather
 
         async def count(topic: str, payload: bytes, timeout: float) -> Gathered:
@@ -186,7 +186,7 @@ async def test_guesses_of_tokens_do_not_use_up_the_questions_of_the_bus(
 
 
 async def test_few_grants_are_kept(tmp_path: Path) -> None:
-    async with proxied(config(DEAD)) as proxy:
+    async with run_proxy(config(DEAD)) as proxy:
         first = await sign_in_with(proxy, tmp_path)
         for _ in range(access.MAX_BEARERS):
             last = await sign_in(proxy.port)
@@ -200,7 +200,7 @@ async def sign_in_with(proxy: Running, folder: Path) -> Any:
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"7", b'"x"', b'{"token": 7}', b"", b"\xff", b"{}" + b" " * 70_000])
 async def test_what_is_no_token_opens_nothing(body: bytes) -> None:
-    async with proxied(config(DEAD)) as proxy:
+    async with run_proxy(config(DEAD)) as proxy:
         answer = await get(proxy, "/ui/api/session", "POST", body)
         assert answer.status in (400, 401, 413) and "error" in answer.json
 
@@ -231,7 +231,7 @@ async def test_what_is_no_token_opens_nothing(body: bytes) -> None:
 )
 async def test_hosts_and_origins(headers: dict[str, str], is_allowed: bool, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"allowed_hosts": ("proxy.example",), "allowed_origins": ("https://friend.example",)}
-    async with proxied(config(DEAD, **settings)) as proxy:
+    async with run_proxy(config(DEAD, **settings)) as proxy:
         page = await sign_in_with(proxy, tmp_path)
         answer = await get(proxy, "/ui/api/models", authorization=f"Bearer {page.bearer}", **headers)
         assert answer.status == (200 if is_allowed else 403), answer.body
@@ -241,13 +241,13 @@ async def test_hosts_and_origins(headers: dict[str, str], is_allowed: bool, tmp_
 
 
 async def test_a_link_of_another_site_may_lead_to_the_page_but_not_under_a_strange_name() -> None:
-    async with proxied(config(DEAD)) as proxy:
+    async with run_proxy(config(DEAD)) as proxy:
         assert (await get(proxy, "/ui", sec_fetch_site="cross-site")).status in (200, 404)
         assert (await get(proxy, "/ui", host="evil.example")).status == 403
 
 
 async def test_with_a_key_any_name_may_be_the_proxy(tmp_path: Path) -> None:
-    async with proxied(config(DEAD, master_key=KEY)) as proxy:
+    async with run_proxy(config(DEAD, master_key=KEY)) as proxy:
         page = await sign_in(proxy.port, KEY)
         own = {"host": "proxy.example", "origin": "https://proxy.example"}
         bearer = f"Bearer {page.bearer}"
@@ -261,9 +261,9 @@ async def test_with_a_key_any_name_may_be_the_proxy(tmp_path: Path) -> None:
 
 async def test_a_request_in_full(tmp_path: Path) -> None:
     async with (
-        Scripted(answering("Hel", "lo ✓")) as upstream,
-        proxied(config(upstream.base)) as proxy,
-        opened(proxy, tmp_path) as page,
+        ScriptedServer(answering("Hel", "lo ✓")) as upstream,
+        run_proxy(config(upstream.base)) as proxy,
+        open_page(proxy, tmp_path) as page,
     ):
         answer = await proxy.ask(message("What is ✓?"), headers={"x-custom": "1"})
         row = await page.wait_for("request")

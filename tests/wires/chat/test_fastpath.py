@@ -104,7 +104,7 @@ def some_splits(data: bytes, count: int = 10) -> Iterable[list[bytes]]:
 def same(
     data: bytes, pieces: Iterable[list[bytes]] | None = None, modes: tuple[str, ...] = ("show",), **prepared: Any
 ) -> None:
-    request = streams.prepared(**prepared)
+    request = streams.upstream_request(**prepared)
     for mode in modes:
         slow = outcome(ChatDecoder, streams.writer(mode), [data], request)
         for cut in pieces if pieces is not None else some_splits(data):
@@ -143,7 +143,7 @@ class Counting(FastDecoder):
 
 
 def parsed(data: bytes, size: int = 0) -> int:
-    decoder = Counting(streams.prepared(), streams.writer())
+    decoder = Counting(streams.upstream_request(), streams.writer())
     for at in range(0, len(data), size or len(data)):
         decoder.feed(data[at : at + (size or len(data))])
     decoder.close()
@@ -156,7 +156,7 @@ def test_a_paced_run_passes_by() -> None:
 
     def fed(run: list[bytes], mode: str = "show") -> int:
         sink = streams.writer(mode)
-        decoder = FastDecoder(streams.prepared(), sink)
+        decoder = FastDecoder(streams.upstream_request(), sink)
         pieces = [START, *run]
         taken = 0
         for piece in pieces:
@@ -178,7 +178,7 @@ def test_strings_written_in_another_way_do_not_end_a_run() -> None:
     run = [text(f"word {n}").replace(b"word", b"w\\u00f6rd" if n % 3 == 0 else b"word") for n in range(300)]
     same(START + b"".join(run) + END)
     assert parsed(START + b"".join(run) + END) < 110
-    decoder = Counting(streams.prepared(), streams.writer())
+    decoder = Counting(streams.upstream_request(), streams.writer())
     for piece in [START, *run]:
         if not by_lane(decoder, piece):
             decoder.feed(piece)
@@ -186,7 +186,7 @@ def test_strings_written_in_another_way_do_not_end_a_run() -> None:
 
 
 def test_a_lane_is_closed_while_an_event_is_open() -> None:
-    decoder = FastDecoder(streams.prepared(), streams.writer())
+    decoder = FastDecoder(streams.upstream_request(), streams.writer())
     decoder.feed(START + text("a") + text("b") + text("c"))
     assert decoder.splice is not None
     decoder.feed(text("d")[:9])
@@ -500,7 +500,7 @@ def test_forgiving() -> None:
     """A stream that could not be framed for long is fast once it can."""
     odd = b"".join(chunk({"content": f"t{n}"}, usage={"prompt_tokens": n}) for n in range(20 * TRIES))
     data = START + odd + b"".join(text(f"t{n}") for n in range(400)) + END
-    decoder = Counting(streams.prepared(), streams.writer())
+    decoder = Counting(streams.upstream_request(), streams.writer())
     for event in data.split(b"\n\n")[:-1]:
         decoder.feed(event + b"\n\n")
     assert decoder.parsed < 20 * TRIES + 2 * fastpath.FORGIVE

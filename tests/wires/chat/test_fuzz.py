@@ -270,11 +270,11 @@ def test_a_stream_is_its_unary_reply(batch: int) -> None:
             "thinking": dice.choice(["show", "omit", "none"]),
             "used": frozenset(dice.choice([[], ["call_0"]])),
         }
-        request = streams.prepared()
+        request = streams.upstream_request()
         out = streams.run(CHAT, request, [told.stream], **options)
         message = streams.accumulate(streams.events(out))
-        assert message == streams.unary(CHAT, streams.prepared(stream=False), told.body, **options), seed
-        assert message == streams.collected(CHAT, request, told.stream, **options), seed
+        assert message == streams.unary(CHAT, streams.upstream_request(stream=False), told.body, **options), seed
+        assert message == streams.collect(CHAT, request, told.stream, **options), seed
         assert streams.text_of(message) == teller.answer.text, seed
         assert [(block["name"], block["input"]) for block in streams.tools_of(message)] == [
             c[1:] for c in teller.answer.calls

@@ -16,7 +16,7 @@ from tests import golden, streams
 from tests.recordings import Recording, recordings
 
 CHAT = wire("chat")
-ASKED = streams.prepared(search="why?")
+ASKED = streams.upstream_request(search="why?")
 OPENROUTER: JSON = {"provider": "openrouter", "model": "z-ai/glm-5.2"}
 SEARCH: JSON = {"type": "web_search_20250305", "name": "web_search"}
 
@@ -44,7 +44,7 @@ def kinds(message: JSON) -> list[str]:
 def test_only_a_search_takes_the_slower_decoder() -> None:
     sink = streams.writer()
     assert type(make_decoder(ASKED, sink)) is SearchDecoder
-    assert type(make_decoder(streams.prepared(), sink)) is FastDecoder
+    assert type(make_decoder(streams.upstream_request(), sink)) is FastDecoder
 
 
 @pytest.mark.parametrize(
@@ -150,4 +150,6 @@ def test_recordings_as_if_asked_for(recording: Recording) -> None:
         assert kinds(message)[:2] == ["server_tool_use", "web_search_tool_result"]
         assert message["content"][1]["content"][0]["url"].startswith("https://")
     else:
-        assert streams.run(CHAT, ASKED, [recording.data]) == streams.run(CHAT, streams.prepared(), [recording.data])
+        assert streams.run(CHAT, ASKED, [recording.data]) == streams.run(
+            CHAT, streams.upstream_request(), [recording.data]
+        )

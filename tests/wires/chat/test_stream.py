@@ -44,6 +44,6 @@ def test_a_custom_call_in_a_reply_that_a_stop_sequence_cut_stays_open() -> None:
     call = {"tool_calls": [{"index": 0, "id": "c", "type": "custom", "custom": {"name": "f", "input": "rm -r a"}}]}
     chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in (call, {"content": "x END"})]
     data = b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks)
-    message = streams.collected(WIRE, streams.prepared(stops=("END",)), data)
+    message = streams.collect(WIRE, streams.upstream_request(stops=("END",)), data)
     assert message["stop_reason"] == "max_tokens"
     assert "__unparsedToolInput" in message["content"][0]["input"]

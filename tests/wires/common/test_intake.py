@@ -37,7 +37,7 @@ def test_a_json_body_and_an_event_are_bounded(monkeypatch: pytest.MonkeyPatch) -
     "body", [b'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: [DONE]\n\n', b'{"choices":[]}', b"<html>", b""]
 )
 def test_a_decoder_ends_once(body: bytes) -> None:
-    decoder = wire("chat").decoder(streams.prepared(), streams.writer())
+    decoder = wire("chat").decoder(streams.upstream_request(), streams.writer())
     decoder.feed(body)
     outcome = decoder.close()
     decoder.feed(body)
@@ -47,4 +47,4 @@ def test_a_decoder_ends_once(body: bytes) -> None:
 @pytest.mark.parametrize(("name", "given"), [("_events", [[]]), ("whole", [b""]), ("_end", [])])
 def test_an_intake_means_nothing_by_itself(name: str, given: list[object]) -> None:
     with pytest.raises(NotImplementedError):
-        getattr(Intake(streams.prepared()), name)(*given)
+        getattr(Intake(streams.upstream_request()), name)(*given)

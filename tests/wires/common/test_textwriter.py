@@ -24,7 +24,7 @@ class Sink:
 def written(*pieces: tuple[str, str], **options: Any) -> tuple[list[tuple[str, str]], TextWriter]:
     """Return what the sink gets of `pieces` (key, text), and the writer."""
     sink: Any = Sink()
-    writer = TextWriter(streams.prepared(**options), sink, "think")
+    writer = TextWriter(streams.upstream_request(**options), sink, "think")
     for key, text in pieces:
         writer.write(key, text)
     writer.flush()
@@ -65,6 +65,6 @@ def test_stop_sequences_are_not_searched_in_thinking() -> None:
 
 def test_nothing_is_shown_while_all_text_is_held_back() -> None:
     sink: Any = Sink()
-    writer = TextWriter(streams.prepared(stops=("END",)), sink, "think")
+    writer = TextWriter(streams.upstream_request(stops=("END",)), sink, "think")
     writer.write("a", "EN")
     assert not writer.has_output and sink.written == []

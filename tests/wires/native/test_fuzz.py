@@ -133,14 +133,14 @@ def sdk(found: list[JSON]) -> None:
 def check(data: bytes, dice: random.Random) -> None:
     thinking = dice.choice(["show", "none"])
     used = frozenset(["call_0"])
-    whole = streams.run(NATIVE, streams.prepared(), [data], thinking=thinking, used=used)
+    whole = streams.run(NATIVE, streams.upstream_request(), [data], thinking=thinking, used=used)
     places = sorted(dice.randrange(len(data) + 1) for _ in range(dice.choice([1, 3, 30])))
     pieces = [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
-    assert streams.run(NATIVE, streams.prepared(), pieces, thinking=thinking, used=used) == whole
+    assert streams.run(NATIVE, streams.upstream_request(), pieces, thinking=thinking, used=used) == whole
     found = read(whole)
     try:
-        message = streams.collected(NATIVE, streams.prepared(), data, thinking=thinking, used=used)
-        again = streams.unary(NATIVE, streams.prepared(), data, thinking=thinking, used=used)
+        message = streams.collect(NATIVE, streams.upstream_request(), data, thinking=thinking, used=used)
+        again = streams.unary(NATIVE, streams.upstream_request(), data, thinking=thinking, used=used)
     except ApiError as error:
         assert found[-1]["type"] == "error"
         assert found[-1]["error"]["message"] == error.message
@@ -209,5 +209,5 @@ def test_a_block_that_nobody_knows_keeps_the_text_of_its_start(start: JSON) -> N
     ]
     data = b"".join(b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event)) for event in events)
     check(data, random.Random(1))
-    [block] = streams.collected(NATIVE, streams.prepared(), data)["content"]
+    [block] = streams.collect(NATIVE, streams.upstream_request(), data)["content"]
     assert block["text"] == ("He'lo there" if start.get("text") == "He'lo" else " there")

@@ -35,7 +35,7 @@ def blocks(*events: Any, reason: str = "tool_use", address: str = "") -> list[An
     """The content that a client puts together."""
     ending = {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": 1}}
     data = sse(opening(), *events, ending, {"type": "message_stop"})
-    found = content(read(streams.run(WIRE, streams.prepared(tools=TOOLS, address=address), [data])))
+    found = content(read(streams.run(WIRE, streams.upstream_request(tools=TOOLS, address=address), [data])))
     return [block["input"] if block["type"] == "tool_use" else block[block["type"]] for block in found]
 
 
@@ -61,7 +61,7 @@ def test_what_waits_for_a_text_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_waits_for_the_end_is_bounded(monkeypatch: pytest.MonkeyPatch, pieces: tuple[str, ...], name: str) -> None:
     monkeypatch.setattr(sequence, "HELD_LIMIT", 5_000)
     events = sse(opening(), *call(0, *pieces, name=name), *call(1, '{"a":1}', "}", name="Bash</s>"))
-    out = read(streams.run(WIRE, streams.prepared(tools=TOOLS), [events]))
+    out = read(streams.run(WIRE, streams.upstream_request(tools=TOOLS), [events]))
     found = content(out)
     assert [block["name"] for block in found] == [name, "Bash</s>"], "nothing more is repaired"
     written = "".join(event["delta"]["partial_json"] for event in out if event["type"] == "content_block_delta")
@@ -88,7 +88,7 @@ def test_pieces_behind_the_end_wait_together() -> None:
 
 def test_notes_are_bounded() -> None:
     sink = streams.writer()
-    decoder = WIRE.decoder(streams.prepared(tools=TOOLS), sink)
+    decoder = WIRE.decoder(streams.upstream_request(tools=TOOLS), sink)
     calls = [event for n in range(2 * NOTES) for event in call(n, '{"a":1}', '{"b":2}' if n else "</s")]
     ending = {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 1}}
     decoder.feed(sse(opening(), *calls, ending, {"type": "message_stop"}))

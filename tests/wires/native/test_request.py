@@ -103,7 +103,7 @@ def test_betas_of_the_configuration_come_first_and_once() -> None:
 
 
 @pytest.mark.parametrize("captured", recordings.captures())
-def test_captured_requests_are_value_identical_but_for_the_model(captured: recordings.Captured) -> None:
+def test_captured_requests_are_value_identical_but_for_the_model(captured: recordings.Capture) -> None:
     stream = captured.body.get("stream") is True
     prepared = made(captured.body, stream=stream)
     assert orjson.loads(prepared.body) == {**captured.body, "model": "up-1"}
@@ -113,7 +113,7 @@ def test_captured_requests_are_value_identical_but_for_the_model(captured: recor
 
 
 @pytest.mark.parametrize("captured", recordings.captures())
-def test_captured_requests_for_another_vendor(captured: recordings.Captured) -> None:
+def test_captured_requests_for_another_vendor(captured: recordings.Capture) -> None:
     """Fields that need a beta are removed, all texts stay."""
     quirks = Quirks(
         native_drop=frozenset(

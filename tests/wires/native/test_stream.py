@@ -70,9 +70,9 @@ HELLO = (start(0, TEXT), delta(0, "Hello"), stop(0))
 
 def ran(data: bytes, **options: Any) -> tuple[list[JSON], Outcome]:
     """The client's events, the same for every split, and the outcome."""
-    whole, outcome = streams.drive(WIRE, streams.prepared(), [data], streams.writer(**options))
+    whole, outcome = streams.drive(WIRE, streams.upstream_request(), [data], streams.writer(**options))
     for pieces in streams.splits(data):
-        assert streams.run(WIRE, streams.prepared(), pieces, **options) == whole
+        assert streams.run(WIRE, streams.upstream_request(), pieces, **options) == whole
     return read(whole), outcome
 
 
@@ -95,7 +95,7 @@ def test_the_wire() -> None:
 def test_bytes_that_lack_nothing_are_not_touched() -> None:
     odd = b'event: content_block_delta\ndata: {  "index":0 ,"type" : "content_block_delta", "delta":{"text":"\\u00e9 \\/","type":"text_delta", "new":1.0} }\n\n'
     data = sse(opening(), start(0, TEXT)) + odd + sse(stop(0), {"type": "brand.new_2", "x": 1}, END, STOP)
-    out = streams.run(WIRE, streams.prepared(), [data])
+    out = streams.run(WIRE, streams.upstream_request(), [data])
     assert odd in out
     assert sse({"type": "brand.new_2", "x": 1}) in out
     assert sse(start(0, TEXT)) in out
@@ -218,7 +218,7 @@ def test_a_call_left_open_at_a_cut_stays_open(reason: str, closed: bool) -> None
     )
     found, _ = ran(data)
     assert ("content_block_stop" in [event["type"] for event in found]) is closed
-    reply = streams.collected(WIRE, streams.prepared(), data)
+    reply = streams.collect(WIRE, streams.upstream_request(), data)
     assert (reply["content"][0]["input"] == {"a": 1}) is closed
 
 
@@ -293,7 +293,7 @@ def test_the_log_is_not_flooded() -> None:
 def test_what_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     monkeypatch.setattr("a2py.wires.common.intake.BODY_LIMIT", 256)
     monkeypatch.setattr("a2py.sse.LINE_LIMIT", 256)
-    decoder = NativeDecoder(streams.prepared(), streams.writer())
+    decoder = NativeDecoder(streams.upstream_request(), streams.writer())
     for n in range(0, len(data), 10):
         decoder.feed(data[n : n + 10])
     assert decoder.finished
@@ -304,7 +304,7 @@ def test_what_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch, data: bytes
 
 def test_keep_alive_fits_between_events() -> None:
     sink = streams.writer()
-    decoder = NativeDecoder(streams.prepared(), sink)
+    decoder = NativeDecoder(streams.upstream_request(), sink)
     decoder.feed(
         sse(opening(), start(0, {"type": "thinking", "thinking": "", "signature": ""}), delta(0, "hm", "thinking"))
     )
@@ -325,12 +325,12 @@ def test_a_whole_reply() -> None:
         "stop_reason": "tool_use",
         "stop_sequence": None,
     }
-    assert streams.unary(WIRE, streams.prepared(), orjson.dumps(whole)) == {**whole, "model": streams.MODEL}
-    assert streams.unary(WIRE, streams.prepared(), sse(opening(), *HELLO, END, STOP))["content"] == [
+    assert streams.unary(WIRE, streams.upstream_request(), orjson.dumps(whole)) == {**whole, "model": streams.MODEL}
+    assert streams.unary(WIRE, streams.upstream_request(), sse(opening(), *HELLO, END, STOP))["content"] == [
         {"type": "text", "text": "Hello"}
     ]
     with pytest.raises(ApiError, match="no Anthropic message"):
-        streams.unary(WIRE, streams.prepared(), b"{}")
+        streams.unary(WIRE, streams.upstream_request(), b"{}")
 
 
 def after_a_call(*rest: JSON, reason: str) -> list[Any]:
@@ -385,7 +385,7 @@ def test_citations_of_a_block_that_nobody_knows(given: Any) -> None:
     data = sse(
         opening(), start(0, {"type": "unheard_of", "citations": given}), cited, stop(0), end, {"type": "message_stop"}
     )
-    [block] = streams.collected(WIRE, streams.prepared(), data)["content"]
+    [block] = streams.collect(WIRE, streams.upstream_request(), data)["content"]
     assert block["citations"] == [{"type": "x"}]
 
 
@@ -409,7 +409,7 @@ SAID: list[JSON] = [
 def test_the_output_of_message_start_is_no_count(end: list[JSON], output: int, is_estimated: bool) -> None:
     """It was counted before the reply. What was cut, or reports nothing in message_delta, is estimated by its text."""
     writer = streams.writer()
-    decoder = NativeDecoder(streams.prepared(), writer)
+    decoder = NativeDecoder(streams.upstream_request(), writer)
     decoder.feed(sse(opening(), *SAID, *end))
     outcome = decoder.close()
     assert outcome.usage is not None
@@ -423,7 +423,7 @@ def test_the_output_of_message_start_is_no_count(end: list[JSON], output: int, i
 
 
 def test_without_a_text_the_output_is_as_message_start_says() -> None:
-    decoder = NativeDecoder(streams.prepared(), streams.writer())
+    decoder = NativeDecoder(streams.upstream_request(), streams.writer())
     decoder.feed(sse(opening()))
     outcome = decoder.close()
     assert outcome.usage is not None and outcome.usage.output == 1 and not outcome.is_estimated

@@ -154,7 +154,7 @@ def sse(found: list[JSON]) -> bytes:
 
 def survives(data: bytes, **options: Any) -> None:
     """Contract 1 to 5 for the whole and for one random split."""
-    prepared = streams.prepared(**options)
+    prepared = streams.upstream_request(**options)
     whole, _ = streams.drive(RESPONSES, prepared, [data], streams.writer())
     streams.accumulate(streams.events(whole))
     dice = random.Random(len(data))
@@ -180,7 +180,7 @@ def test_any_events(found: list[JSON], stops: bool, tags: bool, limit: int) -> N
 def test_any_body(value: Any) -> None:
     for body in (value, {"status": "completed", "output": value}, {"output": [value]}):
         try:
-            streams.unary(RESPONSES, streams.prepared(stream=False), orjson.dumps(body))
+            streams.unary(RESPONSES, streams.upstream_request(stream=False), orjson.dumps(body))
         except ApiError as error:
             assert error.message
 
@@ -317,8 +317,10 @@ def comparable(message: JSON) -> JSON:
 @given(OUTPUTS, st.integers(0, 2**32))
 def test_any_rendering_is_the_same_message(output: list[JSON], seed: int) -> None:
     renderer = Renderer(output, seed)
-    streamed = streams.accumulate(streams.events(streams.run(RESPONSES, streams.prepared(), [renderer.stream()])))
-    whole = streams.unary(RESPONSES, streams.prepared(stream=False), orjson.dumps(renderer.response()))
+    streamed = streams.accumulate(
+        streams.events(streams.run(RESPONSES, streams.upstream_request(), [renderer.stream()]))
+    )
+    whole = streams.unary(RESPONSES, streams.upstream_request(stream=False), orjson.dumps(renderer.response()))
     assert comparable(streamed) == comparable(whole)
 
 

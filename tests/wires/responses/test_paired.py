@@ -16,7 +16,7 @@ from a2py.errors import ApiError
 from a2py.messages.types import JSON
 from a2py.wires import wire
 from tests import golden, streams
-from tests.recordings import Captured, captures
+from tests.recordings import Capture, captures
 from tests.wires.test_captures import call_of
 
 Call = tuple[str, str, str]  # id, name, arguments
@@ -221,7 +221,7 @@ def unsigned(message: JSON) -> JSON:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("said", REPLIES.values(), ids=REPLIES)
 def test_streams(said: Said, mode: str) -> None:
-    prepared = streams.prepared(names=said.names, stops=said.stops)
+    prepared = streams.upstream_request(names=said.names, stops=said.stops)
     chat = streams.check_contract(wire("chat"), prepared, chat_stream(said), thinking=mode)
     responses = streams.check_contract(wire("responses"), prepared, responses_stream(said), thinking=mode)
     if (
@@ -234,11 +234,11 @@ def test_streams(said: Said, mode: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("said", [pytest.param(s, id=n) for n, s in REPLIES.items() if s.end not in ("cut", "error")])
 def test_whole_replies(said: Said, mode: str) -> None:
-    prepared = streams.prepared(stream=False, names=said.names, stops=said.stops)
+    prepared = streams.upstream_request(stream=False, names=said.names, stops=said.stops)
     chat = streams.unary(wire("chat"), prepared, chat_whole(said), thinking=mode)
     responses = streams.unary(wire("responses"), prepared, orjson.dumps(response(said)), thinking=mode)
     assert unsigned(responses) == unsigned(chat)
-    streamed = streams.collected(wire("responses"), prepared, responses_stream(said), thinking=mode)
+    streamed = streams.collect(wire("responses"), prepared, responses_stream(said), thinking=mode)
     if not said.stops:
         assert streamed == responses
 
@@ -319,7 +319,7 @@ QUIRKS: list[JSON] = [
 
 @pytest.mark.parametrize("quirks", QUIRKS, ids=range(len(QUIRKS)))
 @pytest.mark.parametrize("captured", captures())
-def test_captured_requests(captured: Captured, quirks: JSON) -> None:
+def test_captured_requests(captured: Capture, quirks: JSON) -> None:
     asked = call_of(captured)
     bodies = {}
     for name in ("chat", "responses"):

@@ -106,17 +106,17 @@ def check(message: JSON, response: JSON) -> None:
 
 @pytest.mark.parametrize("recording", recordings("responses", "stream"))
 def test_stream(recording: Recording) -> None:
-    message = streams.check_contract(RESPONSES, streams.prepared(), recording.data)
+    message = streams.check_contract(RESPONSES, streams.upstream_request(), recording.data)
     response = final_of(recording.data)
     check(message, response)
-    assert message == streams.unary(RESPONSES, streams.prepared(stream=False), orjson.dumps(response))
-    assert message == streams.collected(RESPONSES, streams.prepared(), recording.data)
+    assert message == streams.unary(RESPONSES, streams.upstream_request(stream=False), orjson.dumps(response))
+    assert message == streams.collect(RESPONSES, streams.upstream_request(), recording.data)
 
 
 @pytest.mark.parametrize("recording", recordings("responses", "stream"))
 def test_stream_without_deltas(recording: Recording) -> None:
     """The same message where the stream has only its whole items, and only its terminal event."""
-    message = streams.accumulate(streams.events(streams.run(RESPONSES, streams.prepared(), [recording.data])))
+    message = streams.accumulate(streams.events(streams.run(RESPONSES, streams.upstream_request(), [recording.data])))
     found = [
         e
         for e in events_of(recording.data)
@@ -125,14 +125,14 @@ def test_stream_without_deltas(recording: Recording) -> None:
     if recording.provider == "openrouter":  # its reasoning item ends after the text that followed it
         found = [e for e in found if e["type"] != "response.output_item.done"]
     again = b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in found)
-    assert streams.accumulate(streams.events(streams.run(RESPONSES, streams.prepared(), [again]))) == message
+    assert streams.accumulate(streams.events(streams.run(RESPONSES, streams.upstream_request(), [again]))) == message
     last = b"data: " + orjson.dumps({**found[-1], "response": final_of(recording.data)}) + b"\n\n"
-    assert streams.accumulate(streams.events(streams.run(RESPONSES, streams.prepared(), [last]))) == message
+    assert streams.accumulate(streams.events(streams.run(RESPONSES, streams.upstream_request(), [last]))) == message
 
 
 @pytest.mark.parametrize("recording", recordings("responses", "stream"))
 def test_the_sdk_reads_the_same(recording: Recording) -> None:
-    data = streams.run(RESPONSES, streams.prepared(), [recording.data])
+    data = streams.run(RESPONSES, streams.upstream_request(), [recording.data])
     ours = streams.accumulate(streams.events(data))
     theirs = streams.sdk_message(data)
     assert [{k: v for k, v in block.items() if v is not None} for block in theirs["content"]] == ours["content"]
@@ -144,12 +144,12 @@ def test_unary(recording: Recording) -> None:
     body = orjson.loads(recording.data)
     if body["status"] == "in_progress":
         with pytest.raises(ApiError, match="before its reply was finished"):
-            streams.unary(RESPONSES, streams.prepared(stream=False), recording.data)
+            streams.unary(RESPONSES, streams.upstream_request(stream=False), recording.data)
         return
-    message = streams.unary(RESPONSES, streams.prepared(stream=False), recording.data)
+    message = streams.unary(RESPONSES, streams.upstream_request(stream=False), recording.data)
     check(message, body)
     assert (
-        streams.check_contract(RESPONSES, streams.prepared(), recording.data, cuts=len(recording.data) < 4000)
+        streams.check_contract(RESPONSES, streams.upstream_request(), recording.data, cuts=len(recording.data) < 4000)
         == message
     )
 
@@ -163,5 +163,5 @@ def test_error(recording: Recording) -> None:
     if recording.scenario == "error-context-length":
         assert error.message.startswith("prompt is too long")
     with pytest.raises(ApiError):
-        streams.unary(RESPONSES, streams.prepared(stream=False), recording.data)
-    assert "error" in streams.check_contract(RESPONSES, streams.prepared(), recording.data)
+        streams.unary(RESPONSES, streams.upstream_request(stream=False), recording.data)
+    assert "error" in streams.check_contract(RESPONSES, streams.upstream_request(), recording.data)

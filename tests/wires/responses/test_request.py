@@ -15,7 +15,7 @@ from openai.types.responses.response_create_params import (
 from a2py.messages.types import JSON
 from a2py.wires import wire
 from tests import golden, typed
-from tests.recordings import Captured, captures
+from tests.recordings import Capture, captures
 
 TOOL: JSON = {"name": "read", "input_schema": {"type": "object", "properties": {}}}
 
@@ -60,7 +60,7 @@ def test_every_golden_request_is_one_that_openai_accepts(case: golden.Case) -> N
 
 
 @pytest.mark.parametrize("captured", captures())
-def test_captures(captured: Captured) -> None:
+def test_captures(captured: Capture) -> None:
     """Nothing of the client's request leaks, every call has its output, every text is sent."""
     body = body_of(captured.body)
     assert set(body) <= {

@@ -33,11 +33,11 @@ def sse(*events: Any) -> bytes:
 
 
 def message_of(*events: Any, **prepared: Any) -> JSON:
-    return streams.check_contract(RESPONSES, streams.prepared(**prepared), sse(*events))
+    return streams.check_contract(RESPONSES, streams.upstream_request(**prepared), sse(*events))
 
 
 def verbs_of(*events: Any, **prepared: Any) -> tuple[list[tuple[Any, ...]], Outcome]:
-    return streams.record(RESPONSES, streams.prepared(**prepared), sse(*events))
+    return streams.record(RESPONSES, streams.upstream_request(**prepared), sse(*events))
 
 
 def text(delta: Any, **more: Any) -> JSON:
@@ -121,7 +121,7 @@ def test_an_index_that_is_none_is_no_index() -> None:
 
 def test_a_name_of_the_event_counts_where_the_data_has_no_type() -> None:
     data = b'event: response.output_text.delta\ndata: {"delta":"Hi"}\n\nevent: response.completed\ndata: {}\n\n'
-    message = streams.check_contract(RESPONSES, streams.prepared(), data)
+    message = streams.check_contract(RESPONSES, streams.upstream_request(), data)
     assert (texts(message), message["stop_reason"]) == (["Hi"], "end_turn")
 
 
@@ -170,14 +170,14 @@ def test_cancelled_by_its_name() -> None:
 )
 def test_a_body_that_is_no_response(body: bytes, words: str) -> None:
     with pytest.raises(ApiError, match=words):
-        streams.unary(RESPONSES, streams.prepared(stream=False), body)
+        streams.unary(RESPONSES, streams.upstream_request(stream=False), body)
 
 
 @pytest.mark.parametrize("form", ["%s", "[%s]", '{"response":%s}', " \n\ufeff%s"])
 def test_forms_of_a_whole_response(form: str) -> None:
     """Bare, in a list of one (Gemini does that), in an envelope, after white space and a byte order mark."""
     body = orjson.dumps({"output": [MESSAGE]}).decode()
-    message = streams.unary(RESPONSES, streams.prepared(stream=False), (form.replace("%s", body)).encode())
+    message = streams.unary(RESPONSES, streams.upstream_request(stream=False), (form.replace("%s", body)).encode())
     assert (texts(message), message["stop_reason"]) == (["Hi"], "end_turn")
 
 
@@ -189,7 +189,7 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def message_of_bytes(data: bytes) -> JSON:
-    return streams.check_contract(RESPONSES, streams.prepared(), data)
+    return streams.check_contract(RESPONSES, streams.upstream_request(), data)
 
 
 def test_a_part_too_long_to_keep_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,7 +414,7 @@ def test_a_stop_sequence_over_two_parts_is_none() -> None:
 
 def test_a_stop_sequence_ends_the_reading() -> None:
     for event in (text("STOP more"), item({**MESSAGE, "content": [{"type": "output_text", "text": "A STOP more"}]})):
-        decoder = RESPONSES.decoder(streams.prepared(stops=("STOP",)), streams.writer())
+        decoder = RESPONSES.decoder(streams.upstream_request(stops=("STOP",)), streams.writer())
         decoder.feed(sse(text("A "), event))
         assert decoder.finished
         outcome = decoder.close()
@@ -491,7 +491,7 @@ def test_a_line_that_begins_like_an_event_is_damage(events: tuple[Any, ...]) -> 
 
 
 def test_close_is_idempotent() -> None:
-    decoder = RESPONSES.decoder(streams.prepared(), streams.writer())
+    decoder = RESPONSES.decoder(streams.upstream_request(), streams.writer())
     decoder.feed(sse(text("Hi"), DONE))
     first = decoder.close()
     decoder.feed(sse(text("late")))

@@ -47,7 +47,7 @@ def test_every_event_of_the_sdk_is_handled_or_passed_over_knowingly() -> None:
 def test_an_item_that_has_no_block_is_named_in_the_log_and_is_no_client_call(kind: str) -> None:
     raw = {"type": kind, "id": "x1", "call_id": "c1", "name": "f", "arguments": "{}", "status": "completed"}
     whole, outcome = streams.drive(
-        RESPONSES, streams.prepared(), [sse(item(raw), text("Hi", output_index=1), DONE)], streams.writer()
+        RESPONSES, streams.upstream_request(), [sse(item(raw), text("Hi", output_index=1), DONE)], streams.writer()
     )
     assert [block["type"] for block in streams.accumulate(streams.events(whole))["content"]] == ["text"]
     assert outcome.notes == [f"hosted items without a block: {kind}"]
@@ -61,7 +61,7 @@ def test_every_error_code_of_the_sdk(code: str) -> None:
         "type": "response.failed",
         "response": {"status": "failed", "error": {"code": code, "message": "Something."}},
     }
-    _, outcome = streams.drive(RESPONSES, streams.prepared(), [sse(event)], streams.writer())
+    _, outcome = streams.drive(RESPONSES, streams.upstream_request(), [sse(event)], streams.writer())
     assert outcome.error is not None
     if "image" in code and "policy" not in code:
         assert outcome.error.kind == "image" and outcome.error.message.startswith("Could not process image")
