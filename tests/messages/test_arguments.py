@@ -69,7 +69,7 @@ def test_a_string_may_hold_the_object(text: str, begins: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "decoded"),
+    ("text", "expected"),
     [
         ('"{\\"a\\": 1}"', '{"a": 1}'),
         (' "{}" ', "{}"),
@@ -81,8 +81,8 @@ def test_a_string_may_hold_the_object(text: str, begins: bool) -> None:
         ('"{}" and more', '"{}" and more'),
     ],
 )
-def test_arguments_that_are_encoded_twice_are_decoded_once(given: str, decoded: str) -> None:
-    assert decoded_twice(given) == decoded
+def test_arguments_that_are_encoded_twice_are_decoded_once(text: str, expected: str) -> None:
+    assert decoded_twice(text) == expected
 
 
 def test_a_backslash_outside_of_strings_escapes_nothing() -> None:

@@ -157,10 +157,10 @@ def test_thinking_before_text_is_signed_before_it_stops() -> None:
 def test_thinking_between_two_pieces_of_a_text_does_not_tear_it() -> None:
     """It is kept before a call. Behind the text of a turn without calls it would be the result of `claude -p`."""
     pieces: list[Verbs] = [think("a"), text("b"), think("c"), text("d"), think("e")]
-    thought = ["+thinking", "'a", "sign", "-"]
-    assert run(*pieces) == [*thought, "+text", "'bd", "-", "end_turn"]
+    thinking_log = ["+thinking", "'a", "sign", "-"]
+    assert run(*pieces) == [*thinking_log, "+text", "'bd", "-", "end_turn"]
     assert run(*pieces, tool(0, "c", "f"), args(0, '{"a":1}')) == [
-        *thought,
+        *thinking_log,
         "+text",
         "'bd",
         "-",
@@ -179,8 +179,8 @@ def test_each_vendor_state_between_pieces_of_a_text_is_kept() -> None:
     def state(n: int) -> Verbs:
         return lambda log: log.signature("r", "details", {"d": [n]})
 
-    got = run(text("a"), state(1), text("b"), state(2), text("c"), tool(0, "c", "f"), args(0, '{"a":1}'))
-    assert got == [
+    lines = run(text("a"), state(1), text("b"), state(2), text("c"), tool(0, "c", "f"), args(0, '{"a":1}'))
+    assert lines == [
         "+text",
         "'abc",
         "-",
@@ -311,11 +311,11 @@ def test_garbage_in_many_fragments_is_looked_at_a_bounded_number_of_times(monkey
     looks: list[Item] = []
     real = Item.joined
 
-    def joined(item: Item) -> str:
+    def record_join(item: Item) -> str:
         looks.append(item)
         return real(item)
 
-    monkeypatch.setattr(Item, "joined", joined)
+    monkeypatch.setattr(Item, "joined", record_join)
     log = Log()
     log.tool(0, "c", "f")
     for _ in range(1000):
@@ -372,8 +372,10 @@ def test_a_call_that_never_gets_a_name_is_left_out_and_noted() -> None:
 
 
 def test_ids_are_made_legal_and_unique() -> None:
-    got = run(tool(0, "call_0", "f"), tool(1, "call_0", "f"), tool(2, "functions.f:0", "f"), used=frozenset({"call_0"}))
-    assert [line for line in got if line[0] == "+"] == [
+    lines = run(
+        tool(0, "call_0", "f"), tool(1, "call_0", "f"), tool(2, "functions.f:0", "f"), used=frozenset({"call_0"})
+    )
+    assert [line for line in lines if line[0] == "+"] == [
         "+tool a2py_2_Y2FsbF8w f",
         "+tool a2py_3_Y2FsbF8w f",
         "+tool a2py_4_ZnVuY3Rpb25zLmY6MA f",
@@ -407,10 +409,10 @@ def test_interleaved_calls_are_held_and_go_by_their_index() -> None:
 
 
 def test_only_neighbouring_calls_change_places_and_only_by_numbers() -> None:
-    got = run(
+    lines = run(
         tool(0, "a", "x"), tool(3, "b", "x"), tool("s", "c", "x"), text("between"), tool(1, "d", "x"), text("end", "u")
     )
-    assert [line for line in got if line[0] == "+"] == [
+    assert [line for line in lines if line[0] == "+"] == [
         "+tool a x",
         "+tool b x",
         "+tool c x",
@@ -421,8 +423,8 @@ def test_only_neighbouring_calls_change_places_and_only_by_numbers() -> None:
 
 
 def test_held_calls_with_text_keys_keep_their_order() -> None:
-    got = run(tool("fc_9", "a", "x"), args("fc_9", "{"), tool("fc_5", "b", "x"), tool("fc_1", "c", "x"))
-    assert [line for line in got if line[0] == "+"] == ["+tool a x", "+tool b x", "+tool c x"]
+    lines = run(tool("fc_9", "a", "x"), args("fc_9", "{"), tool("fc_5", "b", "x"), tool("fc_1", "c", "x"))
+    assert [line for line in lines if line[0] == "+"] == ["+tool a x", "+tool b x", "+tool c x"]
 
 
 def test_text_behind_an_incomplete_call_waits() -> None:
@@ -704,7 +706,7 @@ def flood(log: Log, n: int) -> None:
         log.server_result(f"w{i}", "x_tool_result", "id", ["y" * 100])
 
 
-def held(log: Log) -> int:
+def count_held_chars(log: Log) -> int:
     """Characters that are really kept."""
     items = {
         id(item): item for item in [*log._held.items, *log._calls.values(), *([log._current] if log._current else [])]
@@ -738,7 +740,7 @@ def test_what_waits_is_bounded_and_nothing_with_a_gap_is_given_out(monkeypatch: 
     assert log.problem is problem
     assert before == (["+tool c f", '\'{"a": "'] if live else [])
     assert log.log == (["+tool c f", '\'{"a": ""}'] if live else [])
-    assert held(log) < 250_000
+    assert count_held_chars(log) < 250_000
     log.done(0)
     assert log.log.count("-") == bool(live), "the live call was whole"
 
@@ -776,10 +778,10 @@ def test_arguments_before_their_name_and_hidden_thinking_are_bounded(monkeypatch
     assert nameless.problem is not None
     nameless.tool(0, "c", "f")
     assert nameless.log == []
-    hidden = Log(thinking="omit")
+    quiet_log = Log(thinking="omit")
     for _ in range(1000):
-        hidden.thinking("r", "x")
-    assert hidden.problem is not None
+        quiet_log.thinking("r", "x")
+    assert quiet_log.problem is not None
 
 
 def test_what_was_given_out_no_longer_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ VERBS = st.lists(
 @settings(deadline=None)
 @given(VERBS, st.sampled_from(["show", "omit", "none"]), st.booleans())
 def test_no_verb_raises_however_little_is_kept(
-    verbs: list[tuple[str, int, str]], thinking: str, streamed: bool
+    verbs: list[tuple[str, int, str]], thinking: str, is_streamed: bool
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for limit, value in (
@@ -43,7 +43,7 @@ def test_no_verb_raises_however_little_is_kept(
             ("reply.REPLY_LIMIT", 4000),
         ):
             patch.setattr(f"a2py.messages.{limit}", value)
-        sink: Any = Writer("msg_1", "m", Usage(), thinking=thinking) if streamed else new(thinking=thinking)
+        sink: Any = Writer("msg_1", "m", Usage(), thinking=thinking) if is_streamed else new(thinking=thinking)
         for verb, key, s in verbs:
             arguments: dict[str, tuple[Any, ...]] = {
                 "signature": ("gemini", {"s": s}),
@@ -54,7 +54,7 @@ def test_no_verb_raises_however_little_is_kept(
                 "citation": ({"x": s},),
             }
             getattr(sink, verb)(f"{verb[:4]} {key}" if verb != "args" else f"tool {key}", *arguments.get(verb, (s,)))
-        if streamed:
+        if is_streamed:
             sink.close(Outcome("tool_use"))
             assert sink.take().count(b"event: error\n") == (sink.problem is not None)
             return

@@ -73,12 +73,12 @@ def test_the_sum_is_the_count(case: golden.Case) -> None:
         if "$reply" in str(body):
             continue
         try:
-            parsed = parse(orjson.dumps({"model": "m", "max_tokens": 9, **body}))
+            request = parse(orjson.dumps({"model": "m", "max_tokens": 9, **body}))
         except Exception:  # a golden of a request that is refused
             continue
-        parts = compose(parsed)
+        parts = compose(request)
         # Each part of a message is counted with what is around a message, and each is rounded.
-        assert count(parsed) - len(parts) <= sum(part.tokens for part in parts) <= count(parsed) + 6 * len(parts) + 1
+        assert count(request) - len(parts) <= sum(part.tokens for part in parts) <= count(request) + 6 * len(parts) + 1
 
 
 def test_few_parts_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:

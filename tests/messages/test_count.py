@@ -33,7 +33,7 @@ def read(*content: JSON, role: str = "user", **changes: Any) -> Request:
     return parse(orjson.dumps(body))
 
 
-def added(block: JSON, role: str = "user") -> int:
+def count_block(block: JSON, role: str = "user") -> int:
     """What one block adds."""
     empty = read({"type": "text", "text": TEXT}, role=role)
     return count(read({"type": "text", "text": TEXT}, block, role=role)) - count(empty)
@@ -44,14 +44,14 @@ def near(n: int, expected: float) -> bool:
 
 
 #: Text and its tokens by o200k (2026-11).
-KNOWN = [
+SAMPLES = [
     (TEXT, 201),
     ("def add(a: int, b: int) -> int:\n    return a + b\n" * 20, 380),
     ('{"type": "object", "properties": {"path": {"type": "string", "description": "The file"}}}' * 10, 260),
 ]
 
 
-@pytest.mark.parametrize(("text", "tokens"), KNOWN)
+@pytest.mark.parametrize(("text", "tokens"), SAMPLES)
 def test_text(text: str, tokens: int) -> None:
     assert 0.65 < text_tokens(text) / tokens < 1.35
     assert text_tokens(text) == bytes_tokens(text.encode())
@@ -172,14 +172,14 @@ tokens = text_tokens(TEXT)
     ],
 )
 def test_each_block_counts_for_what_the_model_reads(block: JSON, expected: float) -> None:
-    assert near(added(block), expected)
+    assert near(count_block(block), expected)
 
 
 def test_a_nest_without_rules_has_an_end() -> None:
     deep: Any = TEXT
     for _ in range(200):
         deep = [deep]
-    assert added({"type": "brand_new", "x": deep}) == 0
+    assert count_block({"type": "brand_new", "x": deep}) == 0
 
 
 def test_system_tools_and_messages() -> None:
@@ -235,10 +235,10 @@ def test_string_content() -> None:
     assert 0.7 < estimate(request) / count(request) < 1.4
 
 
-@pytest.mark.parametrize("captured", recordings.captures())
-def test_captured_requests(captured: recordings.Capture) -> None:
+@pytest.mark.parametrize("capture", recordings.captures())
+def test_captured_requests(capture: recordings.Capture) -> None:
     """Both ways agree roughly on Claude Code's own bodies (their prose is filler, so no tokenizer's truth is known)."""
-    request = parse(orjson.dumps(captured.body))
+    request = parse(orjson.dumps(capture.body))
     careful, cheap = count(request), estimate(request)
     assert careful >= 1
     if request.size > 20_000:
@@ -267,11 +267,11 @@ def test_within_five_percent_after_three_replies(slope: float, overhead: int) ->
     """A conversation of Claude Code that grows, with small helper calls in between."""
     calibration = Calibration()
     for n in range(20):
-        counted = 11_000 + 2_500 * n
-        real = round(slope * counted + overhead)
+        tokens = 11_000 + 2_500 * n
+        real = round(slope * tokens + overhead)
         if n >= 3:
-            assert abs(calibration.apply("m", counted) / real - 1) < 0.05
-        calibration.observe("m", counted, real)
+            assert abs(calibration.apply("m", tokens) / real - 1) < 0.05
+        calibration.observe("m", tokens, real)
         calibration.observe("m", 150, round(slope * 150 + min(overhead, 50)))
 
 
@@ -285,11 +285,11 @@ def test_a_new_tokenizer_is_learned_in_a_few_replies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("counted", "real"), [(10_000, 0), (10_000, -5), (0, 10), (-1, 10), (10_000, 2_048), (10_000, 90_000)]
+    ("tokens", "real"), [(10_000, 0), (10_000, -5), (0, 10), (-1, 10), (10_000, 2_048), (10_000, 90_000)]
 )
-def test_nonsense_teaches_nothing(counted: int, real: int) -> None:
+def test_nonsense_teaches_nothing(tokens: int, real: int) -> None:
     calibration = Calibration()
-    assert not calibration.observe("m", counted, real)
+    assert not calibration.observe("m", tokens, real)
     assert calibration.ratio("m") == 1.0
     assert calibration.apply("m", 123) == 123
     assert calibration.apply("m", 0) == 1
@@ -297,8 +297,8 @@ def test_nonsense_teaches_nothing(counted: int, real: int) -> None:
 
 def test_another_process_adopts_what_one_has_learned() -> None:
     teacher, pupil = Calibration(), Calibration()
-    for counted, real in ((100, 110), (2000, 2400)):
-        teacher.observe("m", counted, real)
+    for tokens, real in ((100, 110), (2000, 2400)):
+        teacher.observe("m", tokens, real)
     for _ in range(5):
         pupil.wants("m")
     pupil.observe("m", 10_000, 5_000)
@@ -326,9 +326,9 @@ def test_models_are_apart_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_first_replies_are_wanted_and_then_some() -> None:
     calibration = Calibration()
-    wanted = [calibration.wants("m") for _ in range(33)]
-    assert wanted[:3] == [True] * 3
-    assert sum(wanted) == 7
+    decisions = [calibration.wants("m") for _ in range(33)]
+    assert decisions[:3] == [True] * 3
+    assert sum(decisions) == 7
     calibration.observe("m", 1000, 1200)
     assert calibration.wants("n")
     assert not calibration.wants("m")

@@ -94,8 +94,10 @@ def test_budgets_have_the_bands_of_the_wires() -> None:
 
 
 def test_efforts_of_earlier_turns_are_in_the_history() -> None:
-    found = facts(user(text("Hard")), system([], "xhigh"), system("x", "nonsense"), output_config={"effort": "medium"})
-    assert found.effort == "medium" and found.efforts == {"xhigh", "medium"}
+    request_facts = facts(
+        user(text("Hard")), system([], "xhigh"), system("x", "nonsense"), output_config={"effort": "medium"}
+    )
+    assert request_facts.effort == "medium" and request_facts.efforts == {"xhigh", "medium"}
 
 
 @pytest.mark.parametrize(
@@ -114,8 +116,8 @@ def test_efforts_of_earlier_turns_are_in_the_history() -> None:
     ],
 )
 def test_plan_mode_is_what_the_last_note_of_claude_code_says(messages: list[Any], now: bool, ever: bool) -> None:
-    found = facts({"role": "user", "content": "Begin"}, *messages)
-    assert (found.is_planning, found.has_planned) == (now, ever)
+    request_facts = facts({"role": "user", "content": "Begin"}, *messages)
+    assert (request_facts.is_planning, request_facts.has_planned) == (now, ever)
 
 
 @pytest.mark.parametrize(
@@ -130,28 +132,28 @@ def test_plan_mode_is_what_the_last_note_of_claude_code_says(messages: list[Any]
     ],
 )
 def test_an_image_belongs_to_its_turn_and_to_the_conversation(messages: list[Any], now: bool) -> None:
-    found = facts(*messages)
-    assert (found.has_image, found.has_any_image) == (now, True)
+    request_facts = facts(*messages)
+    assert (request_facts.has_image, request_facts.has_any_image) == (now, True)
 
 
 def test_what_is_no_image() -> None:
     pdf = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}}
     plain = {"type": "document", "source": {"type": "content", "content": "text"}}
-    found = facts(user(text("an image"), pdf, plain, {"type": "tool_result", "tool_use_id": "t"}))
-    assert not found.has_any_image
+    request_facts = facts(user(text("an image"), pdf, plain, {"type": "tool_result", "tool_use_id": "t"}))
+    assert not request_facts.has_any_image
 
 
 def test_tools() -> None:
     own = {"name": "Read", "input_schema": {"type": "object"}}
     search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
-    found = facts(tools=[own, search])
-    assert found.searches_web and found.tools == {"Read", "web_search"}
+    request_facts = facts(tools=[own, search])
+    assert request_facts.searches_web and request_facts.tools == {"Read", "web_search"}
     assert not facts(tools=[{**own, "name": "web_search"}]).searches_web, "the client's own tool of that name"
 
 
 def test_only_headers_that_rules_ask_for_are_kept() -> None:
-    found = facts(headers={"x-team": "blue", "authorization": "Bearer sk-secret"})
-    assert found.headers == {"x-team": "blue"} and "blue" not in repr(found)
+    request_facts = facts(headers={"x-team": "blue", "authorization": "Bearer sk-secret"})
+    assert request_facts.headers == {"x-team": "blue"} and "blue" not in repr(request_facts)
 
 
 def test_long_requests_are_read_in_slices() -> None:
@@ -185,5 +187,5 @@ def test_long_requests_are_read_in_slices() -> None:
 def test_recordings_of_claude_code(name: str, expected: dict[str, Any]) -> None:
     recording = json.loads(Path(recordings.CLIENTS / f"{name}.json").read_text("utf-8"))
     headers = {key.lower(): value for key, value in recording["headers"]}
-    found = read(parse(json.dumps(recording["body"]).encode()), headers)
-    assert {key: getattr(found, key) for key in expected} == expected
+    request_facts = read(parse(json.dumps(recording["body"]).encode()), headers)
+    assert {key: getattr(request_facts, key) for key in expected} == expected

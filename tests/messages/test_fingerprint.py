@@ -30,11 +30,15 @@ def text(words: str, **more: Any) -> dict[str, Any]:
 def test_cache_marks_and_the_billing_line_count_for_nothing() -> None:
     billing = [text(f"x-anthropic-billing-header: cc_version={n};") for n in range(2)]
     result = {"type": "tool_result", "tool_use_id": "c", "content": [text("r")]}
-    marked = {**result, "content": [text("r", **MARK)], **MARK}
+    result_with_marks = {**result, "content": [text("r", **MARK)], **MARK}
     call = {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {}}]}
     plain = fingerprint(user(text("Hi")), call, user(result), system=[billing[0], text("s")], tools=[TOOL])
     other = fingerprint(
-        user(text("Hi", **MARK)), call, user(marked), system=[billing[1], text("s", **MARK)], tools=[{**TOOL, **MARK}]
+        user(text("Hi", **MARK)),
+        call,
+        user(result_with_marks),
+        system=[billing[1], text("s", **MARK)],
+        tools=[{**TOOL, **MARK}],
     )
     assert plain == other and plain.turn == 2
 

@@ -32,9 +32,9 @@ def test_any_other_gets_a_reversible_form(id: str) -> None:
 
 def test_no_id_twice_in_a_reply_or_against_the_history() -> None:
     ids = Allocator(frozenset({"call_0", "a2py_3_Y2FsbF8w"}))
-    given = [ids.legal("call_0"), ids.legal("call_1"), ids.legal("call_1"), ids.legal(""), ids.legal("")]
-    assert len({*given, "call_0", "a2py_3_Y2FsbF8w"}) == 7
-    assert [original(id) for id in given[:3]] == ["call_0", "call_1", "call_1"]
+    legal_ids = [ids.legal("call_0"), ids.legal("call_1"), ids.legal("call_1"), ids.legal(""), ids.legal("")]
+    assert len({*legal_ids, "call_0", "a2py_3_Y2FsbF8w"}) == 7
+    assert [original(id) for id in legal_ids[:3]] == ["call_0", "call_1", "call_1"]
 
 
 @settings(deadline=None)
@@ -43,15 +43,15 @@ def test_no_id_twice_in_a_reply_or_against_the_history() -> None:
     st.integers(0, 3),
 )
 def test_a_conversation_of_several_turns(ids: list[str], turn_length: int) -> None:
-    used: set[str] = set()
+    used_ids: set[str] = set()
     for start in range(0, len(ids), turn_length + 1):
-        allocator = Allocator(frozenset(used))
+        allocator = Allocator(frozenset(used_ids))
         for id in ids[start : start + turn_length + 1]:
             out = allocator.legal(id)
-            assert out not in used
+            assert out not in used_ids
             assert LEGAL.match(out)
             assert not id or original(out) == id.encode("utf-8", "replace").decode()
-            used.add(out)
+            used_ids.add(out)
 
 
 def test_lone_surrogates_and_long_originals_do_no_harm() -> None:
@@ -64,7 +64,7 @@ def test_lone_surrogates_and_long_originals_do_no_harm() -> None:
 
 
 @pytest.mark.parametrize(
-    "forged",
+    "forged_id",
     [
         "a2py_1_",  # nothing inside
         "a2py_1_x",  # no base64 has this length
@@ -80,8 +80,8 @@ def test_lone_surrogates_and_long_originals_do_no_harm() -> None:
         "",
     ],
 )
-def test_a_forged_id_stays_as_it_is(forged: str) -> None:
-    assert original(forged) == forged
+def test_a_forged_id_stays_as_it_is(forged_id: str) -> None:
+    assert original(forged_id) == forged_id
 
 
 def test_a_forged_id_can_only_name_text() -> None:

@@ -31,7 +31,7 @@ def test_as_text_raises_on_nothing(part: str | bytes, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("text", "rest"),
     [
         ("", ""),
         ("{}", "{}"),
@@ -47,8 +47,8 @@ def test_as_text_raises_on_nothing(part: str | bytes, text: str) -> None:
         ("[]", "[]"),
     ],
 )
-def test_a_placeholder_ahead_of_the_object_goes(given: str, kept: str) -> None:
-    assert without_placeholder(given) == kept
+def test_a_placeholder_ahead_of_the_object_goes(text: str, rest: str) -> None:
+    assert without_placeholder(text) == rest
 
 
 json_objects = st.dictionaries(
@@ -72,12 +72,12 @@ def test_the_scan_sees_the_end_at_the_last_brace_and_not_before(value: dict[str,
 def test_the_scan_byte_by_byte(value: dict[str, object]) -> None:
     text = json.dumps(value)
     scan = JsonScan()
-    seen = []
+    states = []
     for c in text:
         scan.feed("")
         scan.feed(c)
-        seen.append(scan.is_complete)
-    assert seen == [False] * (len(text) - 1) + [True]
+        states.append(scan.is_complete)
+    assert states == [False] * (len(text) - 1) + [True]
 
 
 @pytest.mark.parametrize("text", ["", "null", '"{}"', "}{", "{", '{"a": "}', '{"a": "\\"}', "[1, 2", "\\{"])
@@ -140,16 +140,16 @@ def test_arguments_of_too_many_values_count_as_is_cut_off() -> None:
 
 
 def test_of_calls_that_wait_together_the_lowest_index_comes_next() -> None:
-    held = Held()
-    held.items = [Item(TOOL, 2), Item(TOOL, 0), Item(TOOL, 1), Item(TEXT, "t"), Item(TOOL, -1)]
-    assert [held.take_next().key for _ in range(5)] == [0, 1, 2, "t", -1]
+    queue = Held()
+    queue.items = [Item(TOOL, 2), Item(TOOL, 0), Item(TOOL, 1), Item(TEXT, "t"), Item(TOOL, -1)]
+    assert [queue.take_next().key for _ in range(5)] == [0, 1, 2, "t", -1]
 
 
 def test_the_newest_waiting_item_of_a_key_and_a_kind() -> None:
-    held = Held()
-    held.items = [Item(TEXT, "t"), Item(TEXT, "t"), Item(TOOL, 0)]
-    assert held.newest("t", TEXT) is held.items[1]
-    assert held.newest("t", TOOL) is None
+    queue = Held()
+    queue.items = [Item(TEXT, "t"), Item(TEXT, "t"), Item(TOOL, 0)]
+    assert queue.newest("t", TEXT) is queue.items[1]
+    assert queue.newest("t", TOOL) is None
 
 
 def test_a_piece_is_written_up_to_the_end_of_the_object() -> None:
@@ -171,15 +171,15 @@ def test_white_space_behind_the_object_is_written() -> None:
 
 
 def test_the_rest_is_settled_at_the_end() -> None:
-    def settled(text: str, is_cut: bool = False, is_forgotten: bool = False) -> tuple[list[str], list[str]]:
+    def settle(text: str, is_cut: bool = False, is_forgotten: bool = False) -> tuple[list[str], list[str]]:
         item = Item(TOOL, 0)
         item.take_piece(text)
         if is_forgotten:
             item.forget_parts()
         return item.settle_rest(is_cut), item.rest
 
-    assert settled('{"a":1}}') == ([], [])
-    assert settled('{"a":1}{"a":2}') == (['{"a":2}'], [])
-    assert settled('{"a":1}}', is_cut=True) == ([], ["}"])
-    assert settled('{"a":1}}', is_forgotten=True) == ([], ["}"])
-    assert settled('{"a":1},"b":2}') == ([], [',"b":2}'])
+    assert settle('{"a":1}}') == ([], [])
+    assert settle('{"a":1}{"a":2}') == (['{"a":2}'], [])
+    assert settle('{"a":1}}', is_cut=True) == ([], ["}"])
+    assert settle('{"a":1}}', is_forgotten=True) == ([], ["}"])
+    assert settle('{"a":1},"b":2}') == ([], [',"b":2}'])

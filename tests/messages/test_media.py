@@ -125,8 +125,8 @@ def test_a_header_without_a_size() -> None:
     assert media.image_tokens(b64(png(0, 100))) == media.IMAGE_UNKNOWN
 
 
-def pdf(pages: int, counted: int = 0, padding: int = 0) -> str:
-    parts = [b"%PDF-1.7\n", b"<< /Type /Pages /Count %d >>\n" % counted if counted else b"", b"x" * padding]
+def pdf(pages: int, count: int = 0, padding: int = 0) -> str:
+    parts = [b"%PDF-1.7\n", b"<< /Type /Pages /Count %d >>\n" % count if count else b"", b"x" * padding]
     return b64(b"".join(parts) + b"<</Type/Page /Parent 2 0 R>>\n" * pages)
 
 
@@ -134,10 +134,10 @@ def pdf(pages: int, counted: int = 0, padding: int = 0) -> str:
     ("data", "pages"),
     [
         (pdf(1), 1),
-        (pdf(12, counted=12), 12),
-        (pdf(3, counted=300), 3),
-        (pdf(0, counted=12, padding=5000), 12),
-        (pdf(0, counted=99_999, padding=5000), 1),
+        (pdf(12, count=12), 12),
+        (pdf(3, count=300), 3),
+        (pdf(0, count=12, padding=5000), 12),
+        (pdf(0, count=99_999, padding=5000), 1),
         (b64(b"%PDF-1.7 /Count 1234567 compressed"), 1),
         (b64(b"%PDF-1.7 << /Type /Pages >>"), 1),
         (b64(b"x" * 400_000), 11),
@@ -164,7 +164,7 @@ def test_no_more_segments_and_pages_are_looked_at_than_real_files_have() -> None
     assert media.pdf_pages(b64(b"%PDF" + b"/Type /Page " * 20_000)) == media.MATCHES
 
 
-@pytest.mark.parametrize("claimed", ["image/png", "image/jpeg", "image/jpg", "", "text/plain"])
+@pytest.mark.parametrize("claim", ["image/png", "image/jpeg", "image/jpg", "", "text/plain"])
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
@@ -175,15 +175,15 @@ def test_no_more_segments_and_pages_are_looked_at_than_real_files_have() -> None
         (vp8(1, 1), "image/webp"),
     ],
 )
-def test_the_bytes_decide_what_an_image_is(data: bytes, kind: str, claimed: str) -> None:
-    assert media.image_type(b64(data), claimed) == kind
-    assert media.image_type("\n " + b64(data)[:20] + "\r\n" + b64(data)[20:], claimed) == kind
+def test_the_bytes_decide_what_an_image_is(data: bytes, kind: str, claim: str) -> None:
+    assert media.image_type(b64(data), claim) == kind
+    assert media.image_type("\n " + b64(data)[:20] + "\r\n" + b64(data)[20:], claim) == kind
 
 
 @pytest.mark.parametrize("data", ["", "=", "é", b64(b"BM"), b64(b"RIFF0000WAVE"), b64(b"<svg/>"), b64(b"\xff\xd8")])
 def test_bytes_that_show_no_type_leave_the_claimed_one(data: str) -> None:
-    for claimed, kind in (("image/bmp", "image/bmp"), ("image/JPG", "image/jpeg"), ("image/x-png", "image/png")):
-        assert media.image_type(data, claimed) == kind
+    for claim, kind in (("image/bmp", "image/bmp"), ("image/JPG", "image/jpeg"), ("image/x-png", "image/png")):
+        assert media.image_type(data, claim) == kind
 
 
 def test_only_the_start_of_an_image_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ def test_what_needs_no_change_keeps_its_bytes() -> None:
     send(log, "content_block_stop", index=0)
     send(log, "brand_new_event", index=9)
     send(log, "message_delta", delta={}, usage={})
-    assert [(type, unchanged) for type, _, unchanged in log.log] == [
+    assert [(type, is_unchanged) for type, _, is_unchanged in log.log] == [
         ("content_block_start", True),
         ("ping", True),
         ("content_block_delta", True),
@@ -110,7 +110,7 @@ def test_indexes_are_ours() -> None:
     start(log, 3, TEXT)
     send(log, "content_block_delta", index=3, delta={})
     assert [event["index"] for _, event, _ in log.log] == [0, 0, 1, 0, 1, 1, 2, 2]
-    assert [unchanged for _, _, unchanged in log.log] == [False, False, True, False, True, True, False, False]
+    assert [is_unchanged for _, _, is_unchanged in log.log] == [False, False, True, False, True, True, False, False]
 
 
 def test_blocks_of_ours_may_stand_before() -> None:
@@ -151,10 +151,10 @@ def test_thinking_that_is_not_wanted_is_left_out(kind: str) -> None:
     start(log, 1, TEXT)
     send(log, "content_block_stop", index=1)
     assert [event["index"] for _, event, _ in log.log] == [0, 0]
-    shown = Log()
-    begin(shown)
-    start(shown, 0, {"type": kind})
-    assert shown.count == 1
+    shown_log = Log()
+    begin(shown_log)
+    start(shown_log, 0, {"type": kind})
+    assert shown_log.count == 1
 
 
 def test_tool_ids_are_legal_and_new() -> None:
@@ -167,7 +167,7 @@ def test_tool_ids_are_legal_and_new() -> None:
         "toolu_1",
         "a2py_3_ZnVuY3Rpb25zLmY6MA",
     ]
-    assert [unchanged for _, _, unchanged in log.log] == [False, True, False]
+    assert [is_unchanged for _, _, is_unchanged in log.log] == [False, True, False]
     assert all(event["content_block"]["extra"] == 1 for _, event, _ in log.log)
     assert log.tools_emitted == 3
 
@@ -186,7 +186,7 @@ FULL = {"cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
 
 
 @pytest.mark.parametrize(
-    ("first", "shown"),
+    ("first", "expected"),
     [
         ({"input_tokens": 9, "output_tokens": 3, "x": 1}, {"input_tokens": 9, "output_tokens": 3, "x": 1}),
         ({}, {"input_tokens": 40, "output_tokens": 1}),
@@ -200,12 +200,12 @@ FULL = {"cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
         ({"cache_creation_input_tokens": 7}, {"input_tokens": 1, "cache_creation_input_tokens": 7, "output_tokens": 1}),
     ],
 )
-def test_the_first_usage(first: JSON, shown: JSON) -> None:
-    assert RawMessage().opening_usage(first, Usage(40)) == {**FULL, **shown}
+def test_the_first_usage(first: JSON, expected: JSON) -> None:
+    assert RawMessage().opening_usage(first, Usage(40)) == {**FULL, **expected}
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "shown"),
+    ("first", "last", "expected"),
     [
         ({"input_tokens": 9}, {"input_tokens": 0, "output_tokens": 5}, {"input_tokens": 9, "output_tokens": 5}),
         ({}, {"input_tokens": 12, "output_tokens": 5, "x": [1]}, {"input_tokens": 12, "output_tokens": 5, "x": [1]}),
@@ -223,10 +223,10 @@ def test_the_first_usage(first: JSON, shown: JSON) -> None:
         ),
     ],
 )
-def test_the_last_usage_never_counts_the_input_twice(first: JSON, last: JSON, shown: JSON) -> None:
+def test_the_last_usage_never_counts_the_input_twice(first: JSON, last: JSON, expected: JSON) -> None:
     message = RawMessage()
     message.opening_usage(first, Usage(40))
-    assert message.closing_usage(last, Usage(40, 6)) == {**FULL, **shown}
+    assert message.closing_usage(last, Usage(40, 6)) == {**FULL, **expected}
 
 
 def test_verbs_and_events_share_one_order() -> None:

@@ -70,7 +70,7 @@ def test_the_sdk_takes_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "shown"),
+    ("outcome", "expected"),
     [
         (Outcome("stop_sequence", stop_sequence="END"), {"stop_reason": "stop_sequence", "stop_sequence": "END"}),
         (Outcome("max_tokens", stop_sequence="END"), {"stop_reason": "max_tokens", "stop_sequence": None}),
@@ -80,17 +80,17 @@ def test_the_sdk_takes_it() -> None:
         ),
     ],
 )
-def test_how_it_ended(outcome: Outcome, shown: JSON) -> None:
+def test_how_it_ended(outcome: Outcome, expected: JSON) -> None:
     message = new().message(outcome, Usage())
-    assert {k: v for k, v in message.items() if k.startswith("stop_")} == shown
+    assert {k: v for k, v in message.items() if k.startswith("stop_")} == expected
     assert message["content"] == [{"type": "text", "text": ""}]
 
 
 def test_an_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     error = ApiError("overloaded", "busy")
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(ApiError) as exc_info:
         new().message(Outcome(error=error), Usage())
-    assert caught.value is error
+    assert exc_info.value is error
     monkeypatch.setattr(sequence, "HELD_LIMIT", 10)
     full = new()
     full.args(0, "x" * 20)
@@ -98,12 +98,12 @@ def test_an_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
         full.message(Outcome(), Usage())
 
 
-def unparsed(raw: str) -> JSON:
+def raw_input(raw: str) -> JSON:
     return {"__unparsedToolInput": {"raw": raw, "len": len(raw)}}
 
 
 DEEP = '{"a":' * 400 + "1" + "}" * 400
-NESTED = '{"a":' * 220 + "1" + "}" * 220
+DEEP_JSON = '{"a":' * 220 + "1" + "}" * 220
 
 
 @pytest.mark.parametrize(
@@ -117,16 +117,16 @@ NESTED = '{"a":' * 220 + "1" + "}" * 220
         ("[]", {}),
         ('""', {}),
         ("{}", {}),
-        ('{"a": ', unparsed('{"a": ')),
-        ('{"a": 1}}', unparsed('{"a": 1}}')),
-        ("[1]", unparsed("[1]")),
-        ("7", unparsed("7")),
-        ("{'a': 1}", unparsed("{'a': 1}")),
-        ('{"a": NaN}', unparsed('{"a": NaN}')),
+        ('{"a": ', raw_input('{"a": ')),
+        ('{"a": 1}}', raw_input('{"a": 1}}')),
+        ("[1]", raw_input("[1]")),
+        ("7", raw_input("7")),
+        ("{'a': 1}", raw_input("{'a': 1}")),
+        ('{"a": NaN}', raw_input('{"a": NaN}')),
         (r'{"a": "half \ud83d"}', {"a": "half \ufffd"}),
-        (DEEP, unparsed(DEEP)),
-        (NESTED, orjson.loads(NESTED)),
-        ("[" * 3000, unparsed("[" * 3000)),
+        (DEEP, raw_input(DEEP)),
+        (DEEP_JSON, orjson.loads(DEEP_JSON)),
+        ("[" * 3000, raw_input("[" * 3000)),
     ],
     ids=range(18),
 )
@@ -164,11 +164,11 @@ def raw_message(reply: Reply, *blocks: tuple[JSON, list[JSON], bool]) -> None:
     }
     raw(reply, "message_start", message=message)
     raw(reply, "ping")
-    for n, (block, deltas, stopped) in enumerate(blocks):
+    for n, (block, deltas, has_stop) in enumerate(blocks):
         raw(reply, "content_block_start", index=n, content_block=block)
         for delta in deltas:
             raw(reply, "content_block_delta", index=n, delta=delta)
-        if stopped:
+        if has_stop:
             raw(reply, "content_block_stop", index=n)
             raw(reply, "brand_new")
     usage = {"output_tokens": 5, "cache_read_input_tokens": None, "extra": None}
@@ -229,7 +229,7 @@ def test_raw_events_become_the_upstreams_message() -> None:
             {"type": "text", "text": "Hi", "citations": [{"n": 1}, {"n": 2}]},
             {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}},
             {"type": "tool_use", "id": "toolu_2", "name": "g", "input": {}},
-            {"type": "tool_use", "id": "toolu_3", "name": "h", "input": unparsed('{"a":1}')},
+            {"type": "tool_use", "id": "toolu_3", "name": "h", "input": raw_input('{"a":1}')},
             {"type": "web_search_tool_result", "tool_use_id": "x", "content": [1]},
             {"type": "text", "text": "Yo", "citations": [{"n": 0}]},
             {"type": "compaction", "content": "short"},

@@ -180,14 +180,14 @@ BAD_BLOCKS: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("block", "message"), BAD_BLOCKS)
 def test_blocks_that_are_refused(block: Any, message: str) -> None:
-    refused({**BODY, **with_blocks(block)}, message)
+    expect_refusal({**BODY, **with_blocks(block)}, message)
 
 
-def refused(body: Any, message: str, **options: Any) -> None:
-    with pytest.raises(ApiError) as caught:
+def expect_refusal(body: Any, message: str, **options: Any) -> None:
+    with pytest.raises(ApiError) as exc_info:
         parse(orjson.dumps(body), **options)
-    assert caught.value.kind == "invalid_request"
-    assert caught.value.message == message
+    assert exc_info.value.kind == "invalid_request"
+    assert exc_info.value.message == message
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def refused(body: Any, message: str, **options: Any) -> None:
     ],
 )
 def test_fields_that_are_refused(changes: JSON, message: str) -> None:
-    refused({**BODY, **changes}, message)
+    expect_refusal({**BODY, **changes}, message)
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b"nope", b'{"model": "\x00"}', b"[" * 100_000])
@@ -273,8 +273,8 @@ def test_counting_needs_no_max_tokens() -> None:
     body = {"model": "m", "messages": [USER]}
     assert parse(orjson.dumps(body), counting=True).max_tokens == 0
     assert parse(orjson.dumps({**body, "max_tokens": "x"}), counting=True).max_tokens == 0
-    refused(body, "max_tokens: Field required")
-    refused({"messages": [USER]}, "model: Field required", counting=True)
+    expect_refusal(body, "max_tokens: Field required")
+    expect_refusal({"messages": [USER]}, "model: Field required", counting=True)
 
 
 def nest(levels: int, kind: str) -> JSON:
@@ -292,10 +292,10 @@ def nest(levels: int, kind: str) -> JSON:
 @pytest.mark.parametrize("kind", ["tool_result", "document", "search_result"])
 def test_content_within_content_has_an_end(kind: str) -> None:
     assert read(**with_blocks(nest(4, kind)))
-    with pytest.raises(ApiError, match=r"messages\.0\.content\.0.*nested too deeply") as caught:
+    with pytest.raises(ApiError, match=r"messages\.0\.content\.0.*nested too deeply") as exc_info:
         read(**with_blocks(nest(80, kind)))
-    assert caught.value.kind == "invalid_request"
-    assert len(caught.value.message) < 2000
+    assert exc_info.value.kind == "invalid_request"
+    assert len(exc_info.value.message) < 2000
 
 
 json_values = st.recursive(
@@ -347,7 +347,7 @@ def test_only_api_errors(changes: JSON, blocks: list[Any]) -> None:
 def test_as_many_messages_as_the_vendor_takes() -> None:
     message = {"role": "user", "content": [{"type": "text", "text": "x"}]}
     assert len(read(messages=[message] * 100_000).messages) == 100_000
-    refused(
+    expect_refusal(
         {**BODY, "messages": [message] * 100_001},
         "messages: List should have at most 100000 items after validation, not 100001",
     )
@@ -377,16 +377,16 @@ def test_as_many_messages_as_the_vendor_takes() -> None:
     ],
 )
 def test_what_is_too_long_is_refused(changes: JSON, message: str) -> None:
-    refused({**BODY, **changes}, message)
+    expect_refusal({**BODY, **changes}, message)
 
 
 @pytest.mark.parametrize("extra", [[[]] * 600_000, [0] * 1_010_000, {f"k{n}": 1 for n in range(550_000)}])
 def test_too_many_values_are_refused_before_they_are_parsed(extra: Any) -> None:
     raw = orjson.dumps({"model": "m", "x": extra})  # no message at all: that is never found out
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(ApiError) as exc_info:
         parse(raw)
-    assert (caught.value.status, caught.value.type) == (413, "request_too_large")
-    assert caught.value.message.startswith(
+    assert (exc_info.value.status, exc_info.value.type) == (413, "request_too_large")
+    assert exc_info.value.message.startswith(
         "Request exceeds the maximum size: it holds more than 1,010,000 JSON values."
     )
 
@@ -401,9 +401,9 @@ def test_a_deep_nest_is_refused_where_there_is_much_to_write(values: int, passes
     if passes:
         assert parse(raw).body["x"]
         return
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(ApiError) as exc_info:
         parse(raw)
-    assert (caught.value.status, caught.value.message) == (
+    assert (exc_info.value.status, exc_info.value.message) == (
         400,
         "The request body is nested too deeply: more than 254 levels",
     )
@@ -444,12 +444,12 @@ def test_schemas_are_made_valid() -> None:
 # -- real ones ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("captured", recordings.captures())
-def test_captured_requests_pass(captured: recordings.Capture) -> None:
-    request = parse(orjson.dumps(captured.body))
-    assert request.body == captured.body
+@pytest.mark.parametrize("capture", recordings.captures())
+def test_captured_requests_pass(capture: recordings.Capture) -> None:
+    request = parse(orjson.dumps(capture.body))
+    assert request.body == capture.body
 
 
-@pytest.mark.parametrize("captured", recordings.captures(counting=True))
-def test_captured_counts_pass(captured: recordings.Capture) -> None:
-    assert parse(orjson.dumps(captured.body), counting=True).body == captured.body
+@pytest.mark.parametrize("capture", recordings.captures(counting=True))
+def test_captured_counts_pass(capture: recordings.Capture) -> None:
+    assert parse(orjson.dumps(capture.body), counting=True).body == capture.body

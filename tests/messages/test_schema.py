@@ -97,9 +97,9 @@ NUMBER: JSON = {"type": "number"}
 )
 def test_an_invalid_schema_becomes_valid(wrong: JSON, right: JSON) -> None:
     before = orjson.dumps(wrong)
-    made = schema.make_valid(wrong)
-    assert made == right and schema.make_valid(made) is made
-    assert [key for key in made if key in wrong] == [key for key in wrong if key in made]
+    valid = schema.make_valid(wrong)
+    assert valid == right and schema.make_valid(valid) is valid
+    assert [key for key in valid if key in wrong] == [key for key in wrong if key in valid]
     assert orjson.dumps(wrong) == before
 
 
@@ -120,7 +120,7 @@ def test_a_valid_schema_is_the_same_object(valid: JSON) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "mended"),
+    ("source", "expected"),
     [
         (None, {}),
         ([], {}),
@@ -130,15 +130,15 @@ def test_a_valid_schema_is_the_same_object(valid: JSON) -> None:
         ({"type": "object"}, {"type": "object"}),
     ],
 )
-def test_the_schema_of_a_tool_is_an_object_schema(given: Any, mended: JSON) -> None:
-    tool = {"name": "f", "input_schema": given}
+def test_the_schema_of_a_tool_is_an_object_schema(source: Any, expected: JSON) -> None:
+    tool = {"name": "f", "input_schema": source}
     schema.Mender().mend_tool(tool)
-    assert tool == {"name": "f", "input_schema": mended}
+    assert tool == {"name": "f", "input_schema": expected}
 
 
-@pytest.mark.parametrize("captured", recordings.captures())
-def test_schemas_of_claude_code_are_valid(captured: recordings.Capture) -> None:
-    for tool in captured.body.get("tools") or []:
+@pytest.mark.parametrize("capture", recordings.captures())
+def test_schemas_of_claude_code_are_valid(capture: recordings.Capture) -> None:
+    for tool in capture.body.get("tools") or []:
         if "input_schema" in tool:
             assert schema.make_valid(tool["input_schema"]) is tool["input_schema"]
 
@@ -165,7 +165,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 @settings(max_examples=300, deadline=None)
 def test_what_was_made_is_valid_and_always_the_same(wrong: JSON) -> None:
     before = orjson.dumps(wrong)
-    made = schema.make_valid(wrong)
-    assert schema.make_valid(made) is made
-    assert orjson.dumps(schema.make_valid(orjson.loads(before))) == orjson.dumps(made)
+    valid = schema.make_valid(wrong)
+    assert schema.make_valid(valid) is valid
+    assert orjson.dumps(schema.make_valid(orjson.loads(before))) == orjson.dumps(valid)
     assert orjson.dumps(wrong) == before

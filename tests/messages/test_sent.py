@@ -10,7 +10,7 @@ from a2py.wires.refusal.echo import without_echo
 CAP = "max_tokens must be less than or equal to 1"
 
 
-def sent(*texts: str, **more: object) -> Sent:
+def make_request(*texts: str, **more: object) -> Sent:
     """A request whose messages have these texts."""
     return Sent(
         orjson.dumps(
@@ -19,7 +19,7 @@ def sent(*texts: str, **more: object) -> Sent:
     )
 
 
-class Counted(bytes):
+class CountingBytes(bytes):
     """A body that counts how often, and how much of it, was searched."""
 
     searches = 0
@@ -31,39 +31,39 @@ class Counted(bytes):
 
 def test_a_large_request_is_searched_once() -> None:
     """What can't be looked up any more counts as the client's: too little is believed rather than too much."""
-    body = Counted(b"x" * (32 * 1024 * 1024 - 100) + CAP.encode())
-    asked = Sent(body)
+    body = CountingBytes(b"x" * (32 * 1024 * 1024 - 100) + CAP.encode())
+    request = Sent(body)
     sentence = "; ".join(f"'number {n} of them'" for n in range(50))
-    heard = without_echo(sentence, asked)
+    message = without_echo(sentence, request)
     assert body.searches == 1
-    assert heard.startswith("'number 0 of them'; '…'; ") and heard.endswith("; '…'")
+    assert message.startswith("'number 0 of them'; '…'; ") and message.endswith("; '…'")
     assert Sent(b"x" * (BUDGET + 1)).holds(b"y")
 
 
 def test_a_long_error_asks_for_a_limited_number_of_searches() -> None:
-    body = Counted(orjson.dumps({"messages": [{"content": "word " * 100}]}))
-    asked = Sent(body)
-    without_echo("; ".join(f"'number {n} of them'" for n in range(1000)), asked)
+    body = CountingBytes(orjson.dumps({"messages": [{"content": "word " * 100}]}))
+    request = Sent(body)
+    without_echo("; ".join(f"'number {n} of them'" for n in range(1000)), request)
     assert body.searches == SEARCHES
-    assert asked.holds(b"anything")
+    assert request.holds(b"anything")
 
 
 def test_no_more_is_read_than_up_to_the_place() -> None:
-    asked = Sent(CAP.encode() + b" " * (BUDGET // 2))
+    request = Sent(CAP.encode() + b" " * (BUDGET // 2))
     for _ in range(SEARCHES):
-        assert asked.holds(CAP.encode())
-    assert asked.holds(b"not there"), "not searched any more"
-    assert not asked.holds(CAP.encode(), unsearched=False)
+        assert request.holds(CAP.encode())
+    assert request.holds(b"not there"), "not searched any more"
+    assert not request.holds(CAP.encode(), unsearched=False)
 
 
 def test_a_forgotten_request_holds_nothing() -> None:
-    asked = sent(CAP)
-    assert asked and asked.holds(CAP.encode())
-    asked.forget()
-    assert not asked and not asked.holds(CAP.encode()) and without_echo(f"'{CAP}'", asked) == f"'{CAP}'"
+    request = make_request(CAP)
+    assert request and request.holds(CAP.encode())
+    request.forget()
+    assert not request and not request.holds(CAP.encode()) and without_echo(f"'{CAP}'", request) == f"'{CAP}'"
     NOTHING.forget()
     assert not NOTHING
 
 
 def test_the_same_request_has_the_same_digest_and_another_one_has_another() -> None:
-    assert sent("a").digest() == sent("a").digest() != sent("b").digest()
+    assert make_request("a").digest() == make_request("a").digest() != make_request("b").digest()

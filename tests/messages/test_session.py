@@ -44,9 +44,9 @@ def request(*messages: Any, **more: Any) -> Request:
     ],
 )
 def test_a_session_in_the_user_id(user: str, session: str) -> None:
-    asked = request(metadata={"user_id": user})
-    assert find_session({}, asked) == session
-    assert find_session({"x-claude-code-session-id": "header"}, asked) == "header"
+    message = request(metadata={"user_id": user})
+    assert find_session({}, message) == session
+    assert find_session({"x-claude-code-session-id": "header"}, message) == "header"
 
 
 @pytest.mark.parametrize("name", ["x-claude-code-session-id", "session_id", "session-id", "conversation_id"])

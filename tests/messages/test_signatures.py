@@ -42,7 +42,7 @@ def test_half_a_surrogate_pair_in_hidden_text() -> None:
     assert read(make("t", "o", {"text": "a\ud83d"})) == VendorState("t", "o", {"text": "a\ufffd"})
 
 
-def forged(body: bytes, kind: str = "t", head: str = "a2py1") -> str:
+def forge(body: bytes, kind: str = "t", head: str = "a2py1") -> str:
     return f"{head}.{kind}.{base64.urlsafe_b64encode(body).decode().rstrip('=')}"
 
 
@@ -58,20 +58,20 @@ def forged(body: bytes, kind: str = "t", head: str = "a2py1") -> str:
         "a2py1.t.",
         "a2py1.t.x",
         "a2py1.t.e30",  # {}: no origin
-        forged(b'{"o": 1}'),
-        forged(b'{"o": null}'),
-        forged(b'["o"]'),
-        forged(b'"o"'),
-        forged(b"{"),
-        forged(b'{"o": "\xff"}'),
-        forged(b'{"o": "x"}', kind="nope"),
-        forged(b'{"o": "x"}', kind="T"),
-        forged(b'{"o": "x"}', head="a2py2"),
-        forged(b'{"o": "x"}') + "=",
-        forged(b'{"o": "x"}') + "\n",
-        " " + forged(b'{"o": "x"}'),
-        forged(b'{"o": "x", "d": ' + b"[" * 1000 + b"]" * 1000 + b"}"),  # readable, but too deep to be sent on
-        forged(b"[" * 100_000),
+        forge(b'{"o": 1}'),
+        forge(b'{"o": null}'),
+        forge(b'["o"]'),
+        forge(b'"o"'),
+        forge(b"{"),
+        forge(b'{"o": "\xff"}'),
+        forge(b'{"o": "x"}', kind="nope"),
+        forge(b'{"o": "x"}', kind="T"),
+        forge(b'{"o": "x"}', head="a2py2"),
+        forge(b'{"o": "x"}') + "=",
+        forge(b'{"o": "x"}') + "\n",
+        " " + forge(b'{"o": "x"}'),
+        forge(b'{"o": "x", "d": ' + b"[" * 1000 + b"]" * 1000 + b"}"),  # readable, but too deep to be sent on
+        forge(b"[" * 100_000),
     ],
 )
 def test_what_is_no_envelope(signature: Any) -> None:
@@ -101,9 +101,9 @@ def test_ours_is_only_the_claim(signature: Any, claim: bool) -> None:
 
 
 def test_the_form_is_the_published_one() -> None:
-    version, kind, coded = make("t", "chat:x:y", {}).split(".")
+    version, kind, payload = make("t", "chat:x:y", {}).split(".")
     assert (version, kind) == ("a2py1", "t")
-    assert orjson.loads(base64.urlsafe_b64decode(coded + "==")) == {"o": "chat:x:y"}
+    assert orjson.loads(base64.urlsafe_b64decode(payload + "==")) == {"o": "chat:x:y"}
 
 
 @pytest.mark.parametrize(

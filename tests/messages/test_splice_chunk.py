@@ -9,11 +9,11 @@ from a2py.messages.splice import LONGEST, Splice
 BEFORE, AFTER = b'data: {"c":"', b'"}\n\n'
 
 
-def splice() -> Splice:
+def make_splice() -> Splice:
     return Splice(BEFORE, AFTER, (b'{"t":"', b'"}\n\n'))
 
 
-def framed(payload: bytes, size: str = "%x") -> bytes:
+def frame(payload: bytes, size: str = "%x") -> bytes:
     return (size % len(payload)).encode() + b"\r\n" + payload + b"\r\n"
 
 
@@ -22,36 +22,36 @@ def framed(payload: bytes, size: str = "%x") -> bytes:
 )
 def test_one_chunk_with_one_event(size: int) -> None:
     string = b"x" * size
-    made = splice()
-    assert made.chunk(framed(BEFORE + string + AFTER)) == framed(b'{"t":"' + string + b'"}\n\n')
-    assert (made.count, made.chars) == (1, size)
+    splice = make_splice()
+    assert splice.chunk(frame(BEFORE + string + AFTER)) == frame(b'{"t":"' + string + b'"}\n\n')
+    assert (splice.count, splice.chars) == (1, size)
 
 
 @pytest.mark.parametrize("size", ["%x", "%X"])
 def test_a_size_in_either_case(size: str) -> None:
     """hyper, on which Rust servers are built, writes chunk sizes in upper case."""
-    data = framed(BEFORE + b"x" * (0xAB - len(BEFORE + AFTER)) + AFTER, size)
+    data = frame(BEFORE + b"x" * (0xAB - len(BEFORE + AFTER)) + AFTER, size)
     assert data[:2] == (b"ab" if size == "%x" else b"AB")
-    assert splice().chunk(data) is not None
+    assert make_splice().chunk(data) is not None
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        framed(BEFORE + AFTER),
-        framed(BEFORE[:-1] + AFTER),  # head and tail share their quote
-        framed(BEFORE + b"a" + AFTER + BEFORE + b"b" + AFTER),
-        framed(BEFORE + b"a" + AFTER) + framed(BEFORE + b"b" + AFTER),
-        framed(BEFORE + b"x" * 30 + AFTER, "0%x"),
-        framed(BEFORE + b"x" * 30 + AFTER, "%x;ext=1"),
-        framed(BEFORE + b"x" * 30 + AFTER).replace(b"\r\n", b"\n", 1),
-        framed(BEFORE + b"x" * 30 + AFTER)[:-1],
-        framed(BEFORE + b"x" * 30 + AFTER)[1:],
-        framed(BEFORE + b"x" * LONGEST + AFTER),
-        framed(BEFORE + b'a"b' + AFTER),
-        framed(BEFORE + b"\xff" + AFTER),
-        framed(b"data: [DONE]\n\n"),
-        framed(b": comment\n\n"),
+        frame(BEFORE + AFTER),
+        frame(BEFORE[:-1] + AFTER),  # head and tail share their quote
+        frame(BEFORE + b"a" + AFTER + BEFORE + b"b" + AFTER),
+        frame(BEFORE + b"a" + AFTER) + frame(BEFORE + b"b" + AFTER),
+        frame(BEFORE + b"x" * 30 + AFTER, "0%x"),
+        frame(BEFORE + b"x" * 30 + AFTER, "%x;ext=1"),
+        frame(BEFORE + b"x" * 30 + AFTER).replace(b"\r\n", b"\n", 1),
+        frame(BEFORE + b"x" * 30 + AFTER)[:-1],
+        frame(BEFORE + b"x" * 30 + AFTER)[1:],
+        frame(BEFORE + b"x" * LONGEST + AFTER),
+        frame(BEFORE + b'a"b' + AFTER),
+        frame(BEFORE + b"\xff" + AFTER),
+        frame(b"data: [DONE]\n\n"),
+        frame(b": comment\n\n"),
         b"0\r\n\r\n",
         b"\r\n",
         b"x",
@@ -59,6 +59,6 @@ def test_a_size_in_either_case(size: str) -> None:
     ],
 )
 def test_anything_else_is_left_to_the_decoder(data: bytes) -> None:
-    made = splice()
-    assert made.chunk(data) is None
-    assert (made.count, made.chars) == (0, 0)
+    splice = make_splice()
+    assert splice.chunk(data) is None
+    assert (splice.count, splice.chars) == (0, 0)

@@ -55,8 +55,8 @@ def test_outcomes_share_no_notes() -> None:
 
 
 def test_defaults_of_a_prepared_request() -> None:
-    prepared = Prepared("http://x", {}, b"{}", True)
-    assert (dict(prepared.names), prepared.stops, prepared.degraded, prepared.added) == ({}, (), (), frozenset())
+    request = Prepared("http://x", {}, b"{}", True)
+    assert (dict(request.names), request.stops, request.degraded, request.added) == ({}, (), (), frozenset())
 
 
 def test_a_call_does_not_show_headers() -> None:
@@ -66,7 +66,7 @@ def test_a_call_does_not_show_headers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reported", "final"),
+    ("usage", "final"),
     [
         (None, Usage(input=40, output=9)),
         (Usage(output=5), Usage(input=40, output=5)),
@@ -76,10 +76,10 @@ def test_a_call_does_not_show_headers() -> None:
         (Usage(0, 5, cache_creation=3), Usage(0, 5, cache_creation=3)),
     ],
 )
-def test_what_was_not_reported_is_estimated(reported: Usage | None, final: Usage) -> None:
-    outcome = Outcome(usage=reported, output_estimate=9)
+def test_what_was_not_reported_is_estimated(usage: Usage | None, final: Usage) -> None:
+    outcome = Outcome(usage=usage, output_estimate=9)
     assert outcome.final_usage(Usage(input=40, output=1)) == final
-    assert outcome.usage == reported
+    assert outcome.usage == usage
 
 
 def test_a_prepared_request_shows_no_query() -> None:

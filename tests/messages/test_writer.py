@@ -74,10 +74,10 @@ def test_the_bytes_of_a_stream() -> None:
 
 
 def test_thinking_is_signed() -> None:
-    found = streams.events(
+    events = streams.events(
         stream(lambda s: s.thinking("r", "hm"), lambda s: s.thinking_json("r", b"\\n"), origin="chat:x:y")
     )
-    assert [event.get("delta") for event in found[2:5]] == [
+    assert [event.get("delta") for event in events[2:5]] == [
         {"type": "thinking_delta", "thinking": "hm"},
         {"type": "thinking_delta", "thinking": "\n"},
         {"type": "signature_delta", "signature": signatures.make("t", "chat:x:y", {})},
@@ -102,7 +102,7 @@ def test_empty_deltas_are_not_sent() -> None:
 
 
 def test_held_text_is_written_in_its_form() -> None:
-    found = streams.events(
+    events = streams.events(
         stream(
             lambda s: s.tool(0, "c", "f"),
             lambda s: s.args(0, '{"a"'),
@@ -113,12 +113,12 @@ def test_held_text_is_written_in_its_form() -> None:
             lambda s: s.args(0, ":1}"),
         )
     )
-    assert streams.text_of(streams.accumulate(found)) == "\u20acx\n"
+    assert streams.text_of(streams.accumulate(events)) == "\u20acx\n"
 
 
 def test_a_string_that_json_cannot_hold_is_mended_everywhere() -> None:
     half = "\ud83d"
-    got = stream(
+    data = stream(
         lambda s: s.thinking("r", "x"),
         lambda s: s.thinking("r", half),
         lambda s: s.signature("r", "details", {half: half}),
@@ -132,7 +132,7 @@ def test_a_string_that_json_cannot_hold_is_mended_everywhere() -> None:
         lambda s: s.server_result("s2", "x_tool_result", half, [half]),
         outcome=Outcome(reason="stop_sequence", stop_sequence=half, stop_details={"x": half}),
     )
-    text = got.decode()
+    text = data.decode()
     assert text.count("\ufffd") >= 9
     for line in text.split("\n"):
         if line.startswith("data: "):
@@ -143,8 +143,8 @@ def test_a_result_too_deep_to_be_written() -> None:
     deep: Any = "x"
     for _ in range(500):
         deep = [deep]
-    found = streams.events(stream(lambda s: s.server_result("s", "x_tool_result", "id", deep)))
-    assert found[1]["content_block"]["content"]
+    events = streams.events(stream(lambda s: s.server_result("s", "x_tool_result", "id", deep)))
+    assert events[1]["content_block"]["content"]
 
 
 # -- message_start and the end -----------------------------------------------------------------------------------------
@@ -190,8 +190,8 @@ def test_input_is_never_zero() -> None:
     ],
 )
 def test_message_delta(outcome: Outcome, delta: JSON) -> None:
-    found = streams.events(stream(lambda s: s.text("t", "x"), outcome=outcome))
-    assert found[-2]["delta"] == delta
+    events = streams.events(stream(lambda s: s.text("t", "x"), outcome=outcome))
+    assert events[-2]["delta"] == delta
 
 
 def test_an_error_is_the_last_event_and_closes_nothing() -> None:
@@ -227,10 +227,10 @@ def test_an_error_before_anything_is_the_only_event() -> None:
 
 def test_the_sinks_own_problem_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequence, "HELD_LIMIT", 100)
-    found = streams.events(
+    events = streams.events(
         stream(lambda s: s.tool(0, "c", "f"), lambda s: s.args(0, "{" * 3), lambda s: s.text("t", "x" * 100))
     )
-    assert found[-1]["type"] == "error"
+    assert events[-1]["type"] == "error"
 
 
 # -- signs of life -----------------------------------------------------------------------------------------------------
@@ -279,7 +279,7 @@ def raw_event(type: str, **body: Any) -> Sinks:
     return lambda s: s.raw(type, event, orjson.dumps(event))
 
 
-USED = {"input_tokens": 9, "output_tokens": 1, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
+OPENING_USAGE = {"input_tokens": 9, "output_tokens": 1, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
 OPENING = {
     "id": "msg_up",
     "type": "message",
@@ -302,7 +302,11 @@ def test_raw_events_are_passed_as_they_came() -> None:
     assert out.has_delivered
     began = out.take()
     assert began.endswith(b'\n\nevent: content_block_start\ndata: {"as": "it came"}\n\n')
-    assert orjson.loads(began.split(b"\n")[1][6:])["message"] == {**OPENING, "model": "claude-x", "usage": USED}
+    assert orjson.loads(began.split(b"\n")[1][6:])["message"] == {
+        **OPENING,
+        "model": "claude-x",
+        "usage": OPENING_USAGE,
+    }
     out.keepalive()
     assert out.take() == (
         b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":""}}\n\n'
@@ -404,7 +408,7 @@ verbs = st.lists(
 reasons = st.sampled_from(["end_turn", "tool_use", "stop_sequence", "max_tokens", "refusal", "pause_turn"])
 
 
-def unsigned(message: JSON) -> JSON:
+def strip_signatures(message: JSON) -> JSON:
     return {
         **message,
         "content": [{k: v for k, v in block.items() if k != "signature"} for block in message["content"]],
@@ -419,10 +423,10 @@ def unsigned(message: JSON) -> JSON:
     st.frozensets(st.sampled_from(["call_0", "a2py_2_Y2FsbF8w"])),
 )
 def test_any_verbs_give_one_wellformed_message_in_both_forms(
-    sequence: list[tuple[Any, ...]], reason: str, mode: str, used: frozenset[str]
+    sequence: list[tuple[Any, ...]], reason: str, mode: str, used_ids: frozenset[str]
 ) -> None:
-    out = new(origin="chat:x:y", thinking=mode, used=used)
-    whole = Reply("msg_1", "claude-x", "chat:x:y", mode, used)
+    out = new(origin="chat:x:y", thinking=mode, used=used_ids)
+    whole = Reply("msg_1", "claude-x", "chat:x:y", mode, used_ids)
     data = b""
     for name, *arguments in sequence:
         getattr(out, name)(*arguments)
@@ -432,15 +436,15 @@ def test_any_verbs_give_one_wellformed_message_in_both_forms(
     sequence_word = "END" if reason == "stop_sequence" else None
     out.close(Outcome(reason=reason, usage=USAGE, stop_sequence=sequence_word))
     data += out.take()
-    found = streams.events(data)
-    message = streams.accumulate(found)
+    events = streams.events(data)
+    message = streams.accumulate(events)
     reply = whole.message(Outcome(reason=reason, usage=USAGE, stop_sequence=sequence_word), Usage())
     assert orjson.loads(orjson.dumps(reply)) == message
     ids = [block["id"] for block in streams.tools_of(message)]
-    assert not used & set(ids)
+    assert not used_ids & set(ids)
     if not any("__unparsedToolInput" in block["input"] for block in streams.tools_of(message)):
-        accumulated = {k: v for k, v in streams.sdk_message(data).items() if v is not None or k in message}
-        assert unsigned(accumulated) == unsigned(message)
+        sdk_message = {k: v for k, v in streams.sdk_message(data).items() if v is not None or k in message}
+        assert strip_signatures(sdk_message) == strip_signatures(message)
     if mode == "none":
         assert not streams.text_of(message, "thinking")
 
@@ -456,9 +460,9 @@ def test_an_error_after_any_verbs_completes_nothing(sequence: list[tuple[Any, ..
     out.close(Outcome(error=ApiError("upstream", "cut")))
     data = out.take()
     assert data.startswith(before)
-    found = streams.events(data)
-    assert len(found) == before.count(b"event: ") + 1
-    assert found[-1]["type"] == "error"
+    events = streams.events(data)
+    assert len(events) == before.count(b"event: ") + 1
+    assert events[-1]["type"] == "error"
 
 
 def test_event_names_its_type() -> None:
