@@ -64,7 +64,7 @@ def _plain(fields: dict[str, str]) -> dict[str, str]:
 # -- our reader --------------------------------------------------------------------------------------------------------
 
 
-def held(reader: ResponseReader) -> int:
+def count_held_bytes(reader: ResponseReader) -> int:
     """Bytes of the response that a reader holds, its head aside."""
     values = [getattr(reader, name) for name in reader.__slots__]
     return sum(len(value) for value in values if isinstance(value, (bytes, bytearray, list)))
@@ -80,12 +80,12 @@ def ours(pieces: Iterable[bytes], method: str = "POST", *, close: bool = True) -
             parts = reader.receive(piece)
             assert all(parts), "an empty piece"
             body += parts
-            assert held(reader) <= MAX_HELD
+            assert count_held_bytes(reader) <= MAX_HELD
         if close:
             reader.end_of_input()
     except BadResponse as fault:
         assert not reader.done and not reader.keeps_alive
-        assert held(reader) <= MAX_HELD
+        assert count_held_bytes(reader) <= MAX_HELD
         body += fault.pieces
         error = str(fault)
     head = reader.head
@@ -97,8 +97,8 @@ def read(data: bytes, method: str = "POST", *, close: bool = True) -> Reading:
     """What our reader makes of `data`, which must be the same at every split."""
     whole = ours([data], method, close=close)
     for pieces in splits(data):
-        got = ours(pieces, method, close=close)
-        assert got == whole, f"split {[len(piece) for piece in pieces][:9]}: {got} instead of {whole}"
+        reading = ours(pieces, method, close=close)
+        assert reading == whole, f"split {[len(piece) for piece in pieces][:9]}: {reading} instead of {whole}"
     return whole
 
 
@@ -118,9 +118,9 @@ def check(data: bytes, dice: random.Random) -> Reading:
 def rejects(data: bytes, error: str, body: bytes = b"") -> None:
     """Assert that our reader refuses `data` with these words, after this body, at every split and whether the server
     closes or not."""
-    got = read(data, close=False)
-    assert (got.error, got.body) == (error, body)
-    assert ours([data]) == got
+    reading = read(data, close=False)
+    assert (reading.error, reading.body) == (error, body)
+    assert ours([data]) == reading
 
 
 # -- the others --------------------------------------------------------------------------------------------------------
@@ -130,10 +130,10 @@ def by_h11(pieces: Iterable[bytes]) -> Reading:
     client = h11.Connection(h11.CLIENT, max_incomplete_event_size=NO_LIMIT)
     client.send(h11.Request(method="POST", target="/", headers=[("host", "x"), ("content-length", "0")]))
     client.send(h11.EndOfMessage())
-    status, headers, body, done, surplus = None, {}, b"", False, False
+    status, headers, body, is_complete, surplus = None, {}, b"", False, False
     try:
         for piece in [*filter(None, pieces), b""]:  # an empty piece is the end of the connection
-            if done:
+            if is_complete:
                 surplus = surplus or bool(piece)
                 continue
             client.receive_data(piece)
@@ -145,12 +145,12 @@ def by_h11(pieces: Iterable[bytes]) -> Reading:
                 elif isinstance(event, h11.Data):
                     body += event.data
                 elif isinstance(event, h11.EndOfMessage):
-                    done = True
+                    is_complete = True
                     surplus = bool(client.trailing_data[0]) or not piece
                     break
     except h11.ProtocolError as error:
         return Reading(status, headers, body, str(error))
-    if not done:
+    if not is_complete:
         return Reading(status, headers, body, "it ends too early")
     keeps = client.their_state is h11.DONE and not surplus
     return Reading(status, headers, body, keeps=keeps)
@@ -215,7 +215,7 @@ def outcomes(parser: Parser, data: bytes) -> list[Reading]:
     readings: dict[str, Reading] = {}
     for pieces in splits(data):
         if len(pieces) <= MANY:
-            got = parser(pieces)
-            got = got._replace(status=None, headers={}, body=b"", error="error") if got.error else got
-            readings.setdefault(repr(got), got)
+            reading = parser(pieces)
+            reading = reading._replace(status=None, headers={}, body=b"", error="error") if reading.error else reading
+            readings.setdefault(repr(reading), reading)
     return [readings[key] for key in sorted(readings)]

@@ -15,7 +15,7 @@ import pytest
 from a2py.http1 import BadResponse, Inflater, ResponseReader, State, coding, response
 from tests.http1 import counted
 from tests.http1.hostile import CHUNKED, CONTINUE, OK, fields
-from tests.http1.reading import MAX_HELD, held
+from tests.http1.reading import MAX_HELD, count_held_bytes
 from tests.http1.test_coding import squeeze
 
 CHUNKS = OK + CHUNKED + b"\r\n"
@@ -65,14 +65,14 @@ def cut(begin: bytes, more: bytes, size: int) -> Iterator[bytes]:
 @pytest.mark.parametrize("name", ENDLESS)
 def test_what_has_no_end_is_an_error(name: str, size: int) -> None:
     reader = ResponseReader()
-    taken = 0
+    total = 0
     with pytest.raises(BadResponse):
         for piece in cut(*ENDLESS[name], size):
-            taken += len(piece)
+            total += len(piece)
             reader.receive(piece)
-            assert held(reader) <= MAX_HELD
-            assert taken <= MAX_HEAD + len(CHUNKS) + 9, "it is taken, and taken"
-    assert held(reader) == 0
+            assert count_held_bytes(reader) <= MAX_HELD
+            assert total <= MAX_HEAD + len(CHUNKS) + 9, "it is taken, and taken"
+    assert count_held_bytes(reader) == 0
 
 
 @pytest.mark.parametrize("size", READS)
@@ -81,7 +81,7 @@ def test_a_body_is_not_held(name: str, size: int) -> None:
     reader = ResponseReader()
     for piece in itertools.islice(cut(*BODIES[name], size), 3000 if size == 1 else 30):
         reader.receive(piece)
-        assert held(reader) <= 8
+        assert count_held_bytes(reader) <= 8
 
 
 @pytest.mark.parametrize("size", [7, READ])
@@ -172,14 +172,14 @@ def test_the_length_is_not_much_work() -> None:
 
 
 def test_quadratic_work_is_seen() -> None:
-    def joined(n: int) -> int:
+    def join_bytes(n: int) -> int:
         before = counted.work()
         buffer: Any = b""
         for _ in range(n):
             buffer = buffer + counted.Bytes(b"a")
         return counted.work() - before
 
-    def searched(n: int) -> int:
+    def search_again(n: int) -> int:
         before = counted.work()
         with counted.counting(response):
             buffer = counted.Array()
@@ -188,7 +188,7 @@ def test_quadratic_work_is_seen() -> None:
                 response._END_OF_SECTION.search(buffer)
         return counted.work() - before
 
-    for run in (joined, searched):
+    for run in (join_bytes, search_again):
         assert run(1000 * GROWTH) > 5 * MOST * run(1000)
 
 
@@ -207,7 +207,7 @@ class CountedZlib:
         return getattr(self._inflate, name)
 
 
-INFLATED: dict[str, tuple[int, Make]] = {
+COMPRESSED_CASES: dict[str, tuple[int, Make]] = {
     "members of gzip": (300, lambda n: [squeeze(b"", 31) * n]),
     "members of gzip, byte by byte": (300, lambda n: singly(squeeze(b"a", 31) * n)),
     "a bomb": (1_000_000, lambda n: [squeeze(bytes(n), 31)]),
@@ -216,7 +216,7 @@ INFLATED: dict[str, tuple[int, Make]] = {
 }
 
 
-@pytest.mark.parametrize("name", INFLATED)
+@pytest.mark.parametrize("name", COMPRESSED_CASES)
 def test_work_of_decompressing_grows_with_the_length(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coding, "zlib", SimpleNamespace(decompressobj=CountedZlib, error=zlib.error))
 
@@ -229,5 +229,5 @@ def test_work_of_decompressing_grows_with_the_length(name: str, monkeypatch: pyt
         inflater.close()
         return counted.work() - before
 
-    n, make = INFLATED[name]
+    n, make = COMPRESSED_CASES[name]
     assert effort(make(n * GROWTH)) <= MOST * effort(make(n))

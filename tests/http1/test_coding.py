@@ -17,9 +17,9 @@ from tests.streams import splits
 TEXT = b'data: {"choices": [{"delta": {"content": "Hello"}}]}\n\n' * 4
 #: Name → coding, zlib's window bits.
 FORMS = {"gzip": ("gzip", 31), "x-gzip": ("x-gzip", 31), "deflate": ("deflate", 15), "raw deflate": ("deflate", -15)}
-DAMAGED = "its compressed body is damaged"
+DAMAGE = "its compressed body is damaged"
 TOO_EARLY = "its compressed body ends too early"
-FOLLOWED = "its compressed body is followed by something else"
+SURPLUS = "its compressed body is followed by something else"
 
 
 def squeeze(data: bytes, bits: int, level: int = 9, *, flush_each: int = 0) -> bytes:
@@ -48,8 +48,8 @@ def read(coding: str, data: bytes) -> tuple[bytes, str]:
     """The same at every split. What comes before an error depends on zlib's steps."""
     whole = inflate(coding, [data])
     for pieces in splits(data):
-        got = inflate(coding, pieces)
-        assert got == whole or (got[1] == whole[1] and whole[1]), [len(piece) for piece in pieces][:9]
+        result = inflate(coding, pieces)
+        assert result == whole or (result[1] == whole[1] and whole[1]), [len(piece) for piece in pieces][:9]
     return whole
 
 
@@ -117,31 +117,31 @@ def test_steps_are_bounded() -> None:
 def test_damage(form: str) -> None:
     coding, bits = FORMS[form]
     data = squeeze(TEXT, bits)
-    assert read(coding, b"\xff" * 20)[1] == DAMAGED
-    assert read(coding, data[:10] + b"\xff\xff\xff\xff" + data[14:])[1] == DAMAGED
+    assert read(coding, b"\xff" * 20)[1] == DAMAGE
+    assert read(coding, data[:10] + b"\xff\xff\xff\xff" + data[14:])[1] == DAMAGE
     if bits > 0:  # a checksum
-        assert read(coding, data[:-1] + bytes([data[-1] ^ 1]))[1] == DAMAGED
+        assert read(coding, data[:-1] + bytes([data[-1] ^ 1]))[1] == DAMAGE
 
 
 def test_gzip_is_not_taken_for_deflate_nor_the_other_way() -> None:
-    assert read("deflate", squeeze(TEXT, 31))[1] == DAMAGED
-    assert read("gzip", squeeze(TEXT, 15))[1] == DAMAGED
-    assert read("gzip", TEXT)[1] == DAMAGED
-    assert read("deflate", TEXT)[1] == DAMAGED
+    assert read("deflate", squeeze(TEXT, 31))[1] == DAMAGE
+    assert read("gzip", squeeze(TEXT, 15))[1] == DAMAGE
+    assert read("gzip", TEXT)[1] == DAMAGE
+    assert read("deflate", TEXT)[1] == DAMAGE
 
 
 def test_a_zlib_stream_with_a_dictionary_is_damage() -> None:
     make = zlib.compressobj(9, zlib.DEFLATED, 15, zdict=TEXT)
-    assert read("deflate", make.compress(TEXT) + make.flush())[1] == DAMAGED
+    assert read("deflate", make.compress(TEXT) + make.flush())[1] == DAMAGE
 
 
 def test_members_of_gzip() -> None:
     one, two = squeeze(b"one", 31), squeeze(b"two", 31)
     assert read("gzip", one + two + squeeze(b"", 31) + one) == (b"onetwoone", "")
     assert read("gzip", one + two[:-1])[1] == TOO_EARLY
-    assert read("gzip", one + b"two")[1] == DAMAGED
+    assert read("gzip", one + b"two")[1] == DAMAGE
     assert read("gzip", one + bytes(5)) == (b"one", "")
-    assert read("gzip", one + bytes(5) + two)[1] == FOLLOWED
+    assert read("gzip", one + bytes(5) + two)[1] == SURPLUS
 
 
 @pytest.mark.parametrize("form", ["deflate", "raw deflate"])
@@ -149,8 +149,8 @@ def test_what_follows_deflate(form: str) -> None:
     coding, bits = FORMS[form]
     data = squeeze(b"one", bits)
     assert read(coding, data + bytes(3)) == (b"one", "")
-    assert read(coding, data + b"x")[1] == FOLLOWED
-    assert read(coding, data + data)[1] == FOLLOWED
+    assert read(coding, data + b"x")[1] == SURPLUS
+    assert read(coding, data + data)[1] == SURPLUS
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -160,6 +160,6 @@ def test_padding_is_not_kept(form: str) -> None:
     assert b"".join(inflater.pieces(squeeze(b"one", bits))) == b"one"
     for _ in range(100):
         assert not list(inflater.pieces(bytes(10_000)))
-    kept = [getattr(inflater._inflate, name) for name in ("unused_data", "unconsumed_tail")]
-    assert sum(map(len, kept)) <= INPUT and sys.getsizeof(inflater._start) < 100
+    tails = [getattr(inflater._inflate, name) for name in ("unused_data", "unconsumed_tail")]
+    assert sum(map(len, tails)) <= INPUT and sys.getsizeof(inflater._start) < 100
     inflater.close()

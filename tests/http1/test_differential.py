@@ -303,7 +303,7 @@ DIFFERENCES = (
 BY_NAME = {name: difference for difference in DIFFERENCES for name in difference.names}
 
 
-def said(readings: list[Reading]) -> str:
+def describe(readings: list[Reading]) -> str:
     return " or ".join(sorted({str(one) for one in readings}))
 
 
@@ -313,10 +313,12 @@ def test_differences(name: str) -> None:
     read(data)
     results = [outcomes(parser, data) for parser in (ours, by_h11, by_aiohttp)]
     if name in BY_NAME:
-        assert tuple(map(said, results)) == BY_NAME[name][1:4], "a difference is another one today"
+        assert tuple(map(describe, results)) == BY_NAME[name][1:4], "a difference is another one today"
         assert not results[0] == results[1] == results[2], "a difference is gone"
     else:
-        assert results[0] == results[1] == results[2], f"a difference that is not in the table: {[*map(said, results)]}"
+        assert results[0] == results[1] == results[2], (
+            f"a difference that is not in the table: {[*map(describe, results)]}"
+        )
 
 
 def test_the_table_is_about_these_responses() -> None:
@@ -346,7 +348,7 @@ def test_the_comparison_can_fail() -> None:
 SMALL = 300
 
 
-def framed(body: bytes, dice: random.Random) -> dict[str, bytes]:
+def frame_body(body: bytes, dice: random.Random) -> dict[str, bytes]:
     """`body` in every framing that a server may choose."""
     places = sorted(dice.randrange(len(body) + 1) for _ in range(min(40, len(body) // 20)))
     parts = [body[a:b] for a, b in zip([0, *places], [*places, len(body)], strict=True) if b > a]
@@ -366,7 +368,7 @@ def framed(body: bytes, dice: random.Random) -> dict[str, bytes]:
 
 def check_framings(body: bytes) -> None:
     dice = random.Random(len(body))
-    for framing, data in framed(body, dice).items():
+    for framing, data in frame_body(body, dice).items():
         expected = ours([data])
         assert (expected.body, expected.error) == (body, ""), framing
         places = sorted(dice.randrange(len(data)) for _ in range(30))

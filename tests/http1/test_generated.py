@@ -27,7 +27,7 @@ EXTENSION = st.sampled_from([b"", b"", b"", b" ", b"\t ", b";a", b";a=b;c", b';a
 Draw = Callable[..., Any]
 
 
-def chunked(draw: Draw, body: bytes, end: bytes) -> bytes:
+def chunk_body(draw: Draw, body: bytes, end: bytes) -> bytes:
     """`body` in chunks. `end`: the line end."""
     out = b""
     while body:
@@ -40,8 +40,8 @@ def chunked(draw: Draw, body: bytes, end: bytes) -> bytes:
         b"%b: %b%b" % (name.encode(), value.encode("latin-1"), end)
         for name, value in draw(st.lists(st.tuples(TOKEN, VALUE)))
     )
-    written: bytes = out + b"0" * draw(st.integers(1, 4)) + end + trailers + end
-    return written
+    data: bytes = out + b"0" * draw(st.integers(1, 4)) + end + trailers + end
+    return data
 
 
 @st.composite
@@ -53,15 +53,18 @@ def responses(draw: Draw) -> tuple[bytes, Reading]:
     connection = draw(st.sampled_from(["", "close", "keep-alive", "x, Keep-Alive"]))
     body = draw(BODY) if status not in (204, 304) else b""
     framing = draw(st.sampled_from(["length", "chunks", "close"] if minor else ["length", "close"]))
-    said = {**headers, **({"connection": connection} if connection else {})}
+    own_headers = {**headers, **({"connection": connection} if connection else {})}
     keeps = framing != "close" and connection != "close" and (minor == 1 or bool(connection))
-    fields, sent = dict(said), body
+    fields, payload = dict(own_headers), body
     if status in (204, 304):
         keeps = connection != "close"
     elif framing == "length":
         fields["content-length"] = str(len(body))
     elif framing == "chunks":
-        fields["transfer-encoding"], sent = draw(st.sampled_from(["chunked", "Chunked"])), chunked(draw, body, end)
+        fields["transfer-encoding"], payload = (
+            draw(st.sampled_from(["chunked", "Chunked"])),
+            chunk_body(draw, body, end),
+        )
     blanks = st.sampled_from(["", " ", " \t "])
     lines = [
         f"HTTP/1.{minor} {status} {draw(VALUE)}",
@@ -69,18 +72,18 @@ def responses(draw: Draw) -> tuple[bytes, Reading]:
     ]
     codes = draw(st.lists(st.sampled_from([100, 102, 103]), max_size=2))
     interim = b"".join(b"HTTP/1.1 %d X%bx: y%b%b" % (code, end, end, end) for code in codes)
-    return interim + b"".join(line.encode("latin-1") + end for line in lines) + end + sent, Reading(
-        status, said, body, "", keeps
+    return interim + b"".join(line.encode("latin-1") + end for line in lines) + end + payload, Reading(
+        status, own_headers, body, "", keeps
     )
 
 
 @st.composite
-def damaged(draw: Draw) -> bytes:
+def damaged_responses(draw: Draw) -> bytes:
     """A response of which bytes were lost, doubled, changed or put in."""
     data: bytes = draw(responses())[0]
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(data)))
-        lost = draw(st.integers(0, 3))
+        cut = draw(st.integers(0, 3))
         new = draw(
             st.sampled_from(
                 [
@@ -101,7 +104,7 @@ def damaged(draw: Draw) -> bytes:
                 ]
             )
         )
-        data = data[:at] + new + data[at + lost :]
+        data = data[:at] + new + data[at + cut :]
     return data
 
 
@@ -112,7 +115,7 @@ def test_well_made_responses(response: tuple[bytes, Reading], seed: int) -> None
     assert ours([data[n : n + 1] for n in range(len(data))]) == meant
 
 
-@given(damaged(), st.integers())
+@given(damaged_responses(), st.integers())
 def test_damaged_responses(data: bytes, seed: int) -> None:
     check(data, random.Random(seed))
 

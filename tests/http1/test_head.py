@@ -12,9 +12,9 @@ from tests.http1.reading import read, rejects
 
 def headers(*lines: bytes) -> dict[str, str]:
     """The headers of a response with these lines."""
-    got = read(b"".join((OK, *(line + b"\r\n" for line in lines), FIVE)))
-    assert (got.status, got.body, got.error) == (200, b"hello", "")
-    return got.headers
+    reading = read(b"".join((OK, *(line + b"\r\n" for line in lines), FIVE)))
+    assert (reading.status, reading.body, reading.error) == (200, b"hello", "")
+    return reading.headers
 
 
 @pytest.mark.parametrize(

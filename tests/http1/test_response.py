@@ -20,12 +20,12 @@ BAD_LENGTH = "a content-length that is not one number"
 
 def whole(data: bytes, body: bytes, *, status: int = 200, keeps: bool = True, method: str = "POST") -> None:
     """Assert that `data` is a response with this body, also before the server closes the connection."""
-    got = read(data, method, close=False)
-    assert got == Reading(status, got.headers, body, "", keeps)
-    assert ours([data], method) == got
+    reading = read(data, method, close=False)
+    assert reading == Reading(status, reading.headers, body, "", keeps)
+    assert ours([data], method) == reading
 
 
-def begun(data: bytes = CHUNKS) -> ResponseReader:
+def start_reader(data: bytes = CHUNKS) -> ResponseReader:
     reader = ResponseReader()
     reader.receive(data)
     return reader
@@ -88,7 +88,7 @@ def test_what_is_no_length(value: bytes) -> None:
 def test_until_the_connection_closes(head: bytes) -> None:
     assert read(head + b"\r\nhello\r\n") == Reading(200, {}, b"hello\r\n")
     assert read(head + b"\r\n") == Reading(200, {}, b"")
-    reader = begun(head + b"\r\nhello")
+    reader = start_reader(head + b"\r\nhello")
     assert reader.state is State.UNTIL_CLOSE and not reader.done
     reader.end_of_input()
     assert reader.done and not reader.keeps_alive
@@ -201,7 +201,7 @@ def test_trailers_that_are_cut() -> None:
 
 def test_whole_chunks_in_one_read_are_pieces() -> None:
     """And neither is copied twice, nor joined."""
-    reader = begun()
+    reader = start_reader()
     assert reader.receive(HELLO) == [b"hello"]
     assert reader.receive(HELLO + b"1\r\na\r\n") == [b"hello", b"a"]
     assert reader.receive(b"3;x\r\nabc\r\n2\r\ndef"[:-1]) == [b"abc", b"de"]
@@ -223,7 +223,7 @@ def test_every_cut_of_chunks() -> None:
     data = b"".join(b"%x\r\n%b\r\n" % (len(payload), payload) for payload in payloads) + LAST
     assert len(states) == len(data) + 1
     for cut in range(len(data) + 1):
-        reader = begun()
+        reader = start_reader()
         body = b"".join(reader.receive(data[:cut]))
         assert reader.state is states[cut], cut
         assert body + b"".join(reader.receive(data[cut:])) == b"".join(payloads)
@@ -299,17 +299,17 @@ def test_empty_lines_first() -> None:
         whole(lines + OK + FIVE, b"hello")
 
 
-def sized(size: int) -> bytes:
+def head_of(size: int) -> bytes:
     """A head of so many bytes, for a body of five."""
     return OK + b"X: " + b"a" * (size - len(OK) - 3 - 2 - 21) + b"\r\n" + FIVE[:21]
 
 
 def test_the_length_of_a_head() -> None:
     """All heads of a response, and empty lines, count together; the body and trailers do not."""
-    whole(sized(MAX_HEAD) + b"hello", b"hello")
-    rejects(sized(MAX_HEAD + 1) + b"hello", "more than 65536 bytes of headers")
-    whole(b"\r\n" + CONTINUE + sized(MAX_HEAD - 2 - len(CONTINUE)) + b"hello", b"hello")
-    rejects(b"\r\n" + CONTINUE + sized(MAX_HEAD - 1 - len(CONTINUE)) + b"hello", "more than 65536 bytes of headers")
+    whole(head_of(MAX_HEAD) + b"hello", b"hello")
+    rejects(head_of(MAX_HEAD + 1) + b"hello", "more than 65536 bytes of headers")
+    whole(b"\r\n" + CONTINUE + head_of(MAX_HEAD - 2 - len(CONTINUE)) + b"hello", b"hello")
+    rejects(b"\r\n" + CONTINUE + head_of(MAX_HEAD - 1 - len(CONTINUE)) + b"hello", "more than 65536 bytes of headers")
     rejects(b"\r\n" * (MAX_HEAD // 2) + OK, "more than 65536 bytes of headers")
     rejects(OK + b"X: " + b"a" * MAX_HEAD, "more than 65536 bytes of headers")
     trailer = b"X: " + b"a" * (MAX_HEAD - 7) + b"\r\n\r\n"
@@ -365,18 +365,18 @@ def test_nothing_is_kept_before_the_end() -> None:
     ],
 )
 def test_idle_seconds(value: bytes, seconds: int | None) -> None:
-    assert begun(OK + b"Keep-Alive: " + value + b"\r\n" + FIVE).idle_seconds == seconds
+    assert start_reader(OK + b"Keep-Alive: " + value + b"\r\n" + FIVE).idle_seconds == seconds
 
 
 @pytest.mark.parametrize(("seconds", "keeps"), [(0, False), (1, False), (2, True)])
 def test_a_server_that_keeps_a_connection_for_a_moment_only(seconds: int, keeps: bool) -> None:
-    reader = begun(OK + b"Keep-Alive: timeout=%d\r\n" % seconds + FIVE)
+    reader = start_reader(OK + b"Keep-Alive: timeout=%d\r\n" % seconds + FIVE)
     assert reader.keeps_alive is keeps
 
 
 def test_idle_seconds_that_nobody_names() -> None:
     assert ResponseReader().idle_seconds is None
-    assert begun(OK + FIVE).idle_seconds is None
+    assert start_reader(OK + FIVE).idle_seconds is None
 
 
 def test_started() -> None:
@@ -387,11 +387,11 @@ def test_started() -> None:
     assert not reader.started
     reader.receive(b"\r")
     assert reader.started
-    assert begun(CONTINUE).started and begun(CONTINUE).head is None
+    assert start_reader(CONTINUE).started and start_reader(CONTINUE).head is None
 
 
 def test_the_head_is_there_as_soon_as_it_is_whole() -> None:
-    reader = begun(OK + FIVE[:20])
+    reader = start_reader(OK + FIVE[:20])
     assert reader.head is None
     reader.receive(b"\n")
     assert reader.head is not None and reader.head.headers == {"content-length": "5"}
@@ -401,10 +401,10 @@ def test_the_head_is_there_as_soon_as_it_is_whole() -> None:
 
 
 def test_after_an_error_nothing_is_taken() -> None:
-    reader = begun()
-    with pytest.raises(BadResponse) as caught:
+    reader = start_reader()
+    with pytest.raises(BadResponse) as exc_info:
         reader.receive(HELLO + b"zz\r\n")
-    assert caught.value.pieces == [b"hello"] and reader.state is State.FAILED
+    assert exc_info.value.pieces == [b"hello"] and reader.state is State.FAILED
     assert reader.receive(HELLO) == []
     assert reader.state is State.FAILED and not reader.done and not reader.keeps_alive
     with pytest.raises(BadResponse, match="closed before the end"):
@@ -412,7 +412,7 @@ def test_after_an_error_nothing_is_taken() -> None:
 
 
 def test_the_end_of_input_is_no_error_after_the_end() -> None:
-    reader = begun(OK + FIVE)
+    reader = start_reader(OK + FIVE)
     reader.end_of_input()
     reader.end_of_input()
     assert reader.done
