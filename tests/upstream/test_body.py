@@ -72,11 +72,11 @@ async def test_however_the_connection_cuts_it(raw: bytes, size: int) -> None:
         assert upstream.connections == 1
     for events in bodies:
         texts = [data["delta"]["text"] for name, data in events if name == "content_block_delta"]
-        expected = [json.loads(line[6:])["choices"] for line in raw.split(b"\n") if line.startswith(b"data: {")]
-        wanted = [
-            choices[0]["delta"]["content"] for choices in expected if choices and choices[0]["delta"].get("content")
+        chunks = [json.loads(line[6:])["choices"] for line in raw.split(b"\n") if line.startswith(b"data: {")]
+        expected = [
+            choices[0]["delta"]["content"] for choices in chunks if choices and choices[0]["delta"].get("content")
         ]
-        assert texts == wanted and events[-1][0] == "message_stop"
+        assert texts == expected and events[-1][0] == "message_stop"
 
 
 async def test_chunk_extensions_in_mid_body() -> None:
@@ -187,14 +187,14 @@ async def test_comments_reset_the_silence(what: bytes) -> None:
 
 
 @pytest.mark.parametrize("what", [PINGS, b"\n\n", b"data:\n\n"], ids=["comment", "blank", "empty"])
-@pytest.mark.parametrize("begun", [False, True])
-async def test_comments_alone_do_not_last_for_ever(begun: bool, what: bytes) -> None:
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_comments_alone_do_not_last_for_ever(has_begun: bool, what: bytes) -> None:
     """After request_timeout without anything else the stream ends in an error, and the upstream is left."""
-    gone = asyncio.Event()
+    disconnect = asyncio.Event()
 
     async def script(c: Peer) -> None:
         c.head(200, SSE)
-        if begun:
+        if has_begun:
             c.events(chunk({"content": "Hel"}))
         try:
             while not c.writer.transport.is_closing():
@@ -203,7 +203,7 @@ async def test_comments_alone_do_not_last_for_ever(begun: bool, what: bytes) -> 
                 await asyncio.sleep(0.02)
         except ConnectionError:
             pass
-        gone.set()
+        disconnect.set()
         c.keep = False
 
     async with (
@@ -211,12 +211,12 @@ async def test_comments_alone_do_not_last_for_ever(begun: bool, what: bytes) -> 
         run_proxy(config(upstream.base, request_timeout=0.5, stream_timeout=5.0)) as proxy,
     ):
         answer = await proxy.ask(message())
-        assert answer.names[-1] == "error" if begun else answer.status == 504
+        assert answer.names[-1] == "error" if has_begun else answer.status == 504
         assert (
             "no content: only comments and empty events for 0.5 s. If the server needs longer, raise `timeout`"
             in answer.body.decode()
         )
-        await asyncio.wait_for(gone.wait(), 10)
+        await asyncio.wait_for(disconnect.wait(), 10)
 
 
 async def test_reasoning_that_is_hidden_is_progress() -> None:

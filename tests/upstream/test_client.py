@@ -44,11 +44,11 @@ async def test_surplus_bytes_never_answer_the_next_request(stream: bool, when: s
     """One user must not read another's reply: each request gets its own number back, forty times of forty."""
 
     async def script(c: Peer) -> None:
-        asked = c.request.json["messages"][-1]["content"]
+        prompt = c.request.json["messages"][-1]["content"]
         if c.request.json.get("stream"):
-            await answering(asked)(c)
+            await answering(prompt)(c)
         else:
-            c.reply(completion(asked))
+            c.reply(completion(prompt))
         if when == "glued":
             c.write(late)
         else:
@@ -62,12 +62,12 @@ async def test_surplus_bytes_never_answer_the_next_request(stream: bool, when: s
             answer = await proxy.ask(message(f"number {n}", stream=stream))
             assert answer.status == 200
             if stream:
-                said = "".join(
+                text = "".join(
                     data["delta"].get("text", "") for name, data in answer.events if name == "content_block_delta"
                 )
             else:
-                said = answer.json["content"][0]["text"]
-            assert said == f"number {n}"
+                text = answer.json["content"][0]["text"]
+            assert text == f"number {n}"
             if when == "while idle":
                 await asyncio.sleep(0.006)
 
@@ -80,13 +80,13 @@ async def test_surplus_bytes_never_answer_the_next_request(stream: bool, when: s
 async def test_a_kept_connection_that_had_just_been_closed(stream: bool, how: str) -> None:
     """The request goes out again on a fresh connection; the log and the metrics say so."""
 
-    async def lost(c: Peer) -> None:
+    async def drop(c: Peer) -> None:
         if how == "408":
             c.write(TIMED_OUT)
         c.close() if how != "reset" else c.reset()
 
     async with (
-        ScriptedServer(answering("first"), lost, answering("third")) as upstream,
+        ScriptedServer(answering("first"), drop, answering("third")) as upstream,
         run_proxy(config(upstream.base, num_retries=0)) as proxy,
     ):
         assert (await proxy.ask(message(stream=stream))).status == 200
@@ -104,13 +104,13 @@ async def test_a_request_is_not_sent_again_unasked(how: str, monkeypatch: pytest
     second."""
     monkeypatch.setattr(module, "RESEND_SECONDS", 0.05)
 
-    async def lost(c: Peer) -> None:
+    async def drop(c: Peer) -> None:
         if how == "kept, late":
             await asyncio.sleep(0.1)
         c.close()
 
     first = [] if how == "fresh" else [answering("first")]
-    async with ScriptedServer(*first, lost) as upstream, run_proxy(config(upstream.base, num_retries=2)) as proxy:
+    async with ScriptedServer(*first, drop) as upstream, run_proxy(config(upstream.base, num_retries=2)) as proxy:
         for _ in first:
             assert (await proxy.ask(message())).status == 200
         answer = await proxy.ask(message())
@@ -119,11 +119,11 @@ async def test_a_request_is_not_sent_again_unasked(how: str, monkeypatch: pytest
 
 
 async def test_the_file_may_ask_for_more() -> None:
-    async def lost(c: Peer) -> None:
+    async def drop(c: Peer) -> None:
         c.close()
 
     async with (
-        ScriptedServer(lost, answering("Hi")) as upstream,
+        ScriptedServer(drop, answering("Hi")) as upstream,
         run_proxy(config(deployments=(deployment(upstream.base, retries=1),))) as proxy,
     ):
         assert (await proxy.ask(message())).status == 200
@@ -180,12 +180,12 @@ async def test_https_to_a_server_without_tls(where: str, monkeypatch: pytest.Mon
     async with run_proxy(config(base, num_retries=0)) as proxy:
         answer = await proxy.ask(message())
     server.close()
-    said = answer.json["error"]["message"]
-    assert answer.status == 502 and "the server did not answer with TLS" in said and "certificate" not in said
+    words = answer.json["error"]["message"]
+    assert answer.status == 502 and "the server did not answer with TLS" in words and "certificate" not in words
     if where == "upstream":
-        assert "Does it speak http://? Then write http:// in `api_base`." in said
+        assert "Does it speak http://? Then write http:// in `api_base`." in words
     else:
-        assert f"localhost:{port} can't be reached" in said
+        assert f"localhost:{port} can't be reached" in words
 
 
 # -- addresses ---------------------------------------------------------------------------------------------------------
@@ -273,12 +273,15 @@ async def test_userinfo_in_the_address_is_a_basic_login() -> None:
     """Unless the deployment has a key of its own."""
     async with ScriptedServer(answering("Hi")) as upstream:
         base = upstream.base.replace("http://", "http://user:pass@")
-        made = (deployment(base, "keyless", id="a", key=""), deployment(base, "keyed", id="b"))
-        async with run_proxy(config(deployments=made)) as proxy:
+        deployments = (deployment(base, "keyless", id="a", key=""), deployment(base, "keyed", id="b"))
+        async with run_proxy(config(deployments=deployments)) as proxy:
             for name in ("keyless", "keyed"):
                 assert (await proxy.ask({**message(), "model": name})).status == 200
-    assert [asked.headers["authorization"] for asked in upstream.requests] == ["Basic dXNlcjpwYXNz", f"Bearer {SECRET}"]
-    assert {asked.headers["host"] for asked in upstream.requests} == {f"127.0.0.1:{upstream.port}"}
+    assert [request.headers["authorization"] for request in upstream.requests] == [
+        "Basic dXNlcjpwYXNz",
+        f"Bearer {SECRET}",
+    ]
+    assert {request.headers["host"] for request in upstream.requests} == {f"127.0.0.1:{upstream.port}"}
 
 
 @pytest.mark.parametrize("value", ["a\r\nx-evil: 1", "a\nb", "a\0b"])
@@ -295,12 +298,12 @@ async def test_the_look_ups_of_a_host_are_one(monkeypatch: pytest.MonkeyPatch) -
     connected to."""
     loop = asyncio.get_running_loop()
     real = loop.getaddrinfo
-    asked: list[str] = []
+    hosts: list[str] = []
 
     async def look_up(host: Any, port: Any, **more: Any) -> Any:
         if host != "models.example":
             return await real(host, port, **more)
-        asked.append(host)
+        hosts.append(host)
         await asyncio.sleep(0.02)
         return await real("127.0.0.1", port, **more)
 
@@ -309,15 +312,15 @@ async def test_the_look_ups_of_a_host_are_one(monkeypatch: pytest.MonkeyPatch) -
         base = f"http://models.example:{upstream.port}/v1"
         async with run_proxy(config(base, num_retries=0)) as proxy:
             answers = await asyncio.gather(*(proxy.ask(message()) for _ in range(20)))
-            assert {answer.status for answer in answers} == {200} and len(asked) == 1
+            assert {answer.status for answer in answers} == {200} and len(hosts) == 1
             resolver = proxy.services.upstream._resolver
-            assert await resolver.addresses("models.example", upstream.port) and len(asked) == 1
+            assert await resolver.addresses("models.example", upstream.port) and len(hosts) == 1
             resolver._kept = {key: (0.0, value[1]) for key, value in resolver._kept.items()}
-            assert await resolver.addresses("models.example", upstream.port) and len(asked) == 2
+            assert await resolver.addresses("models.example", upstream.port) and len(hosts) == 2
             port = upstream.port
     async with run_proxy(config(f"http://models.example:{port}/v1", num_retries=0)) as proxy:
         for n in (3, 4):
-            assert (await proxy.ask(message())).status == 502 and len(asked) == n
+            assert (await proxy.ask(message())).status == 502 and len(hosts) == n
 
 
 async def test_addresses_where_nobody_answers_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,9 +344,9 @@ async def test_a_reload_reads_a_new_ca_file(tmp_path: Path, certificate: Path) -
     async with ScriptedServer(answering("Hi"), tls=server_context(certificate)) as upstream:
         settings = config(deployments=(deployment(upstream.base, ssl_verify=str(ca)),), num_retries=0)
         async with run_proxy(settings) as proxy:
-            refused = await proxy.ask(message())
-            assert refused.status == 500
-            assert f"{ca}' for 127.0.0.1:" in refused.json["error"]["message"]
+            answer = await proxy.ask(message())
+            assert answer.status == 500
+            assert f"{ca}' for 127.0.0.1:" in answer.json["error"]["message"]
             await asyncio.to_thread(shutil.copy, certificate, ca)
             proxy.services.reload(settings)
             assert (await proxy.ask(message())).status == 200
@@ -450,9 +453,9 @@ async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> Non
         async with run_proxy(config("https://models.example/v1", num_retries=0)) as proxy:
             reply = await proxy.ask(message())
         port = free.getsockname()[1]
-    said = reply.json["error"]["message"]
-    assert reply.status == 502 and "HTTPS_PROXY" in said
-    assert f"127.0.0.1:{port} can't be reached (connection refused)" in said
+    words = reply.json["error"]["message"]
+    assert reply.status == 502 and "HTTPS_PROXY" in words
+    assert f"127.0.0.1:{port} can't be reached (connection refused)" in words
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -559,10 +562,10 @@ async def test_an_error_leaves_its_connection_usable(stream: bool) -> None:
 async def test_http_1_1_alone_is_offered_by_tls(certificate: Path) -> None:
     from a2py.upstream.tls import context_of
 
-    offered: list[str | None] = []
+    protocols: list[str | None] = []
 
     async def script(c: Peer) -> None:
-        offered.append(c.writer.get_extra_info("ssl_object").selected_alpn_protocol())
+        protocols.append(c.writer.get_extra_info("ssl_object").selected_alpn_protocol())
         await answering("Hi")(c)
 
     tls = server_context(certificate)
@@ -572,5 +575,5 @@ async def test_http_1_1_alone_is_offered_by_tls(certificate: Path) -> None:
         run_proxy(config(deployments=(deployment(upstream.base, ssl_verify=False),))) as proxy,
     ):
         assert (await proxy.ask(message())).status == 200
-    assert offered == ["http/1.1"]
+    assert protocols == ["http/1.1"]
     assert context_of(True) is context_of(True) and connect_module.context_of is context_of  # type: ignore[attr-defined]

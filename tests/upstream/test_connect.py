@@ -57,13 +57,13 @@ async def test_cancelling_at_any_turn_of_the_loop(scheme: str, certificate: Path
     async with ScriptedServer(script, tls=context) as upstream:
         route = Route(Origin(scheme, "127.0.0.1", upstream.port), None, str(certificate))
         for turns in range(TURNS):
-            cancelled = loop.create_task(connect(route, Resolver(loop), Owner(), loop))
+            connecting = loop.create_task(connect(route, Resolver(loop), Owner(), loop))
             for _ in range(turns):
                 await asyncio.sleep(0)
-            cancelled.cancel()
+            connecting.cancel()
             # It gets the file descriptor that has just become free.
             connection = await asyncio.wait_for(connect(route, Resolver(loop), Owner(), loop), 10)
-            for task in await asyncio.gather(cancelled, return_exceptions=True):
+            for task in await asyncio.gather(connecting, return_exceptions=True):
                 if isinstance(task, Connection):
                     task.close()
             for _ in range(TURNS):
@@ -100,12 +100,14 @@ async def test_a_closed_connection_needs_no_garbage_collector(scheme: str, certi
 
     context = server_context(certificate) if scheme == "https" else None
     async with ScriptedServer(script, tls=context) as server:
-        asked = replace(config(server.base).deployments[0], ssl_verify=str(certificate))
+        target = replace(config(server.base).deployments[0], ssl_verify=str(certificate))
         upstream = Upstream()
         before = count(Connection)
         with no_collector():
             for _ in range(5):
-                response = await upstream.send(asked, Prepared(f"{server.base}/x", {}, b"x", False), total=5, silence=5)
+                response = await upstream.send(
+                    target, Prepared(f"{server.base}/x", {}, b"x", False), total=5, silence=5
+                )
                 assert await response.whole(100) == b"ok"
                 response.leave(finished=True)
             await settle(lambda: count(Connection) == before)
@@ -119,12 +121,12 @@ async def test_a_connect_that_takes_too_long_keeps_no_body(monkeypatch: pytest.M
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/v1"
-        asked = config(url).deployments[0]
+        target = config(url).deployments[0]
         upstream = Upstream()
         with no_collector():
             for total, words in ((None, "time: 0.05 s"), (0.03, r"time: 0\.0[0-3]\d* s")):
                 with pytest.raises(ApiError, match=words):
-                    await upstream.send(asked, Prepared(url, {}, Body(b"x"), False), total=total, silence=None)
+                    await upstream.send(target, Prepared(url, {}, Body(b"x"), False), total=total, silence=None)
             await settle(lambda: count(Body) == 0)
         await upstream.close()
 

@@ -36,13 +36,13 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 class Owner:
     def __init__(self) -> None:
         self.idle: list[Connection] = []
-        self.lost: list[Connection] = []
+        self.removals: list[Connection] = []
 
     def take_back(self, connection: Connection) -> None:
         self.idle.append(connection)
 
     def remove(self, connection: Connection) -> None:
-        self.lost.append(connection)
+        self.removals.append(connection)
 
 
 class Slow(Gather):
@@ -70,9 +70,9 @@ class Slow(Gather):
 
 
 @asynccontextmanager
-async def connected(serve: Serve, owner: Owner | None = None) -> AsyncIterator[Connection]:
+async def open_connection(serve: Serve, owner: Owner | None = None) -> AsyncIterator[Connection]:
     """A connection to a server that runs `serve` on it."""
-    ended = asyncio.Event()
+    end = asyncio.Event()
 
     async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -81,7 +81,7 @@ async def connected(serve: Serve, owner: Owner | None = None) -> AsyncIterator[C
             pass
         finally:
             writer.close()
-            ended.set()
+            end.set()
 
     loop = asyncio.get_running_loop()
     server = await asyncio.start_server(run, "127.0.0.1", 0)
@@ -92,7 +92,7 @@ async def connected(serve: Serve, owner: Owner | None = None) -> AsyncIterator[C
         yield connection
     finally:
         connection.close()
-        await asyncio.wait_for(ended.wait(), 10)
+        await asyncio.wait_for(end.wait(), 10)
         server.close()
         await server.wait_closed()
 
@@ -121,7 +121,7 @@ async def test_it_carries_one_exchange_after_another() -> None:
             writer.write(OK)
         await until_closed(reader)
 
-    async with connected(serve, owner) as connection:
+    async with open_connection(serve, owner) as connection:
         for n in range(3):
             head = await connection.ask(HEAD, b"", Limits())
             assert head.status == 200 and await body_of(connection) == b"ok"
@@ -129,7 +129,7 @@ async def test_it_carries_one_exchange_after_another() -> None:
             connection.leave(finished=True)
             assert connection.phase is Phase.IDLE and owner.idle == [connection] * (n + 1)  # type: ignore[comparison-overlap]
             assert connection.is_usable(asyncio.get_running_loop().time(), 10)
-    assert owner.lost == [connection]
+    assert owner.removals == [connection]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ async def test_it_carries_one_exchange_after_another() -> None:
 async def test_bytes_on_an_idle_connection_close_it(late: bytes, when: str) -> None:
     """They must never become the answer to the next request."""
     go = asyncio.Event()
-    sent = asyncio.Event()
+    surplus = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
@@ -147,10 +147,10 @@ async def test_bytes_on_an_idle_connection_close_it(late: bytes, when: str) -> N
         await go.wait()
         if when != "in the same read":
             writer.write(late)
-        sent.set()
+        surplus.set()
         await until_closed(reader)
 
-    async with connected(serve) as connection:
+    async with open_connection(serve) as connection:
         await connection.ask(HEAD, b"", Limits())
         assert await body_of(connection) == b"ok"
         connection.leave(finished=True)
@@ -159,7 +159,7 @@ async def test_bytes_on_an_idle_connection_close_it(late: bytes, when: str) -> N
             await settle(lambda: connection.phase is Phase.CLOSED)
         elif when == "unseen":  # in the kernel, but the event loop has not read it
             connection._pause_reading(True)
-            await sent.wait()
+            await surplus.wait()
             await asyncio.sleep(0.01)
             assert connection.phase is Phase.IDLE
         assert not connection.is_usable(asyncio.get_running_loop().time(), 10)
@@ -182,7 +182,7 @@ async def test_what_the_server_says_of_the_connection(response: bytes, usable: b
         writer.write(response)
         await until_closed(reader)
 
-    async with connected(serve) as connection:
+    async with open_connection(serve) as connection:
         await connection.ask(HEAD, b"", Limits())
         assert await body_of(connection) == b"ok"
         connection.leave(finished=True)
@@ -190,7 +190,7 @@ async def test_what_the_server_says_of_the_connection(response: bytes, usable: b
 
 
 async def test_an_idle_connection_that_is_too_old_is_not_usable() -> None:
-    async with connected(lambda reader, writer: until_closed(reader)) as connection:
+    async with open_connection(lambda reader, writer: until_closed(reader)) as connection:
         now = asyncio.get_running_loop().time()
         assert connection.is_usable(now, 10)
         assert not connection.is_usable(now + 10.1, 10)
@@ -204,20 +204,20 @@ async def test_an_idle_connection_that_is_too_old_is_not_usable() -> None:
         pool.close()
 
 
-@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 2"])
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 2"])
 @pytest.mark.parametrize("how", ["close", "reset"])
-async def test_a_connection_that_ends_before_its_answer(begun: bytes, how: str) -> None:
+async def test_a_connection_that_ends_before_its_answer(start: bytes, how: str) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
-        writer.write(begun)
+        writer.write(start)
         await asyncio.sleep(0.01)
         if how == "reset":
-            writer.transport.abort() if not begun else writer.close()
+            writer.transport.abort() if not start else writer.close()
 
-    async with connected(serve) as connection:
-        with pytest.raises(Failure) as caught:
+    async with open_connection(serve) as connection:
+        with pytest.raises(Failure) as exc_info:
             await connection.ask(HEAD + b"x" * 100, b"", Limits())
-        assert caught.value.cause.kind == "cut" and isinstance(caught.value, Unanswered) is not bool(begun)
+        assert exc_info.value.cause.kind == "cut" and isinstance(exc_info.value, Unanswered) is not bool(start)
         assert connection.phase is Phase.CLOSED
 
 
@@ -229,16 +229,16 @@ async def test_limits(stage: str, limit: str) -> None:
         writer.write({"nothing": b"", "head": b"HTTP/1.1 200 OK\r\nx: ", "body": OK[:-1]}[stage])
         await until_closed(reader)
 
-    async with connected(serve) as connection:
+    async with open_connection(serve) as connection:
         now = asyncio.get_running_loop().time()
         limits = Limits(silence=0.05) if limit == "silence" else Limits(due=now + 0.05)
-        with pytest.raises(Failure) as caught:
+        with pytest.raises(Failure) as exc_info:
             await connection.ask(HEAD, b"", limits)
             await body_of(connection)
-        assert caught.value.cause.kind == (
+        assert exc_info.value.cause.kind == (
             "timeout_first_byte" if stage != "body" else "timeout_idle" if limit == "silence" else "timeout_total"
         )
-        assert caught.value.cause.detail == ("no byte for 0.05 s" if limit == "silence" else "its limit has passed")
+        assert exc_info.value.cause.detail == ("no byte for 0.05 s" if limit == "silence" else "its limit has passed")
         assert connection.phase is Phase.CLOSED
 
 
@@ -259,7 +259,7 @@ async def test_cancelling_closes_at_once(stage: str) -> None:
             self.drains += 1
             await asyncio.Event().wait()
 
-    async with connected(serve) as connection:
+    async with open_connection(serve) as connection:
         flow = Stuck() if stage == "drain" else Gather(100)
 
         async def work() -> None:
@@ -282,16 +282,16 @@ async def test_cancelling_closes_at_once(stage: str) -> None:
 @pytest.mark.parametrize("size", [0, 1, SEND_SIZE, SEND_SIZE + 1, 20 << 20])
 async def test_a_body_arrives_whole_and_is_not_copied(size: int) -> None:
     body = bytes(range(256)) * (size // 256) + b"z" * (size % 256)
-    got: list[bytes] = []
+    bodies: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
         await asyncio.sleep(0.01)
-        got.append(await reader.readexactly(size))
+        bodies.append(await reader.readexactly(size))
         writer.write(OK)
         await until_closed(reader)
 
-    async with connected(serve) as connection:
+    async with open_connection(serve) as connection:
         most = 0
 
         async def watch() -> None:
@@ -303,7 +303,7 @@ async def test_a_body_arrives_whole_and_is_not_copied(size: int) -> None:
         watching = asyncio.create_task(watch())
         await connection.ask(HEAD, body, Limits())
         watching.cancel()
-        assert got == [body] and most <= 3 * SEND_SIZE + len(HEAD)
+        assert bodies == [body] and most <= 3 * SEND_SIZE + len(HEAD)
 
 
 @pytest.mark.parametrize("size", [1 << 20, 8 << 20])
@@ -324,7 +324,7 @@ async def test_an_early_answer_counts(status: int, end: str, size: int) -> None:
 
     for _ in range(10):
         owner = Owner()
-        async with connected(serve, owner) as connection:
+        async with open_connection(serve, owner) as connection:
             head = await connection.ask(HEAD, b"x" * size, Limits())
             assert head.status == status and await body_of(connection) == b"never"
             connection.leave(finished=True)
@@ -332,39 +332,39 @@ async def test_an_early_answer_counts(status: int, end: str, size: int) -> None:
                 assert connection.phase is Phase.CLOSED and not owner.idle
 
 
-@pytest.mark.parametrize("seen", [0, 1, 2], ids=["nothing", "head", "part of the body"])
-async def test_what_came_before_a_failed_write_is_read(seen: int) -> None:
-    """EPIPE ends asyncio's transport without a look at what the kernel has received. `seen`: reads before that."""
+@pytest.mark.parametrize("reads", [0, 1, 2], ids=["nothing", "head", "part of the body"])
+async def test_what_came_before_a_failed_write_is_read(reads: int) -> None:
+    """EPIPE ends asyncio's transport without a look at what the kernel has received. `reads`: reads before that."""
     parts = [b"HTTP/1.1 413 No\r\ncontent-length: 5\r\n\r\n", b"ne", b"ver"]
-    go, answered = asyncio.Event(), asyncio.Event()
+    go, reply = asyncio.Event(), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
-        writer.write(b"".join(parts[:seen]))
+        writer.write(b"".join(parts[:reads]))
         await go.wait()
-        writer.write(b"".join(parts[seen:]))
+        writer.write(b"".join(parts[reads:]))
         await writer.drain()
-        answered.set()
+        reply.set()
 
-    async with connected(serve) as connection:
+    async with open_connection(serve) as connection:
         transport = connection._transport
         assert transport is not None
         asking = asyncio.create_task(connection.ask(HEAD, b"", Limits(silence=5)))
         flow = Gather(100)
-        if seen:
+        if reads:
             assert (await asking).status == 413
             reading = asyncio.create_task(connection.read(flow))
-        await settle(lambda: len(flow.body()) == (2 if seen == 2 else 0))
+        await settle(lambda: len(flow.body()) == (2 if reads == 2 else 0))
         await asyncio.sleep(0)
         connection._pause_reading(True)  # the event loop has no chance to read it first
         go.set()
-        await answered.wait()
+        await reply.wait()
         await asyncio.sleep(0.02)
         for _ in range(3):
             if not transport.is_closing():
                 transport.write(b"x" * 1000)
             await asyncio.sleep(0.02)
-        if seen:
+        if reads:
             await reading
             assert flow.body() == b"never"
         else:
@@ -381,14 +381,14 @@ async def test_a_server_that_takes_a_body_slowly_is_not_silent() -> None:
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         await request(reader)
         loop = asyncio.get_running_loop()
-        begun, size = loop.time(), 0
+        start, size = loop.time(), 0
         while size < 2 << 20:
             size += len(await reader.read(1 << 16))
-            await asyncio.sleep(max(0.0, begun + 2 * silence * size / (2 << 20) - loop.time()))
+            await asyncio.sleep(max(0.0, start + 2 * silence * size / (2 << 20) - loop.time()))
         writer.write(OK)
         await until_closed(reader)
 
-    async with steady_clock(), connected(serve) as connection:
+    async with steady_clock(), open_connection(serve) as connection:
         assert connection._sock is not None
         connection._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
         assert (await connection.ask(HEAD, b"x" * (2 << 20), Limits(silence=silence))).status == 200
@@ -401,10 +401,10 @@ async def test_the_silence_of_a_server_that_takes_nothing() -> None:
         await asyncio.sleep(0.3)
         await until_closed(reader)
 
-    async with connected(serve) as connection:
-        with pytest.raises(Failure) as caught:
+    async with open_connection(serve) as connection:
+        with pytest.raises(Failure) as exc_info:
             await connection.ask(HEAD, b"x" * (20 << 20), Limits(silence=0.1))
-        assert caught.value.cause.kind == "timeout_first_byte"
+        assert exc_info.value.cause.kind == "timeout_first_byte"
 
 
 def events(*pieces: bytes) -> bytes:
@@ -420,7 +420,7 @@ async def test_a_full_flow_stops_the_reading() -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + events(*pieces) + b"0\r\n\r\n")
         await until_closed(reader)
 
-    async with connected(serve) as connection:
+    async with open_connection(serve) as connection:
         await connection.ask(HEAD, b"", Limits(silence=5))
         flow = Slow()
         await connection.read(flow)
@@ -432,7 +432,7 @@ async def test_a_full_flow_stops_the_reading() -> None:
 async def test_a_compressed_body(slow: bool, coding: str) -> None:
     plain = b"data: hello\n\n" * 50_000
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    packed = {
+    payload = {
         "gzip": gzip.compress(plain),
         "deflate": zlib.compress(plain),
         "raw deflate": packer.compress(plain) + packer.flush(),
@@ -442,14 +442,14 @@ async def test_a_compressed_body(slow: bool, coding: str) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
         writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-        for n in range(0, len(packed), 500):
-            writer.write(events(packed[n : n + 500]))
+        for n in range(0, len(payload), 500):
+            writer.write(events(payload[n : n + 500]))
             await writer.drain()
             await asyncio.sleep(0)
         writer.write(b"0\r\n\r\n")
         await until_closed(reader)
 
-    async with connected(serve) as connection:
+    async with open_connection(serve) as connection:
         await connection.ask(HEAD, b"", Limits(silence=5))
         flow = Slow() if slow else Gather(1 << 30)
         await connection.read(flow, Inflater("deflate" if "deflate" in coding else "gzip"))
@@ -482,38 +482,38 @@ class Brief(Gather):
 @pytest.mark.parametrize("size", [700, 3000, 1 << 20])
 async def test_a_compressed_body_for_a_client_that_was_full_for_a_moment(size: int) -> None:
     plain = random.Random(1).randbytes(1000) * 1000
-    packed = gzip.compress(plain)
+    payload = gzip.compress(plain)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(packed))
-        for at in range(0, len(packed), size):
-            writer.write(packed[at : at + size])
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(payload))
+        for at in range(0, len(payload), size):
+            writer.write(payload[at : at + size])
             await asyncio.sleep(0.005)
         await until_closed(reader)
 
-    async with connected(serve) as connection:
+    async with open_connection(serve) as connection:
         await connection.ask(HEAD, b"", Limits(silence=5))
         flow = Brief(1 << 30)
         await connection.read(flow, Inflater("gzip"))
         assert flow.body() == plain
 
 
-DAMAGED = {
+DAMAGED_BODIES = {
     "short": gzip.compress(b"x" * 1000)[:-1],
     "no gzip": b"not gzip",
     "changed": gzip.compress(b"x" * 10)[:9] + b"\xff" * 30,
 }
 
 
-@pytest.mark.parametrize("packed", DAMAGED.values(), ids=list(DAMAGED))
-async def test_a_damaged_compressed_body(packed: bytes) -> None:
+@pytest.mark.parametrize("payload", DAMAGED_BODIES.values(), ids=list(DAMAGED_BODIES))
+async def test_a_damaged_compressed_body(payload: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(packed) + packed)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(payload) + payload)
         await until_closed(reader)
 
-    async with connected(serve) as connection:
+    async with open_connection(serve) as connection:
         await connection.ask(HEAD, b"", Limits(silence=5))
         with pytest.raises(Failure, match="compressed"):
             await connection.read(Gather(1 << 20), Inflater("gzip"))
@@ -522,14 +522,14 @@ async def test_a_damaged_compressed_body(packed: bytes) -> None:
 
 async def test_a_bomb_is_stopped_between_two_steps() -> None:
     """300 KB that unpack to 300 MB: the flow ends at its limit, having seen one step more at the most."""
-    packed = gzip.compress(b" " * (300 << 20), 9)
+    payload = gzip.compress(b" " * (300 << 20), 9)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(packed) + packed)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(payload) + payload)
         await until_closed(reader)
 
-    async with connected(serve) as connection:
+    async with open_connection(serve) as connection:
         await connection.ask(HEAD, b"", Limits(silence=5))
         flow = Gather(1 << 20)
         await connection.read(flow, Inflater("gzip"))
@@ -557,7 +557,7 @@ async def test_the_tail_of_a_body(tail: bytes, phase: Phase) -> None:
         writer.write(tail)
         await until_closed(reader)
 
-    async with connected(serve, owner) as connection:
+    async with open_connection(serve, owner) as connection:
         await connection.ask(HEAD, b"", Limits(silence=5))
         await connection.read(One(10))
         connection.leave(finished=True)
@@ -575,7 +575,7 @@ async def test_a_tail_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         writer.write(OK[:-1])
         await until_closed(reader)
 
-    async with connected(serve) as connection:
+    async with open_connection(serve) as connection:
         await connection.ask(HEAD, b"", Limits())
         connection.leave(finished=True)
         assert connection.phase is Phase.TAIL
@@ -584,19 +584,19 @@ async def test_a_tail_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_leaving_an_unfinished_answer_closes_at_once() -> None:
-    left = asyncio.Event()
+    disconnect = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
         writer.write(OK[:-1])
         await until_closed(reader)
-        left.set()
+        disconnect.set()
 
-    async with connected(serve) as connection:
+    async with open_connection(serve) as connection:
         await connection.ask(HEAD, b"", Limits())
         connection.leave(finished=False)
         assert connection.phase is Phase.CLOSED
-        await asyncio.wait_for(left.wait(), 10)
+        await asyncio.wait_for(disconnect.wait(), 10)
 
 
 async def test_what_comes_before_anybody_reads_is_bounded() -> None:
@@ -612,7 +612,7 @@ async def test_what_comes_before_anybody_reads_is_bounded() -> None:
             await writer.drain()
         await until_closed(reader)
 
-    async with connected(serve) as connection:
+    async with open_connection(serve) as connection:
         await connection.ask(HEAD, b"", Limits())
         await asyncio.sleep(0.1)
         assert sum(map(len, connection._early)) <= 8 * READ_SIZE
@@ -625,10 +625,10 @@ async def test_a_spliced_chunk_stops_at_a_full_client() -> None:
     before, after = b'data: {"c":"', b'"}\n\n'
     pieces = [before + b"%05d" % n + after for n in range(300)]
 
-    class Spliced(Slow):
+    class SplicedFlow(Slow):
         def __init__(self) -> None:
             super().__init__()
-            self.made = Splice(before, after, (b"<", b">"))
+            self.lane = Splice(before, after, (b"<", b">"))
             self.out: list[bytes] = []
 
         def pass_on(self, data: bytes) -> None:
@@ -636,7 +636,7 @@ async def test_a_spliced_chunk_stops_at_a_full_client() -> None:
             self._full = False
 
         def splice(self) -> Splice:  # type: ignore[override]
-            return self.made
+            return self.lane
 
         def forward(self, data: bytes, now: float) -> None:
             assert not self._full
@@ -653,12 +653,12 @@ async def test_a_spliced_chunk_stops_at_a_full_client() -> None:
         writer.write(b"0\r\n\r\n")
         await until_closed(reader)
 
-    async with connected(serve) as connection:
+    async with open_connection(serve) as connection:
         await connection.ask(HEAD, b"", Limits(silence=5))
-        flow = Spliced()
+        flow = SplicedFlow()
         await connection.read(flow)
-        assert flow.made.count == len(flow.out) > 0
-        assert flow.made.count + len(flow.body()) // len(pieces[0]) == len(pieces)
+        assert flow.lane.count == len(flow.out) > 0
+        assert flow.lane.count + len(flow.body()) // len(pieces[0]) == len(pieces)
 
 
 @pytest.mark.parametrize("what", ["pass_on", "drain"])
@@ -679,7 +679,7 @@ async def test_what_a_flow_raises_reaches_the_task(what: str) -> None:
         writer.write(b"ok")
         await until_closed(reader)
 
-    async with connected(serve) as connection:
+    async with open_connection(serve) as connection:
         await connection.ask(HEAD, b"", Limits(silence=5))
         with pytest.raises(ZeroDivisionError):
             await connection.read(Broken())
@@ -688,6 +688,6 @@ async def test_what_a_flow_raises_reaches_the_task(what: str) -> None:
 
 def test_the_reader_is_only_wrong_in_its_own_words() -> None:
     """No bytes of a response get into a message."""
-    with pytest.raises(BadResponse) as caught:
+    with pytest.raises(BadResponse) as exc_info:
         list(Inflater("gzip").pieces(b"secret"))
-    assert "secret" not in str(caught.value)
+    assert "secret" not in str(exc_info.value)

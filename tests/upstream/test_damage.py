@@ -29,7 +29,7 @@ class Nobody:
 async def server() -> AsyncIterator[tuple[list[bytes], int]]:
     """A server that answers with these pieces, each at a request of its own, and waits; its port."""
     pieces: list[bytes] = []
-    gone = asyncio.Event()
+    disconnect = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for piece in pieces:
@@ -37,15 +37,15 @@ async def server() -> AsyncIterator[tuple[list[bytes], int]]:
             writer.write(piece)
         await reader.read()
         writer.close()
-        gone.set()
+        disconnect.set()
 
     listening = await asyncio.start_server(answer, "127.0.0.1", 0)
     yield pieces, listening.sockets[0].getsockname()[1]
-    await asyncio.wait_for(gone.wait(), 10)
+    await asyncio.wait_for(disconnect.wait(), 10)
     listening.close()
 
 
-async def connected(port: int) -> Connection:
+async def open_connection(port: int) -> Connection:
     loop = asyncio.get_running_loop()
     return (await loop.create_connection(lambda: Connection(loop, Nobody()), "127.0.0.1", port))[1]
 
@@ -59,7 +59,7 @@ async def test_what_came_before_a_fault_is_passed_on(server: tuple[list[bytes], 
     pieces, port = server
     data = HEAD + b"3\r\nabc\r\n" + fault
     pieces += filter(None, (data[:cut], data[cut:]))
-    connection = await connected(port)
+    connection = await open_connection(port)
     await connection.ask(REQUEST, b"", Limits())
     flow = Gather(1000)
     reading = asyncio.ensure_future(connection.read(flow))
@@ -67,9 +67,9 @@ async def test_what_came_before_a_fault_is_passed_on(server: tuple[list[bytes], 
     if cut:
         assert connection._transport is not None
         connection._transport.write(REQUEST)
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(Failure) as exc_info:
         await asyncio.wait_for(reading, 10)
-    assert caught.value.cause.kind == "broken"
+    assert exc_info.value.cause.kind == "broken"
     assert flow.body() == (b"abchello" if b"hello" in fault else b"abc")
     assert connection.phase is Phase.CLOSED
 
@@ -78,7 +78,7 @@ async def test_an_answer_that_is_whole_for_its_reader_is_no_failure(server: tupl
     """A stream that has said its last word may be followed by bad framing."""
     pieces, port = server
     pieces.append(HEAD + b"4\r\nabcd\r\nzz\r\n")
-    connection = await connected(port)
+    connection = await open_connection(port)
     await connection.ask(REQUEST, b"", Limits())
     flow = Gather(3)
     await asyncio.wait_for(connection.read(flow), 10)

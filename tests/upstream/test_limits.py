@@ -62,7 +62,7 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.reads = True
-        self.closed = False
+        self.is_closed = False
 
     def write(self, data: Any) -> None:
         pass
@@ -71,7 +71,7 @@ class Transport(asyncio.Transport):
         return 0
 
     def is_closing(self) -> bool:
-        return self.closed
+        return self.is_closed
 
     def pause_reading(self) -> None:
         self.reads = False
@@ -80,7 +80,7 @@ class Transport(asyncio.Transport):
         self.reads = True
 
     def abort(self) -> None:
-        self.closed = True
+        self.is_closed = True
 
 
 class Owner:
@@ -91,7 +91,7 @@ class Owner:
         pass
 
 
-async def answered() -> tuple[Connection, Transport]:
+async def start_answer() -> tuple[Connection, Transport]:
     """A connection on which the head of a response has come."""
     connection, transport = Connection(asyncio.get_running_loop(), Owner()), Transport()
     connection.connection_made(transport)
@@ -103,7 +103,7 @@ async def answered() -> tuple[Connection, Transport]:
 
 
 async def early() -> None:
-    connection, transport = await answered()
+    connection, transport = await start_answer()
     reads = 0
     while transport.reads:
         connection.data_received(b"x" * 4096)
@@ -113,13 +113,13 @@ async def early() -> None:
 
 
 async def tail() -> None:
-    connection, transport = await answered()
+    connection, transport = await start_answer()
     connection.leave(finished=True)
-    sent = 0
+    size = 0
     while connection.phase is Phase.TAIL:
         connection.data_received(b"x" * 4096)
-        sent += 4096
-    assert transport.closed and sent <= TAIL_SIZE + 4096
+        size += 4096
+    assert transport.is_closed and size <= TAIL_SIZE + 4096
 
 
 class Idle(Connection):

@@ -61,11 +61,11 @@ SERVERS = {
 
 async def echo(c: Peer) -> None:
     """The last message comes back, so that a mixed-up answer is noticed."""
-    said = c.request.json["messages"][-1]["content"]
+    prompt = c.request.json["messages"][-1]["content"]
     if c.request.json.get("stream"):
-        await answering(said)(c)
+        await answering(prompt)(c)
     else:
-        c.reply(completion(said))
+        c.reply(completion(prompt))
 
 
 @pytest.fixture(params=SERVERS)
@@ -105,9 +105,9 @@ async def test_no_request_is_lost_or_mixed_up_when_idle_connections_end(server: 
 
         async def client(name: int) -> None:
             for n in range(40):
-                said = f"client {name}, number {n}"
+                prompt = f"client {name}, number {n}"
                 stream = dice.random() < 0.5
-                answer = await proxy.ask(message(said, stream=stream))
+                answer = await proxy.ask(message(prompt, stream=stream))
                 assert answer.status == 200, answer.body
                 if stream:
                     text = "".join(
@@ -115,7 +115,7 @@ async def test_no_request_is_lost_or_mixed_up_when_idle_connections_end(server: 
                     )
                 else:
                     text = answer.json["content"][0]["text"]
-                assert text == said
+                assert text == prompt
                 await asyncio.sleep(dice.choice((0.0, 0.019, 0.0195, 0.02, 0.0205, 0.021)))
 
         await asyncio.gather(*(client(name) for name in range(8)))

@@ -12,12 +12,12 @@ from tests.proxied import config, message, run_proxy
 from tests.scripted import SSE, Peer, ScriptedServer, chunk, event, text
 
 
-def framed(payload: bytes, size: str = "%x") -> bytes:
+def frame(payload: bytes, size: str = "%x") -> bytes:
     return (size % len(payload)).encode() + b"\r\n" + payload + b"\r\n"
 
 
 @pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+def splices(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """For each call of `Splice.chunk`, whether it took the chunk."""
     calls: list[bool] = []
     real = Splice.chunk
@@ -34,22 +34,22 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 WORDS = ["Hello", " ", 'w\u00f6rld "quoted"', "\n\t\\", "😀", "plain"] * 4
 ODD: dict[str, list[bytes]] = {
     "nothing odd": [],
-    "a comment": [framed(b": ping\n\n")],
+    "a comment": [frame(b": ping\n\n")],
     "an event in two chunks": [
-        framed(event(chunk({"content": "halves"}))[:50]),
-        framed(event(chunk({"content": "halves"}))[50:]),
+        frame(event(chunk({"content": "halves"}))[:50]),
+        frame(event(chunk({"content": "halves"}))[50:]),
     ],
     "an event in two reads": [
-        framed(event(chunk({"content": "reads"})))[:70],
-        framed(event(chunk({"content": "reads"})))[70:],
+        frame(event(chunk({"content": "reads"})))[:70],
+        frame(event(chunk({"content": "reads"})))[70:],
     ],
-    "two chunks in a read": [framed(event(chunk({"content": "one"}))) + framed(event(chunk({"content": "two"})))],
-    "upper case": [framed(event(chunk({"content": "upper"})), "%X")],
-    "an extension": [framed(event(chunk({"content": "extended"})), "%x;a=b")],
-    "LF alone": [framed(event(chunk({"content": "line feeds"}))).replace(b"\r\n", b"\n")],
-    "reasoning": [framed(event(chunk({"reasoning_content": "hm"})))] * 4,
+    "two chunks in a read": [frame(event(chunk({"content": "one"}))) + frame(event(chunk({"content": "two"})))],
+    "upper case": [frame(event(chunk({"content": "upper"})), "%X")],
+    "an extension": [frame(event(chunk({"content": "extended"})), "%x;a=b")],
+    "LF alone": [frame(event(chunk({"content": "line feeds"}))).replace(b"\r\n", b"\n")],
+    "reasoning": [frame(event(chunk({"reasoning_content": "hm"})))] * 4,
     "a call": [
-        framed(
+        frame(
             event(
                 chunk(
                     {
@@ -70,10 +70,10 @@ ODD: dict[str, list[bytes]] = {
 
 
 @pytest.mark.parametrize("odd", ODD)
-async def test_a_paced_stream_is_spliced(odd: str, taken: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_paced_stream_is_spliced(odd: str, splices: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
     """The client gets what the decoder alone would write, whatever is in the middle, and with the last chunk."""
-    words = [framed(event(chunk({"content": word}))) for word in WORDS]
-    pieces = [*words, *ODD[odd], *words, *map(framed, map(event, text()[1:])), b"0\r\n\r\n"]
+    words = [frame(event(chunk({"content": word}))) for word in WORDS]
+    pieces = [*words, *ODD[odd], *words, *map(frame, map(event, text()[1:])), b"0\r\n\r\n"]
 
     async def script(c: Peer) -> None:
         c.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -87,13 +87,13 @@ async def test_a_paced_stream_is_spliced(odd: str, taken: list[bool], monkeypatc
 
     async with ScriptedServer(script) as upstream:
         async with run_proxy(config(upstream.base)) as one:
-            spliced = (await one.ask(message())).body
+            spliced_body = (await one.ask(message())).body
             assert upstream.connections == 1
-        assert sum(taken) > len(words) // 2
+        assert sum(splices) > len(words) // 2
         monkeypatch.setattr(Splice, "chunk", lambda self, data: None)
         async with run_proxy(config(upstream.base)) as other:
-            decoded = (await other.ask(message())).body
-    assert content(spliced) == content(decoded)
+            decoded_body = (await other.ask(message())).body
+    assert content(spliced_body) == content(decoded_body)
 
 
 async def test_usage_of_a_reply_without_one_counts_what_was_spliced() -> None:
@@ -110,7 +110,7 @@ async def test_usage_of_a_reply_without_one_counts_what_was_spliced() -> None:
 
     async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         usage = [data["usage"] for name, data in (await proxy.ask(message())).events if name == "message_delta"]
-    assert [told["output_tokens"] for told in usage] == [sum(map(len, WORDS)) // 4 + 1]
+    assert [counts["output_tokens"] for counts in usage] == [sum(map(len, WORDS)) // 4 + 1]
 
 
 async def test_an_exception_ends_this_answer_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
