@@ -93,12 +93,12 @@ async def collect(stream: Any) -> tuple[str, str, list[list[str]], Any, Any]:
 async def test_stream_equals_whole_reply(client: Any, body: dict[str, Any]) -> None:
     whole = await client.chat.completions.create(model="demo", **body)
     message = whole.choices[0].message
-    streamed = await collect(
+    parts = await collect(
         await client.chat.completions.create(model="demo", stream=True, stream_options={"include_usage": True}, **body)
     )
     calls = [[call.function.name, call.function.arguments] for call in message.tool_calls or ()]
     reasoning = getattr(message, "reasoning_content", "")
-    assert streamed == (message.content or "", reasoning, calls, whole.choices[0].finish_reason, whole.usage)
+    assert parts == (message.content or "", reasoning, calls, whole.choices[0].finish_reason, whole.usage)
     assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
     assert whole.usage.completion_tokens_details.reasoning_tokens == len(protocol.split_tokens(reasoning))
 
@@ -185,7 +185,7 @@ def test_other_words_get_the_introduction(text: str) -> None:
 
 
 #: The first message after a compaction (Claude Code 2.1.332, 2026-11).
-COMPACTED = """<system-reminder>a lot</system-reminder>
+COMPACTION = """<system-reminder>a lot</system-reminder>
 
 
 This session is being continued from a previous conversation that ran out of context. The summary below covers the earlier portion.
@@ -204,8 +204,8 @@ Resume directly. Pick up the last task as if the break never happened.
 
 
 def test_text_of_the_client_is_no_request() -> None:
-    assert words(COMPACTED + "\n\nsay two\n") == "two"
-    assert words(COMPACTED) == "Noted."
+    assert words(COMPACTION + "\n\nsay two\n") == "two"
+    assert words(COMPACTION) == "Noted."
     history = [*user("Use the Bash tool to run ls"), {"role": "assistant", "content": "ok"}]
     notice = user("<system-reminder>a background task has ended</system-reminder>")
     assert answer(request(history + notice, tools=[BASH])).text == "Noted."
@@ -335,21 +335,21 @@ def test_tokens_lose_nothing(text: str) -> None:
 
 
 async def test_a_client_that_leaves_ends_its_answer() -> None:
-    ended = asyncio.Event()
+    end = asyncio.Event()
 
-    class Watched(Demo):
+    class WatchedDemo(Demo):
         async def _stream(self, request: Any, chunks: Any) -> Any:
             try:
                 return await super()._stream(request, chunks)
             finally:
-                ended.set()
+                end.set()
 
-    async with Watched(pace=0.01) as slow, aiohttp.ClientSession() as session:
+    async with WatchedDemo(pace=0.01) as slow, aiohttp.ClientSession() as session:
         body = {"model": "demo", "stream": True, "messages": user("count to 2000")}
         async with session.post(slow.base + "/chat/completions", json=body) as response:
             assert (await response.content.readline()).startswith(b"data: ")
             response.close()
-        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.wait_for(end.wait(), 5)
 
 
 async def test_a_taken_port_is_an_error_and_leaves_nothing() -> None:

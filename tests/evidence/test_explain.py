@@ -34,11 +34,11 @@ def test_what_the_server_said_is_shown_with_its_date() -> None:
 
 
 def test_what_was_learned_is_shown_if_it_is_a_quirk() -> None:
-    learned = [
+    facts = [
         ("native_drop", Fact(frozenset({"b", "a"}), "refusal", "it said so", "2026-11-02")),
         ("no_quirk", Fact(1, "reply", "")),
     ]
-    quirks = explain(DEPLOYMENT, {}, None, learned)["quirks"]
+    quirks = explain(DEPLOYMENT, {}, None, facts)["quirks"]
     assert quirks["native_drop"] == {
         "value": ["a", "b"],
         "source": "refusal",

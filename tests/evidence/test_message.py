@@ -20,25 +20,25 @@ WORD = ServerWord(
 
 def test_every_field_is_sent() -> None:
     """A field that is added to ServerWord or Listed must arrive, too."""
-    defaults, (listed, other) = ServerWord(), WORD.models
-    sent = [name for name in ServerWord._fields if getattr(WORD, name) != getattr(defaults, name)]
-    assert {*sent, "is_relay"} == set(ServerWord._fields)
+    defaults, (model, other) = ServerWord(), WORD.models
+    fields = [name for name in ServerWord._fields if getattr(WORD, name) != getattr(defaults, name)]
+    assert {*fields, "is_relay"} == set(ServerWord._fields)
     assert all(getattr(other, name) != default for name, default in Listed._field_defaults.items() if name != "context")
-    assert listed.context and decode(encode(Learned(BASE, WORD, DATE))) == Learned(BASE, WORD, DATE)
+    assert model.context and decode(encode(Learned(BASE, WORD, DATE))) == Learned(BASE, WORD, DATE)
 
 
 @pytest.mark.parametrize("program", ["", *PROGRAMS])
 def test_a_word_arrives_as_it_was(program: str) -> None:
     row, is_relay = PROGRAMS.get(program, ("", False))
-    learned = Learned(BASE, WORD._replace(program=program, row=row, is_relay=is_relay), DATE)
-    assert decode(encode(learned)) == learned
+    message = Learned(BASE, WORD._replace(program=program, row=row, is_relay=is_relay), DATE)
+    assert decode(encode(message)) == message
 
 
 def test_a_word_that_says_nothing_and_the_largest_one_arrive_too() -> None:
     models = tuple(Listed("\U00020000" * MAX_ID, MAX_CONTEXT) for _ in range(MAX_MODELS))
     for word in (ServerWord(), WORD._replace(models=models)):
-        sent = encode(Learned(BASE, word, DATE))
-        assert len(sent) <= MAX_BYTES and decode(sent) == Learned(BASE, word, DATE)
+        data = encode(Learned(BASE, word, DATE))
+        assert len(data) <= MAX_BYTES and decode(data) == Learned(BASE, word, DATE)
 
 
 WRONG: list[dict[str, Any]] = [

@@ -15,13 +15,13 @@ PLAIN = Quirks()
 
 
 def outcome(
-    reason: str = "end_turn", called: tuple[str, ...] = (), output: int = 5, thinking: int = 0, **more: Any
+    reason: str = "end_turn", tools: tuple[str, ...] = (), output: int = 5, thinking: int = 0, **more: Any
 ) -> Outcome:
-    return Outcome(reason, Usage(9, output, thinking=thinking), final_reason=reason, called=frozenset(called), **more)
+    return Outcome(reason, Usage(9, output, thinking=thinking), final_reason=reason, called=frozenset(tools), **more)
 
 
 @pytest.mark.parametrize(
-    ("choice", "degraded", "asked"),
+    ("choice", "degraded", "expected"),
     [
         ({"type": "tool", "name": "look"}, (), Expectation("look", True, 7)),
         ({"type": "any"}, (), Expectation("", True, 7)),
@@ -30,10 +30,11 @@ def outcome(
         ({"type": "tool", "name": "look"}, ("tool_choice",), Expectation("", False, 7)),
     ],
 )
-def test_what_was_asked(choice: Any, degraded: tuple[str, ...], asked: Expectation) -> None:
+def test_what_was_asked(choice: Any, degraded: tuple[str, ...], expected: Expectation) -> None:
     body = {"tool_choice": choice} if choice else {}
     assert (
-        expectation_of(Request(body, "m", [], max_tokens=7), Prepared("u", {}, b"", False, degraded=degraded)) == asked
+        expectation_of(Request(body, "m", [], max_tokens=7), Prepared("u", {}, b"", False, degraded=degraded))
+        == expected
     )
 
 
@@ -42,9 +43,9 @@ def test_a_forced_tool_that_was_called_shows_nothing() -> None:
     assert judge(Expectation("", True), PLAIN, outcome("tool_use", ("other",))) is NOTHING
 
 
-@pytest.mark.parametrize("called", [(), ("other",)])
-def test_a_forced_tool_that_was_not_called(called: tuple[str, ...]) -> None:
-    finding = judge(Expectation("look", True), PLAIN, outcome("tool_use" if called else "end_turn", called))
+@pytest.mark.parametrize("tools", [(), ("other",)])
+def test_a_forced_tool_that_was_not_called(tools: tuple[str, ...]) -> None:
+    finding = judge(Expectation("look", True), PLAIN, outcome("tool_use" if tools else "end_turn", tools))
     assert finding.changes == {"tool_choice_named": "only"} and "forced" in finding.note
     again = judge(Expectation("look", True), Quirks(tool_choice_named="only"), outcome("end_turn"))
     assert not again.changes and again.note

@@ -147,9 +147,9 @@ def test_a_model_and_what_its_server_says(
     if source == "common":
         assert quirk not in facts or facts[quirk].source == "common" or facts[quirk].value == getattr(Quirks(), quirk)
     else:
-        known = facts[quirk]
-        assert known.source == source and known.reason
-        assert bool(known.date) is (source == "server")
+        entry = facts[quirk]
+        assert entry.source == source and entry.reason
+        assert bool(entry.date) is (source == "server")
 
 
 #: file settings, quirk, value: the configuration is stronger than everything else
@@ -201,7 +201,7 @@ def test_the_context_comes_from_the_server_unless_the_file_names_one() -> None:
 def test_every_fact_that_differs_has_a_reason() -> None:
     for model, word, *_ in CASES:
         facts = fact.explained(resolve(deployment(model), NO_PATTERNS, word), Quirks())
-        assert all(known.reason for known in facts.values())
+        assert all(entry.reason for entry in facts.values())
 
 
 def _wrong(case: tuple[str, ServerWord | None, str, Any, str]) -> bool:
@@ -216,8 +216,8 @@ def test_a_reverted_quirk_of_a_family_is_seen(at: int, monkeypatch: pytest.Monke
     row = FAMILIES[at]
     cases = [case for case in CASES if case[1] is None or case[1].is_relay or case[4] == "family"]
     for field in row.quirks:
-        reverted = replace(row, quirks={name: value for name, value in row.quirks.items() if name != field})
-        monkeypatch.setattr(choose, "FAMILIES", (*FAMILIES[:at], reverted, *FAMILIES[at + 1 :]))
+        row_before = replace(row, quirks={name: value for name, value in row.quirks.items() if name != field})
+        monkeypatch.setattr(choose, "FAMILIES", (*FAMILIES[:at], row_before, *FAMILIES[at + 1 :]))
         assert any(map(_wrong, cases)), f"no case states {field}"
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from a2py.evidence.server import MAX_ID, MAX_MODELS, MODELS, ROOT_PATHS, Answer, Listed, is_chat_name, read
 
 
-def said(
+def answers_of(
     models: Any = None, headers: dict[str, str] | None = None, status: int = 200, **paths: Any
 ) -> dict[str, Answer]:
     """Answers of a server: its model list, and further paths (`api_version` is /api/version)."""
@@ -28,18 +28,18 @@ def listing(*entries: dict[str, Any]) -> dict[str, Any]:
 PROGRAMS = [
     # vLLM 0.9 to 0.26: docs.vllm.ai, ModelCard of its OpenAI protocol
     (
-        said(
+        answers_of(
             listing({"id": "Qwen/Qwen3-32B", "owned_by": "vllm", "max_model_len": 40960}), version={"version": "0.11.0"}
         ),
         "vLLM",
         "hosted_vllm",
     ),
     # a fork that renames the owner keeps max_model_len
-    (said(listing({"id": "m", "owned_by": "me", "max_model_len": 8192})), "vLLM", "hosted_vllm"),
-    (said(listing({"id": "m", "owned_by": "sglang", "root": "m", "max_model_len": 32768})), "SGLang", "sglang"),
+    (answers_of(listing({"id": "m", "owned_by": "me", "max_model_len": 8192})), "vLLM", "hosted_vllm"),
+    (answers_of(listing({"id": "m", "owned_by": "sglang", "root": "m", "max_model_len": 32768})), "SGLang", "sglang"),
     # the real llama.cpp server (xllamacpp 2026.10)
     (
-        said(
+        answers_of(
             {
                 "models": [{"name": "tiny"}],
                 **listing({"id": "tiny", "owned_by": "llamacpp", "meta": {"n_ctx": 4096, "n_ctx_train": 131072}}),
@@ -51,12 +51,16 @@ PROGRAMS = [
         "llamacpp",
     ),
     # llama.cpp behind nginx: the Server header is nginx's
-    (said(listing({"id": "x", "owned_by": "llamacpp"}), {"server": "nginx"}), "llama.cpp", "llamacpp"),
+    (answers_of(listing({"id": "x", "owned_by": "llamacpp"}), {"server": "nginx"}), "llama.cpp", "llamacpp"),
     # a proxy that hides the list: /props alone
-    (said(props={"default_generation_settings": {"n_ctx": 512}, "total_slots": 1}), "llama.cpp", "llamacpp"),
-    (said(listing({"id": "qwen3-8b", "object": "model", "owned_by": "organization_owner"})), "LM Studio", "lm_studio"),
+    (answers_of(props={"default_generation_settings": {"n_ctx": 512}, "total_slots": 1}), "llama.cpp", "llamacpp"),
     (
-        said(
+        answers_of(listing({"id": "qwen3-8b", "object": "model", "owned_by": "organization_owner"})),
+        "LM Studio",
+        "lm_studio",
+    ),
+    (
+        answers_of(
             listing({"id": "qwen3:8b", "owned_by": "library"}),
             api_version={"version": "0.11.4"},
             api_tags={"models": [{"name": "qwen3:8b"}]},
@@ -64,27 +68,31 @@ PROGRAMS = [
         "Ollama",
         "ollama",
     ),
-    (said(api_version={"version": "0.11.4"}, api_tags={"models": [{"name": "qwen3:8b"}]}), "Ollama", "ollama"),
+    (answers_of(api_version={"version": "0.11.4"}, api_tags={"models": [{"name": "qwen3:8b"}]}), "Ollama", "ollama"),
     # TGI 3: its router's /v1/models
     (
-        said(listing({"id": "meta/llama", "object": "model", "created": 0, "owned_by": "meta/llama"})),
+        answers_of(listing({"id": "meta/llama", "object": "model", "created": 0, "owned_by": "meta/llama"})),
         "TGI",
         "local_server",
     ),
     # mlx_lm.server: http.server's header, no owner
     (
-        said(listing({"id": "mlx-community/x", "object": "model"}), {"server": "BaseHTTP/0.6 Python/3.12"}),
+        answers_of(listing({"id": "mlx-community/x", "object": "model"}), {"server": "BaseHTTP/0.6 Python/3.12"}),
         "MLX",
         "local_server",
     ),
-    (said(listing({"id": "koboldcpp/x", "owned_by": "koboldcpp"})), "KoboldCpp", "local_server"),
-    (said(listing({"id": "gpt-5", "owned_by": "openai"}), {"x-litellm-version": "1.80"}), "LiteLLM", "litellm_proxy"),
-    (said(listing({"id": "gpt-5", "owned_by": "openai", "supported_endpoint_types": ["openai"]})), "new-api", ""),
-    (said(listing({"id": "gpt-5", "owned_by": "openai"}), {"x-oneapi-request-id": "1"}), "one-api", ""),
+    (answers_of(listing({"id": "koboldcpp/x", "owned_by": "koboldcpp"})), "KoboldCpp", "local_server"),
+    (
+        answers_of(listing({"id": "gpt-5", "owned_by": "openai"}), {"x-litellm-version": "1.80"}),
+        "LiteLLM",
+        "litellm_proxy",
+    ),
+    (answers_of(listing({"id": "gpt-5", "owned_by": "openai", "supported_endpoint_types": ["openai"]})), "new-api", ""),
+    (answers_of(listing({"id": "gpt-5", "owned_by": "openai"}), {"x-oneapi-request-id": "1"}), "one-api", ""),
     # nothing that any of them says
-    (said(listing({"id": "gpt-5", "owned_by": "openai"}, {"id": "m", "owned_by": "me"})), "", ""),
-    (said({"error": "no key"}, status=401), "", ""),
-    (said("<html>"), "", ""),
+    (answers_of(listing({"id": "gpt-5", "owned_by": "openai"}, {"id": "m", "owned_by": "me"})), "", ""),
+    (answers_of({"error": "no key"}, status=401), "", ""),
+    (answers_of("<html>"), "", ""),
     ({}, "", ""),
 ]
 
@@ -103,7 +111,7 @@ def test_a_server_is_known_by_what_it_says(answers: dict[str, Answer], program: 
 
 def test_context_slots_and_version() -> None:
     word = read(
-        said(
+        answers_of(
             listing({"id": "a", "owned_by": "llamacpp", "meta": {"n_ctx": 99}}),
             props={"default_generation_settings": {"n_ctx": 4096}, "total_slots": 2},
             version={"version": "b7000"},
@@ -130,14 +138,14 @@ def test_context_slots_and_version() -> None:
     ],
 )
 def test_the_context_of_a_listed_model(entry: dict[str, Any], context: int) -> None:
-    word = read(said(listing({"id": "m", **entry})))
+    word = read(answers_of(listing({"id": "m", **entry})))
     assert word.context("m") == context
     assert word.context("other") == 0
 
 
 def test_chat_models_come_without_embeddings_and_the_loaded_ones_first() -> None:
     word = read(
-        said(
+        answers_of(
             listing(
                 {"id": "text-embedding-nomic", "type": "embeddings"},
                 {"id": "old", "state": "not-loaded"},
@@ -176,18 +184,18 @@ def test_names_of_models_that_chat(name: str) -> None:
 
 def test_ollama_names_its_models_by_tags_where_the_list_is_missing() -> None:
     tags = {"models": [{"name": "a:latest"}, {"name": ""}, {"name": 3}, "x", {"name": "b\n"}]}
-    assert read(said(api_version={"version": "1"}, api_tags=tags)).models == (Listed("a:latest"),)
-    assert read(said(api_version={"version": "1"}, api_tags={"models": None})).models == ()
+    assert read(answers_of(api_version={"version": "1"}, api_tags=tags)).models == (Listed("a:latest"),)
+    assert read(answers_of(api_version={"version": "1"}, api_tags={"models": None})).models == ()
 
 
 @pytest.mark.parametrize("entry", [None, 3, {}, {"id": 3}, {"id": ""}, {"id": "a\nb"}, {"id": "x" * (MAX_ID + 1)}])
 def test_entries_without_a_usable_id_are_left_out(entry: Any) -> None:
-    assert [model.id for model in read(said(listing(entry, {"id": "m"}))).models] == ["m"]
+    assert [model.id for model in read(answers_of(listing(entry, {"id": "m"}))).models] == ["m"]
 
 
 def test_a_list_is_bounded_and_may_be_bare() -> None:
-    assert len(read(said(listing(*[{"id": f"m{i}"} for i in range(MAX_MODELS + 5)]))).models) == MAX_MODELS
-    assert read(said([{"id": "m"}])).models == (Listed("m"),)
+    assert len(read(answers_of(listing(*[{"id": f"m{i}"} for i in range(MAX_MODELS + 5)]))).models) == MAX_MODELS
+    assert read(answers_of([{"id": "m"}])).models == (Listed("m"),)
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(
@@ -232,4 +240,6 @@ def test_any_json_is_read(answers: dict[str, tuple[int, Any]]) -> None:
     ("modalities", "has_vision"), [({"vision": False}, False), ({"vision": True}, True), (None, True), ([], True)]
 )
 def test_llama_cpp_says_whether_its_model_sees(modalities: Any, has_vision: bool) -> None:
-    assert read(said(props={"default_generation_settings": {}, "modalities": modalities})).has_vision is has_vision
+    assert (
+        read(answers_of(props={"default_generation_settings": {}, "modalities": modalities})).has_vision is has_vision
+    )

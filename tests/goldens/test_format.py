@@ -21,23 +21,23 @@ class Echo:
 
     finished = False
 
-    def __init__(self, prepared: Prepared, sink: Sink) -> None:
-        self.sink, self.line, self.ended = sink, b"", False
+    def __init__(self, request: Prepared, sink: Sink) -> None:
+        self.sink, self.line, self.is_over = sink, b"", False
 
     def feed(self, data: bytes) -> None:
         if data[:1] == b"{":
             self.sink.text(0, orjson.loads(data)["text"])
-            self.ended = True
+            self.is_over = True
             return
         *lines, self.line = (self.line + data).split(b"\n")
         for line in lines:
-            self.ended = self.ended or line == b"end"
-            if not self.ended:
+            self.is_over = self.is_over or line == b"end"
+            if not self.is_over:
                 self.sink.text(0, line.decode("latin-1"))
 
     def close(self) -> Outcome:
-        ended, self.ended = self.ended, True
-        if ended:
+        was_over, self.is_over = self.is_over, True
+        if was_over:
             return Outcome(usage=Usage(3, 4))
         return Outcome(error=ApiError("upstream", "cut"))
 
@@ -164,9 +164,9 @@ def test_write_fills_the_checked_blocks(tmp_path: Path, monkeypatch: pytest.Monk
     for case in cases(tmp_path, twice):
         golden.run(case)
     monkeypatch.setattr(golden, "WRITE", False)
-    written = golden.read(tmp_path / "topic.md")
-    assert len(written) == 2
-    for case in written:
+    golden_cases = golden.read(tmp_path / "topic.md")
+    assert len(golden_cases) == 2
+    for case in golden_cases:
         golden.run(case)
     assert '{"model": "m", "stream": true, "n": 1}' in (tmp_path / "topic.md").read_text("utf-8")
 

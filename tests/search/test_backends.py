@@ -17,80 +17,80 @@ from a2py.search.page import Page, Query
 
 ACCOUNT = Account("https://base.example", "KEY", "ENGINE")
 PLAIN = Query("two words")
-ALLOWED = Query("q", allowed=("a.example", "b.example"), country="DE")
-BLOCKED = Query("q", blocked=("a.example",), country="DE")
+ALLOWLIST = Query("q", allowed=("a.example", "b.example"), country="DE")
+BLOCKLIST = Query("q", blocked=("a.example",), country="DE")
 
 
-def asked(name: str, query: Query) -> tuple[str, Any, dict[str, str]]:
+def ask(name: str, query: Query) -> tuple[str, Any, dict[str, str]]:
     """Path; the query's parameters or the body; headers."""
     question: Question = BACKENDS[name].build(query, ACCOUNT)
     parts = urlsplit(question.url)
     assert f"{parts.scheme}://{parts.netloc}" == ACCOUNT.base
-    sent = question.body if question.body is not None else {k: v[0] for k, v in parse_qs(parts.query).items()}
-    return parts.path, sent, question.headers
+    body = question.body if question.body is not None else {k: v[0] for k, v in parse_qs(parts.query).items()}
+    return parts.path, body, question.headers
 
 
 def test_searxng() -> None:
-    assert asked("searxng", PLAIN) == (
+    assert ask("searxng", PLAIN) == (
         "/search",
         {"q": "two words", "format": "json"},
         {"authorization": "Bearer KEY"},
     )
-    assert asked("searxng", ALLOWED)[1]["q"] == "q (site:a.example OR site:b.example)"
-    assert asked("searxng", BLOCKED)[1]["q"] == "q -site:a.example"
+    assert ask("searxng", ALLOWLIST)[1]["q"] == "q (site:a.example OR site:b.example)"
+    assert ask("searxng", BLOCKLIST)[1]["q"] == "q -site:a.example"
     assert BACKENDS["searxng"].build(PLAIN, Account("https://base.example")).headers == {}
 
 
 def test_brave() -> None:
-    path, sent, headers = asked("brave", ALLOWED)
+    path, body, headers = ask("brave", ALLOWLIST)
     assert path == "/web/search" and headers == {"x-subscription-token": "KEY"}
-    assert sent == {"q": "q (site:a.example OR site:b.example)", "count": "10", "country": "DE"}
-    assert "country" not in asked("brave", PLAIN)[1]
+    assert body == {"q": "q (site:a.example OR site:b.example)", "count": "10", "country": "DE"}
+    assert "country" not in ask("brave", PLAIN)[1]
     many = Query("q", blocked=tuple(f"blocked-{n}.example" for n in range(100)))
-    assert asked("brave", many)[1]["q"] == "q", "Brave refuses more than 400 characters; the answer is filtered"
+    assert ask("brave", many)[1]["q"] == "q", "Brave refuses more than 400 characters; the answer is filtered"
 
 
 def test_tavily() -> None:
-    path, sent, headers = asked("tavily", ALLOWED)
+    path, body, headers = ask("tavily", ALLOWLIST)
     assert path == "/search" and headers == {"authorization": "Bearer KEY"}
-    assert sent == {"query": "q", "max_results": 10, "include_domains": ["a.example", "b.example"]}
-    assert asked("tavily", BLOCKED)[1]["exclude_domains"] == ["a.example"]
+    assert body == {"query": "q", "max_results": 10, "include_domains": ["a.example", "b.example"]}
+    assert ask("tavily", BLOCKLIST)[1]["exclude_domains"] == ["a.example"]
 
 
 def test_exa() -> None:
-    path, sent, headers = asked("exa_ai", ALLOWED)
+    path, body, headers = ask("exa_ai", ALLOWLIST)
     assert path == "/search" and headers == {"x-api-key": "KEY"}
-    assert (sent["query"], sent["numResults"], sent["userLocation"]) == ("q", 10, "DE")
-    assert sent["includeDomains"] == ["a.example", "b.example"]
-    assert sent["contents"] == {"highlights": True, "text": {"maxCharacters": 1500}}
-    assert asked("exa_ai", BLOCKED)[1]["excludeDomains"] == ["a.example"]
-    assert "userLocation" not in asked("exa_ai", PLAIN)[1]
+    assert (body["query"], body["numResults"], body["userLocation"]) == ("q", 10, "DE")
+    assert body["includeDomains"] == ["a.example", "b.example"]
+    assert body["contents"] == {"highlights": True, "text": {"maxCharacters": 1500}}
+    assert ask("exa_ai", BLOCKLIST)[1]["excludeDomains"] == ["a.example"]
+    assert "userLocation" not in ask("exa_ai", PLAIN)[1]
 
 
 def test_perplexity() -> None:
-    path, sent, headers = asked("perplexity", ALLOWED)
+    path, body, headers = ask("perplexity", ALLOWLIST)
     assert path == "/search" and headers == {"authorization": "Bearer KEY"}
-    assert sent == {
+    assert body == {
         "query": "q",
         "max_results": 10,
         "search_domain_filter": ["a.example", "b.example"],
         "country": "DE",
     }
-    assert asked("perplexity", BLOCKED)[1]["search_domain_filter"] == ["-a.example"]
-    assert asked("perplexity", PLAIN)[1] == {"query": "two words", "max_results": 10}
+    assert ask("perplexity", BLOCKLIST)[1]["search_domain_filter"] == ["-a.example"]
+    assert ask("perplexity", PLAIN)[1] == {"query": "two words", "max_results": 10}
 
 
 def test_google() -> None:
-    path, sent, headers = asked("google_pse", ALLOWED)
+    path, body, headers = ask("google_pse", ALLOWLIST)
     assert path == "/customsearch/v1" and headers == {}
-    assert sent == {
+    assert body == {
         "key": "KEY",
         "cx": "ENGINE",
         "q": "q (site:a.example OR site:b.example)",
         "num": "10",
         "gl": "de",
     }
-    assert "gl" not in asked("google_pse", PLAIN)[1]
+    assert "gl" not in ask("google_pse", PLAIN)[1]
 
 
 ANSWERS: dict[str, Any] = {
@@ -137,6 +137,6 @@ def test_a_key_shows_in_no_repr() -> None:
 
 def test_what_the_rows_say_is_what_the_functions_do() -> None:
     for name, backend in BACKENDS.items():
-        _, sent, _ = asked(name, ALLOWED)
-        assert backend.locates == ("de" in str(sent).lower().replace("include", "")), name
-        assert backend.filters == ("site:" not in str(sent)), name
+        _, body, _ = ask(name, ALLOWLIST)
+        assert backend.locates == ("de" in str(body).lower().replace("include", "")), name
+        assert backend.filters == ("site:" not in str(body)), name

@@ -15,18 +15,22 @@ PAGE = Page("https://a.example", "T", "s" * 500, "2026")
 
 def test_a_result_carries_its_snippet_in_our_signature() -> None:
     (result,) = blocks.results([PAGE])
-    signed = signatures.read(result["encrypted_content"])
-    assert signed is not None and (signed.kind, signed.origin, signed.state) == ("search", "a2py", {"s": "s" * 500})
+    signature = signatures.read(result["encrypted_content"])
+    assert signature is not None and (signature.kind, signature.origin, signature.state) == (
+        "search",
+        "a2py",
+        {"s": "s" * 500},
+    )
     assert (result["title"], result["page_age"]) == ("T", "2026")
     (bare,) = blocks.results([Page("https://a.example")])
     assert bare["title"] == "https://a.example" and bare["page_age"] is None
 
 
 def test_a_citation() -> None:
-    cited = blocks.citation(PAGE, 3)
-    assert cited["type"] == "web_search_result_location" and cited["cited_text"] == "s" * 150
-    signed = signatures.read(cited["encrypted_index"])
-    assert signed is not None and signed.state == {"n": 3}
+    citation = blocks.citation(PAGE, 3)
+    assert citation["type"] == "web_search_result_location" and citation["cited_text"] == "s" * 150
+    signature = signatures.read(citation["encrypted_index"])
+    assert signature is not None and signature.state == {"n": 3}
     assert blocks.citation(Page("https://a.example"), 1)["title"] == "https://a.example"
 
 

@@ -68,7 +68,7 @@ def run(sink: Any, pieces: list[list[bytes]]) -> Outcome:
     return loop.finish(outcome)
 
 
-def streamed(pieces: list[list[bytes]]) -> dict[str, Any]:
+def stream_message(pieces: list[list[bytes]]) -> dict[str, Any]:
     writer = streams.writer(origin="o")
     outcome = run(writer, pieces)
     writer.close(outcome)
@@ -79,12 +79,15 @@ def test_a_split_changes_nothing_and_a_stream_equals_a_whole_reply() -> None:
     reply = Reply("msg_1", "m", "o", "show")
     whole = reply.message(run(reply, [[hop] for hop in HOPS]), Usage())
     kinds = [block["type"] for block in whole["content"]]
-    searched = ["server_tool_use", "web_search_tool_result"]
-    assert kinds == ["thinking", "text", "server_tool_use", *searched, "web_search_tool_result", "thinking", "text"]
-    assert [cited["url"] for cited in whole["content"][-1]["citations"]] == ["https://c1.example", "https://c2.example"]
+    search_kinds = ["server_tool_use", "web_search_tool_result"]
+    assert kinds == ["thinking", "text", "server_tool_use", *search_kinds, "web_search_tool_result", "thinking", "text"]
+    assert [citation["url"] for citation in whole["content"][-1]["citations"]] == [
+        "https://c1.example",
+        "https://c2.example",
+    ]
     for first in streams.splits(HOPS[0]):
-        message = streamed([first, [HOPS[1]]])
+        message = stream_message([first, [HOPS[1]]])
         assert message["content"] == whole["content"] and message["usage"] == whole["usage"]
     for second in streams.splits(HOPS[1]):
-        message = streamed([[HOPS[0]], second])
+        message = stream_message([[HOPS[0]], second])
         assert message["content"] == whole["content"] and message["stop_reason"] == "end_turn"

@@ -72,12 +72,12 @@ def test_the_function_is_the_same_each_time_and_names_its_domains() -> None:
     plain = as_client_tool(TOOL, read_rules(TOOL))
     assert plain == as_client_tool(TOOL, read_rules(TOOL)) and plain["input_schema"]["required"] == ["query"]
     tool = {**TOOL, "allowed_domains": ["a.example"], "cache_control": {"type": "ephemeral"}}
-    marked = as_client_tool(tool, read_rules(tool))
-    assert "a.example" in marked["description"] and marked["cache_control"] == {"type": "ephemeral"}
-    blocked = {**TOOL, "blocked_domains": ["b.example"]}
+    function = as_client_tool(tool, read_rules(tool))
+    assert "a.example" in function["description"] and function["cache_control"] == {"type": "ephemeral"}
+    blocklist = {**TOOL, "blocked_domains": ["b.example"]}
     assert (
         "No pages of these domains are returned: b.example."
-        in as_client_tool(blocked, read_rules(blocked))["description"]
+        in as_client_tool(blocklist, read_rules(blocklist))["description"]
     )
 
 

@@ -198,8 +198,8 @@ def test_a_reply_that_broke_off_has_taken_what_its_hops_took() -> None:
         outcome = Outcome("tool_use", Usage(10, 2), output_estimate=5)
         stage.loop.end_hop(outcome)
         assert stage.loop.add_results(outcome)
-    refused = stage.loop.sum_up(None)
-    assert refused is not None and refused.usage == Usage(20, 4, web_searches=2) and refused.output_estimate == 10
+    total = stage.loop.sum_up(None)
+    assert total is not None and total.usage == Usage(20, 4, web_searches=2) and total.output_estimate == 10
     stage.loop.open(stage.reply, "")
     broken = stage.loop.sum_up(Outcome(error=ApiError("api", "cut"), usage=Usage(7), output_estimate=1))
     assert broken is not None and broken.usage == Usage(27, 4, web_searches=2) and broken.output_estimate == 11

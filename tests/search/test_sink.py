@@ -224,7 +224,7 @@ def test_whole_events() -> None:
     assert stage.sink.closing is not None and stage.sink.has_other_calls
     content = stage.content()
     assert types(content) == ["text", "server_tool_use", "tool_use"] and content[1]["input"] == {"query": "a"}
-    assert [cited["url"] for cited in content[0]["citations"]] == ["https://a.example"]
+    assert [citation["url"] for citation in content[0]["citations"]] == ["https://a.example"]
     assert types(stage.turn()) == ["text", "tool_use", "tool_use"]
 
 
