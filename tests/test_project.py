@@ -244,10 +244,13 @@ def test_the_longest_start_first() -> None:
 
 
 def test_files_and_lines_of_the_package_stay_small() -> None:
-    """ruff's formatter leaves long comments and strings as they are."""
+    """ruff's formatter leaves long comments and strings as they are. The page's script is one file: a request fewer."""
     long = []
-    for path in sorted((ROOT / "a2py").rglob("*.py")):
+    modules = sorted((ROOT / "a2py").rglob("*.py"))
+    page = [ROOT / "a2py" / "ui" / name for name in ("app.css", "app.js", "index.html")]
+    for path in (*modules, *page):
         lines = path.read_text("utf-8").splitlines()
-        long += [f"{path.relative_to(ROOT)}: {len(lines)} lines"] * (len(lines) > 450)
+        most = 2700 if path.suffix == ".js" else 450
+        long += [f"{path.relative_to(ROOT)}: {len(lines)} lines"] * (len(lines) > most)
         long += [f"{path.relative_to(ROOT)}:{n}: {len(line)}" for n, line in enumerate(lines, 1) if len(line) > 120]
     assert not long

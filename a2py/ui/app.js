@@ -33,9 +33,10 @@ const NEEDED = 'Chrome or Edge 123, Firefox 128, Safari 17.5, or newer';
 // -- elements --------------------------------------------------------------------------------------------------------
 
 const SVG = 'http://www.w3.org/2000/svg';
-const ATTRIBUTES = new Set(('role id class for type name value placeholder tabindex title list rows min max step autocomplete'
-  + ' spellcheck scope colspan lang open checked disabled selected hidden maxlength').split(' '));
-const SHAPES = new Set('class x y x1 x2 y1 y2 width height rx points viewBox preserveAspectRatio role text-anchor'.split(' '));
+const ATTRIBUTES = new Set(('role id class for type name value placeholder tabindex title list rows min max step'
+  + ' autocomplete spellcheck scope colspan lang open checked disabled selected hidden maxlength').split(' '));
+const SHAPES = new Set(('class x y x1 x2 y1 y2 width height rx points viewBox preserveAspectRatio role'
+  + ' text-anchor').split(' '));
 const OPEN_NAME = /^(aria|data)-[a-z]+$/; // of any element
 
 /** Make an element. `props`: attributes, `on` (listeners). Children that are no nodes become text.
@@ -61,7 +62,8 @@ function s(tag, props, ...children) {
   return add(node, ...children);
 }
 
-/** Append children: nodes, texts, lists of them; null and false are left out. @param {any} node @param {...any} children */
+/** Append children: nodes, texts, lists of them; null and false are left out.
+ * @param {any} node @param {...any} children */
 function add(node, ...children) {
   for (const child of children.flat(3)) {
     if (child === null || child === undefined || child === false) continue;
@@ -191,7 +193,8 @@ function say(text) {
 const WHOLE = new Intl.NumberFormat('en');
 const isNumber = (value) => typeof value === 'number' && Number.isFinite(value);
 const whole = (value) => (isNumber(value) ? WHOLE.format(Math.round(value)) : '–');
-const str = (value) => (value === null || value === undefined ? '' : typeof value === 'string' ? value : JSON.stringify(value));
+const str = (value) => (value === null || value === undefined ? ''
+  : typeof value === 'string' ? value : JSON.stringify(value));
 const list = (value) => (Array.isArray(value) ? value : []);
 /** The parts that say something, with dots between them. @param {...any} parts */
 const joined = (...parts) => parts.filter(Boolean).join(' · ');
@@ -202,7 +205,9 @@ function short(value) {
   if (!isNumber(value)) return '–';
   for (const [size, unit] of /** @type {[number, string][]} */ ([[1e9, 'B'], [1e6, 'M'], [1e4, 'k']])) {
     const by = unit === 'k' ? 1e3 : size;
-    if (Math.abs(value) >= size) return (value / by).toPrecision(3).replace(/\.?0+$/, (zeros) => (zeros[0] === '.' ? '' : zeros)) + unit;
+    if (Math.abs(value) >= size) {
+      return (value / by).toPrecision(3).replace(/\.?0+$/, (zeros) => (zeros[0] === '.' ? '' : zeros)) + unit;
+    }
   }
   return WHOLE.format(Math.round(value * 10) / 10);
 }
@@ -237,7 +242,8 @@ const DAY = new Intl.DateTimeFormat('en', { month: 'short', day: 'numeric' });
 function moment(seconds) {
   if (!isNumber(seconds)) return '–';
   const date = new Date(seconds * 1000);
-  const clock = [date.getHours(), date.getMinutes(), date.getSeconds()].map((n) => String(n).padStart(2, '0')).join(':');
+  const numbers = [date.getHours(), date.getMinutes(), date.getSeconds()];
+  const clock = numbers.map((n) => String(n).padStart(2, '0')).join(':');
   return date.toDateString() === new Date().toDateString() ? clock : `${DAY.format(date)} ${clock.slice(0, 5)}`;
 }
 
@@ -266,9 +272,11 @@ class Failure extends Error {
   }
 }
 
-/** Ask a2py. Raises `Failure` with its words. @param {string} path @param {Json} [options] @returns {Promise<Response>} */
+/** Ask a2py. Raises `Failure` with its words.
+ * @param {string} path @param {Json} [options] @returns {Promise<Response>} */
 async function ask(path, options = {}) {
-  const headers = { authorization: `Bearer ${bearer}`, ...(options.body ? { 'content-type': 'application/json' } : {}) };
+  const type = options.body ? { 'content-type': 'application/json' } : {};
+  const headers = { authorization: `Bearer ${bearer}`, ...type };
   const body = options.body && JSON.stringify(options.body);
   const sent = { method: options.body ? 'POST' : 'GET', ...options, headers, body, cache: 'no-store' };
   let response;
@@ -292,7 +300,8 @@ async function ask(path, options = {}) {
 const askJson = async (path, options) => (await ask(path, options)).json();
 const inPath = encodeURIComponent;
 
-/** Yield the texts of a stream, each ended by `end`. @param {Response} response @param {string} end @param {() => void} [sign] */
+/** Yield the texts of a stream, each ended by `end`.
+ * @param {Response} response @param {string} end @param {() => void} [sign] */
 async function* pieces(response, end, sign) {
   const reader = /** @type {any} */ (response.body).pipeThrough(new TextDecoderStream()).getReader();
   let kept = '';
@@ -346,7 +355,10 @@ function save(name, text) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-const problem = (error) => h('p', { class: 'note bad', role: 'alert' }, error instanceof Error ? error.message : String(error));
+const problem = (error) => {
+  const message = error instanceof Error ? error.message : String(error);
+  return h('p', { class: 'note bad', role: 'alert' }, message);
+};
 
 // -- what is live ----------------------------------------------------------------------------------------------------
 
@@ -376,8 +388,9 @@ class Requests {
   /** Return whether the row is new. @param {Row} row */
   keep(row) {
     row.id = str(row.id);
-    row.hay = [row.id, row.model, row.deployment, row.upstream, row.key, row.session, row.agent, row.route, row.error, row.stop_reason,
-        row.status].map(str).join('\n').toLowerCase();
+    const texts = [row.id, row.model, row.deployment, row.upstream, row.key, row.session, row.agent, row.route,
+      row.error, row.stop_reason, row.status];
+    row.hay = texts.map(str).join('\n').toLowerCase();
     const known = this.byId.get(row.id);
     if (known) Object.assign(known, row);
     else this.byId.set(row.id, row);
@@ -529,7 +542,8 @@ setInterval(() => {
 
 /** A list of equally high rows of which only the visible ones exist. */
 class VirtualList {
-  /** `key(i)` names row i for as long as it exists; `fill(node, i)` draws it; `open(i)`: rows can be focused and opened.
+  /** `key(i)` names row i for as long as it exists; `fill(node, i)` draws it; `open(i)`: rows can be focused and
+   * opened.
    * @param {any} box @param {{count: () => number, key: (i: number) => any, make: () => any,
    *   fill: (node: any, i: number) => void, open?: (i: number) => void, indexOf?: (key: any) => number}} rows */
   constructor(box, rows) {
@@ -599,7 +613,9 @@ class VirtualList {
     for (const i of wanted) this.show(i, shift, keep, free);
     for (const node of free) node.remove();
     this.nodes = keep;
-    if (this.rows.open && count && focused < 0) this.setActive(this.rows.key(Math.min(Math.ceil(top / this.height), count - 1)));
+    if (this.rows.open && count && focused < 0) {
+      this.setActive(this.rows.key(Math.min(Math.ceil(top / this.height), count - 1)));
+    }
   }
 
   /** @param {number} i @param {number} shift @param {Map<any, any>} keep @param {any[]} free */
@@ -653,7 +669,9 @@ class VirtualList {
     const height = this.height ?? 36;
     const top = this.top;
     if (i * height < top) this.box.scrollTop = (i * height) / this.scale();
-    else if ((i + 1) * height > top + (this.view ?? 0)) this.box.scrollTop = ((i + 1) * height - (this.view ?? 0)) / this.scale();
+    else if ((i + 1) * height > top + (this.view ?? 0)) {
+      this.box.scrollTop = ((i + 1) * height - (this.view ?? 0)) / this.scale();
+    }
   }
 
   /** @param {any} event */
@@ -661,8 +679,8 @@ class VirtualList {
     const count = this.rows.count();
     const page = Math.max(1, Math.floor((this.view ?? 0) / (this.height ?? 36)) - 1);
     const now = this.indexOfActive();
-    const to = { ArrowDown: now + 1, j: now + 1, ArrowUp: now - 1, k: now - 1, PageDown: now + page, PageUp: now - page, Home: 0,
-        End: count - 1 }[event.key];
+    const to = { ArrowDown: now + 1, j: now + 1, ArrowUp: now - 1, k: now - 1, PageDown: now + page,
+      PageUp: now - page, Home: 0, End: count - 1 }[event.key];
     if (event.ctrlKey || event.metaKey || event.altKey || !count) return;
     if (event.key === 'Enter' && now >= 0) this.rows.open?.(now);
     else if (to === undefined || (event.key.length === 1 && !keysOn)) return;
@@ -734,7 +752,9 @@ function endsInString(text, quoted) {
 }
 
 /** Fill `rows` from its text, a few milliseconds at a time. JSON is laid out by its brackets without being parsed, so
- * that what is shown is what was sent: only spaces between values change. @param {TextRows} rows @param {number} columns
+/** Fill `rows` from its text, a few milliseconds at a time. JSON is laid out by its brackets without being parsed, so
+ * that what is shown is what was sent: only spaces between values change.
+ * @param {TextRows} rows @param {number} columns
  * @param {boolean} json @param {() => boolean} go whether to go on @param {() => void} shown */
 async function layOut(rows, columns, json, go, shown) {
   const text = rows.text;
@@ -841,7 +861,8 @@ function textView(text, label) {
   const json = /^\s*[{[]/.test(text) && !/^\s*\{[^\n]*\}\s*\n\s*\{/.test(text.slice(0, 5000));
   const box = h('div', { class: 'list text', tabindex: 0, role: 'region', 'aria-label': label });
   const found = h('span', { role: 'status' });
-  const field = h('input', { type: 'search', placeholder: 'Find', 'aria-label': `Find in: ${label}`, spellcheck: 'false', autocomplete: 'off' });
+  const field = h('input', { type: 'search', placeholder: 'Find', 'aria-label': `Find in: ${label}`,
+    spellcheck: 'false', autocomplete: 'off' });
   let rows = new TextRows(text);
   let columns = 0;
   let hit = -1;
@@ -882,12 +903,14 @@ function textView(text, label) {
   });
   field.addEventListener('search', () => { if (!field.value) next(1); });
   new ResizeObserver(wrap).observe(box);
+  const copied = (event) => copy(text).then((ok) => ok && flash(event.target, 'Copied'));
   const bar = h('div', { class: 'find' }, field, button('Next', () => next(1), { class: 'quiet' }), found,
-    button('Copy', (event) => copy(text).then((ok) => ok && flash(event.target, 'Copied')), { class: 'quiet', 'aria-label': `Copy: ${label}` }));
+    button('Copy', copied, { class: 'quiet', 'aria-label': `Copy: ${label}` }));
   return h('div', { class: 'fill' }, bar, box);
 }
 
-/** Find the next row with `needle`, from `hit` on, round and round. A match over a line's cut is found in its first row.
+/** Find the next row with `needle`, from `hit` on, round and round. A match over a line's cut is found in its first
+ * row.
  * @param {TextRows} rows @param {string} needle @param {number} hit @param {number} step */
 function findRow(rows, needle, hit, step) {
   for (let n = 1; n <= rows.count; n++) {
@@ -920,7 +943,8 @@ function flash(node, text) {
 
 /** A text of a block, cut where it is long. @param {string} text @param {string} [cls] */
 function says(text, cls = 'says') {
-  const node = h(cls === 'says' ? 'div' : 'pre', { class: cls }, text.length > LONG_TEXT ? text.slice(0, LONG_TEXT) + '…' : text);
+  const shown = text.length > LONG_TEXT ? text.slice(0, LONG_TEXT) + '…' : text;
+  const node = h(cls === 'says' ? 'div' : 'pre', { class: cls }, shown);
   if (text.length <= LONG_TEXT) return node;
   const more = button(`Show all ${whole(text.length)} characters`, () => {
     const box = h('div');
@@ -961,7 +985,8 @@ class Reply {
 
   /** @param {Json} raw */
   block(raw) {
-    return { type: str(raw.type), text: str(raw.text ?? raw.thinking ?? ''), name: str(raw.name), id: str(raw.id), raw };
+    return { type: str(raw.type), text: str(raw.text ?? raw.thinking ?? ''), name: str(raw.name), id: str(raw.id),
+      raw };
   }
 
   /** @param {any} block @param {Json} delta */
@@ -971,13 +996,16 @@ class Reply {
 
   /** @param {Json} event of chat completions */
   takeChunk(event) {
-    if (event.usage) this.usage = { input_tokens: event.usage.prompt_tokens, output_tokens: event.usage.completion_tokens };
+    const told = event.usage;
+    if (told) this.usage = { input_tokens: told.prompt_tokens, output_tokens: told.completion_tokens };
     for (const one of event.choices) {
       const delta = one.delta ?? one.message ?? {};
       for (const [type, text] of [['thinking', delta.reasoning_content ?? delta.reasoning], ['text', delta.content]]) {
         if (text) this.open(type, '').text += str(text);
       }
-      for (const call of list(delta.tool_calls)) this.open('tool_use', str(call.function?.name), call.index).text += str(call.function?.arguments);
+      for (const call of list(delta.tool_calls)) {
+        this.open('tool_use', str(call.function?.name), call.index).text += str(call.function?.arguments);
+      }
       this.stop = str(one.finish_reason) || this.stop;
     }
   }
@@ -993,8 +1021,9 @@ class Reply {
 
   /** @param {Json} message a whole answer */
   whole(message) {
-    if (Array.isArray(message.content)) this.blocks = message.content.map((raw) => ({ ...this.block(raw), input: raw.input, done: true }));
-    else this.take(message);
+    if (Array.isArray(message.content)) {
+      this.blocks = message.content.map((raw) => ({ ...this.block(raw), input: raw.input, done: true }));
+    } else this.take(message);
     Object.assign(this.usage, Array.isArray(message.choices) ? {} : message.usage);
     this.stop ||= str(message.stop_reason);
   }
@@ -1004,8 +1033,8 @@ class Reply {
 function* sseEvents(text) {
   for (const part of text.replace(/\r\n?/g, '\n').split('\n\n')) {
     const lines = part.split('\n');
-    const field = (name) => lines.filter((line) => line.startsWith(name + ':')).map((line) => line.slice(name.length + 1).replace(/^ /,
-        '')).join('\n');
+    const field = (name) => lines.filter((line) => line.startsWith(name + ':'))
+      .map((line) => line.slice(name.length + 1).replace(/^ /, '')).join('\n');
     const data = field('data');
     if (data) yield /** @type {[string, string]} */ ([field('event'), data]);
   }
@@ -1024,7 +1053,7 @@ function parsed(text) {
 /** Put a recorded reply together, a few milliseconds at a time. @param {string} text */
 async function readReply(text) {
   const reply = new Reply();
-  const events = [];
+  const events = /** @type {[string, string][]} */ ([]);
   const message = parsed(text);
   if (message) reply.whole(message);
   let until = performance.now() + SLICE;
@@ -1046,12 +1075,11 @@ function pretty(text) {
   const value = parsed(text);
   return value ? JSON.stringify(value, null, 2) : text;
 }
-
-const SORTS = { text: 'text-block', thinking: 'thinking', redacted_thinking: 'thinking', tool_use: 'tool', server_tool_use: 'tool',
-    tool_result: 'result', image: 'image', document: 'image' };
+const SORTS = { text: 'text-block', thinking: 'thinking', redacted_thinking: 'thinking', tool_use: 'tool',
+  server_tool_use: 'tool', tool_result: 'result', image: 'image', document: 'image' };
 /** A block of a message. @param {string} type @param {any[]} heading @param {...any} inside */
-const blockBox = (type, heading, ...inside) => h('div', { class: `block ${SORTS[type] ?? type}` }, h('div', { class: 'who' },
-    heading.filter(Boolean).map((text) => h('span', null, text))), inside);
+const blockBox = (type, heading, ...inside) => h('div', { class: `block ${SORTS[type] ?? type}` },
+  h('div', { class: 'who' }, heading.filter(Boolean).map((text) => h('span', null, text))), inside);
 
 /** Draw a block of a reply. @param {any} block */
 function replyBlock(block) {
@@ -1136,7 +1164,8 @@ function spark() {
   const area = s('polygon', { class: 'area' });
   const line = s('polyline', { class: 'stroke' });
   const rest = s('line', { class: 'rest', x1: 0, x2: MAX_SAMPLES, y1: 27.5, y2: 27.5 });
-  const node = s('svg', { class: 'spark', viewBox: '0 0 120 28', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, rest, area, line);
+  const node = s('svg', { class: 'spark', viewBox: '0 0 120 28', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
+    rest, area, line);
   const update = (values) => {
     const top = Math.max(...values, 1e-9);
     const from = MAX_SAMPLES - values.length;
@@ -1177,7 +1206,8 @@ function columnChart(columns, show, label) {
   const node = s('svg', { class: 'chart', role: 'img', 'aria-label': label });
   for (const share of [0, 0.5, 1]) {
     const y = base - share * (base - 14);
-    add(node, s('line', { class: 'rule', x1: '0%', x2: '100%', y1: y, y2: y }), s('text', { x: '0%', y: y - 4 }, share ? show(top * share) : ''));
+    add(node, s('line', { class: 'rule', x1: '0%', x2: '100%', y1: y, y2: y }),
+      s('text', { x: '0%', y: y - 4 }, share ? show(top * share) : ''));
   }
   columns.forEach(({ label: name, parts, text }, i) => {
     const x = i * step + (step - wide) / 2;
@@ -1186,9 +1216,12 @@ function columnChart(columns, show, label) {
     parts.forEach((value, n) => {
       const high = (value / (top || 1)) * (base - 14);
       y -= high;
-      if (high > 0) bar.append(s('rect', { class: `f${n + 1}`, x: `${x}%`, y, width: `${wide}%`, height: Math.max(high, 0.8) }));
+      const height = Math.max(high, 0.8);
+      if (high > 0) bar.append(s('rect', { class: `f${n + 1}`, x: `${x}%`, y, width: `${wide}%`, height }));
     });
-    if (i % every === 0) add(node, s('text', { x: `${x + wide / 2}%`, y: base + 17, 'text-anchor': 'middle' }, cutTo(name, 12)));
+    if (i % every === 0) {
+      add(node, s('text', { x: `${x + wide / 2}%`, y: base + 17, 'text-anchor': 'middle' }, cutTo(name, 12)));
+    }
     node.append(bar);
   });
   return node;
@@ -1201,8 +1234,9 @@ const legend = (entries) => h('ul', { class: 'legend' }, entries.map(([cls, text
 // -- now -------------------------------------------------------------------------------------------------------------
 
 const TILES = /** @type {[string, string, (value: any) => string][]} */ ([
-  ['requests', 'Requests a minute', short], ['errors', 'Errors a minute', short], ['input_tokens', 'Tokens in a minute', short],
-  ['output_tokens', 'Tokens out a minute', short], ['cost', 'Cost a minute', (value) => money(value)], ['running', 'Running', short],
+  ['requests', 'Requests a minute', short], ['errors', 'Errors a minute', short],
+  ['input_tokens', 'Tokens in a minute', short], ['output_tokens', 'Tokens out a minute', short],
+  ['cost', 'Cost a minute', (value) => money(value)], ['running', 'Running', short],
 ]);
 
 /** @param {any} root @returns {View} */
@@ -1210,14 +1244,18 @@ function nowView(root) {
   const tiles = TILES.map(([name, label, show]) => {
     const figure = h('p', { class: 'figure' });
     const line = spark();
-    return { name, show, figure, line, node: h('div', { class: 'tile' }, h('p', { class: 'label' }, label), figure, line.node) };
+    const node = h('div', { class: 'tile' }, h('p', { class: 'label' }, label), figure, line.node);
+    return { name, show, figure, line, node };
   });
   const running = tbody();
   const runningBox = h('div', { class: 'card scroll' });
-  const runningTable = table('Running requests', [['Model'], ['State'], ['Out', 'num'], ['Tokens/s', 'num'], ['Time', 'num'], ['Who']], [running]);
+  const runningTable = table('Running requests',
+    [['Model'], ['State'], ['Out', 'num'], ['Tokens/s', 'num'], ['Time', 'num'], ['Who']], [running]);
+  const nothing = h('p', { class: 'empty' }, 'Nothing is running. Requests appear here as they come in.');
   const waiting = h('p', { class: 'soft' });
   const deployments = h('div', { class: 'card scroll' });
-  const deploymentsTable = table('Deployments', [['Deployment'], ['Health'], ['Running', 'num'], ['Limits'], ['What is known']], []);
+  const deploymentsTable = table('Deployments',
+    [['Deployment'], ['Health'], ['Running', 'num'], ['Limits'], ['What is known']], []);
   const keys = h('div', { class: 'card scroll' });
   const keyRows = tbody();
   const keysTable = table('Keys', [['Key'], ['Spent', 'num'], ['Budget'], ['Limits'], ['Models']], [keyRows]);
@@ -1239,7 +1277,7 @@ function nowView(root) {
       isNumber(connections) && plural(connections, 'connection')));
     keyed(running, rows, (row) => str(row.id), makeRunning, fillRunning);
     if (rows.length) one(runningBox, runningTable, 'rows');
-    else one(runningBox, h('p', { class: 'empty' }, 'Nothing is running. Requests appear here as they come in.'), 'none');
+    else one(runningBox, nothing, 'none');
   };
   const drawState = () => {
     keyed(deploymentsTable, live.deployments, (dep) => str(dep.id ?? dep.name), makeDeployment, fillDeployment);
@@ -1262,7 +1300,8 @@ function nowView(root) {
   };
 }
 
-/** Show `node` in `box`, unless what is named `name` is there already. @param {any} box @param {any} node @param {string} name */
+/** Show `node` in `box`, unless what is named `name` is there already.
+ * @param {any} box @param {any} node @param {string} name */
 function one(box, node, name) {
   if (box.name_ === name) return;
   box.name_ = name;
@@ -1276,7 +1315,8 @@ function stateOf(row) {
   return ['good', `first token ${lasting(row.first_token)}`];
 }
 
-const makeRunning = () => tr(td('name', ''), td('', ''), td('num', 'out'), td('num', 'tokens/s'), td('num', ''), td('', ''));
+const makeRunning = () => tr(td('name', ''), td('', ''), td('num', 'out'), td('num', 'tokens/s'), td('num', ''),
+  td('', ''));
 
 /** @param {any} node @param {Json} row */
 function fillRunning(node, row) {
@@ -1327,13 +1367,14 @@ function makeDeployment() {
   return body;
 }
 
-const LIMITS = /** @type {[string, string][]} */ ([['rpm', 'requests/min'], ['tpm', 'tokens/min'], ['max_parallel', 'at a time']]);
-/** @param {Json} limits @param {Json} used */
+const LIMITS = /** @type {[string, string][]} */ (
+  [['rpm', 'requests/min'], ['tpm', 'tokens/min'], ['max_parallel', 'at a time']]);
 function limitLines(limits, used) {
   const lines = LIMITS.filter(([name]) => limits?.[name] > 0).map(([name, words]) => {
     const [limit, now] = [limits[name], used?.[name]];
     if (!isNumber(now)) return h('div', null, h('span', { class: 'small' }, `${short(limit)} ${words}`));
-    return h('div', null, h('span', { class: 'small' }, `${short(now)} of ${short(limit)} ${words}`), meter(now / limit));
+    const share = h('span', { class: 'small' }, `${short(now)} of ${short(limit)} ${words}`);
+    return h('div', null, share, meter(now / limit));
   });
   return lines.length ? h('div', { class: 'limits' }, lines) : h('span', { class: 'soft' }, 'none');
 }
@@ -1344,7 +1385,8 @@ function fillDeployment(body, dep) {
   twoLines(name, str(dep.name), joined(str(dep.provider) && `${dep.provider}/${dep.model}`, str(dep.wire)));
   body.tick_ = () => {
     const left = isNumber(dep.cooldown?.seconds) ? dep.cooldown.seconds - (Date.now() / 1000 - live.stated) : 0;
-    const words = dep.problem ? str(dep.problem) : dep.cooldown && left > 0 ? `cooling down, ${whole(Math.ceil(left))} s` : 'healthy';
+    const cools = dep.cooldown && left > 0 ? `cooling down, ${whole(Math.ceil(left))} s` : '';
+    const words = dep.problem ? str(dep.problem) : cools || 'healthy';
     const reason = dep.cooldown && left > 0 ? str(dep.cooldown.reason) : '';
     if (health.words_ === words + reason) return;
     health.words_ = words + reason;
@@ -1356,16 +1398,18 @@ function fillDeployment(body, dep) {
   limits.replaceChildren();
   add(limits, limitLines(dep.limits, dep.used));
   const [facts, lessons] = [list(dep.facts), list(dep.lessons)];
-  setText(body.toggle_, [facts.length && plural(facts.length, 'fact'), lessons.length && plural(lessons.length,
-      'lesson')].filter(Boolean).join(', '));
+  const counts = [facts.length && plural(facts.length, 'fact'), lessons.length && plural(lessons.length, 'lesson')];
+  setText(body.toggle_, counts.filter(Boolean).join(', '));
   body.toggle_.hidden = !facts.length && !lessons.length;
   const told = JSON.stringify([facts, lessons.map((lesson) => [lesson.changes, lesson.reason])]);
   if (body.told_ === told) return;
   body.told_ = told;
   body.evidence_.replaceChildren(h('dl', { class: 'facts' },
-    facts.map((fact) => [h('dt', null, str(fact.name)), h('dd', null, h('b', null, str(fact.value)), ` · ${str(fact.source)}`,
+    facts.map((fact) => [h('dt', null, str(fact.name)),
+      h('dd', null, h('b', null, str(fact.value)), ` · ${str(fact.source)}`,
         fact.date ? `, ${str(fact.date)}` : '', fact.reason ? ` · ${str(fact.reason)}` : '')]),
-    lessons.map((lesson) => [h('dt', null, 'lesson'), h('dd', null, h('b', null, str(lesson.changes)), ` · ${str(lesson.reason)}`,
+    lessons.map((lesson) => [h('dt', null, 'lesson'),
+      h('dd', null, h('b', null, str(lesson.changes)), ` · ${str(lesson.reason)}`,
         isNumber(lesson.seconds_left) ? ` · forgotten in ${lasting(lesson.seconds_left)}` : '')])));
 }
 
@@ -1373,7 +1417,8 @@ const makeKey = () => tr(td('name', ''), td('num', 'spent'), td('', 'of'), td('a
 /** @param {any} node @param {Json} key */
 function fillKey(node, key) {
   const [name, spent, budget, limits, models] = node.children;
-  twoLines(name, str(key.name), joined(key.is_admin && 'may see this page', isNumber(key.expires) && `ends ${moment(key.expires)}`));
+  const ends = isNumber(key.expires) && `ends ${moment(key.expires)}`;
+  twoLines(name, str(key.name), joined(key.is_admin && 'may see this page', ends));
   setText(spent, isNumber(key.budget) ? money(key.spent) : '–'); // what a key without a budget spends is under Usage
   budget.replaceChildren();
   if (!isNumber(key.budget)) add(budget, h('span', { class: 'soft' }, 'no budget'));
@@ -1391,7 +1436,8 @@ function fillKey(node, key) {
 
 const filter = { text: '', words: /** @type {string[]} */ ([]), model: '', status: '', session: '' };
 let lastOpened = '';
-const STATUSES = /** @type {[string, string][]} */ ([['', 'Any status'], ['good', 'Answered'], ['bad', 'Failed'], ['warn', 'Left by the client']]);
+const STATUSES = /** @type {[string, string][]} */ (
+  [['', 'Any status'], ['good', 'Answered'], ['bad', 'Failed'], ['warn', 'Left by the client']]);
 
 /** @param {Row} row */
 function passes(row) {
@@ -1403,14 +1449,15 @@ function passes(row) {
 function requestsView(root) {
   let shown = requests.rows;
   const count = h('p', { class: 'soft', role: 'status' });
-  const field = h('input', { type: 'search', id: 'filter', class: 'grow', placeholder: 'Filter by any text', 'aria-label': 'Filter by text',
-      value: filter.text, spellcheck: 'false', autocomplete: 'off' });
+  const field = h('input', { type: 'search', id: 'filter', class: 'grow', placeholder: 'Filter by any text',
+    'aria-label': 'Filter by text', value: filter.text, spellcheck: 'false', autocomplete: 'off' });
   const models = h('select', { 'aria-label': 'Model' });
-  const statuses = h('select', { 'aria-label': 'Status' }, STATUSES.map(([value, text]) => h('option', { value, selected: filter.status === value },
-      text)));
+  const statuses = h('select', { 'aria-label': 'Status' },
+    STATUSES.map(([value, text]) => h('option', { value, selected: filter.status === value }, text)));
   const sessions = h('select', { 'aria-label': 'Session' });
-  const heads = ['Time', 'Status', 'Model', 'Session', 'Key', 'In', 'Out', 'Cost', 'First', 'Total'].map((text, n) => h('span',
-      { role: 'columnheader', class: [, , , , 'wide', 'num', 'num', 'num wide', 'num wide', 'num'][n] ?? '' }, text));
+  const classes = [, , , , 'wide', 'num', 'num', 'num wide', 'num wide', 'num'];
+  const heads = ['Time', 'Status', 'Model', 'Session', 'Key', 'In', 'Out', 'Cost', 'First', 'Total']
+    .map((text, n) => h('span', { role: 'columnheader', class: classes[n] ?? '' }, text));
   const box = h('div', { class: 'list requests', role: 'presentation' });
   const grid = h('div', { class: 'card', role: 'grid', 'aria-label': 'Requests, newest first', 'aria-rowcount': 1 },
     h('div', { role: 'rowgroup' }, h('div', { class: 'rq heads', role: 'row', 'aria-rowindex': 1 }, heads)), box);
@@ -1436,7 +1483,8 @@ function requestsView(root) {
     },
   });
   const sieve = (announce) => {
-    shown = filter.text || filter.model || filter.status || filter.session ? requests.rows.filter(passes) : requests.rows;
+    const isFiltered = filter.text || filter.model || filter.status || filter.session;
+    shown = isFiltered ? requests.rows.filter(passes) : requests.rows;
     const came = newestShown && !announce ? placeOf(newestShown) : 0;
     newestShown = shown.length ? item(0).id : '';
     if (box.scrollTop > 4 && came > 0) {
@@ -1445,11 +1493,14 @@ function requestsView(root) {
       unseen += came;
     }
     if (announce) box.scrollTop = 0;
-    const words = shown === requests.rows ? plural(shown.length, 'request') : `${whole(shown.length)} of ${plural(requests.rows.length, 'request')}`;
-    setText(count, words + (requests.more && shown === requests.rows ? ', older ones on scrolling' : ''));
+    const all = plural(requests.rows.length, 'request');
+    const isAll = shown === requests.rows;
+    const older = requests.more ? ', older ones on scrolling' : '';
+    setText(count, isAll ? all + older : `${whole(shown.length)} of ${all}`);
     grid.setAttribute('aria-rowcount', String(shown.length + 1));
     empty.hidden = shown.length > 0;
-    setText(empty, requests.rows.length ? 'No request matches the filter.' : 'No request yet. Send one from a client, or under Try.');
+    setText(empty, requests.rows.length ? 'No request matches the filter.'
+      : 'No request yet. Send one from a client, or under Try.');
     showFresh();
     virtual.draw();
   };
@@ -1473,9 +1524,11 @@ function requestsView(root) {
   pick('session', sessions);
   box.addEventListener('scroll', () => {
     showFresh();
-    if (box.scrollTop + box.clientHeight * 2 > box.scrollHeight) requests.older().catch((error) => setText(count, error.message));
+    if (box.scrollTop + box.clientHeight * 2 <= box.scrollHeight) return;
+    requests.older().catch((error) => setText(count, error.message));
   }, { passive: true });
-  add(root, h('div', { class: 'head' }, h('h1', { tabindex: -1 }, 'Requests'), count, h('div', { class: 'end' }, fresh)),
+  const heading = h('h1', { tabindex: -1 }, 'Requests');
+  add(root, h('div', { class: 'head' }, heading, count, h('div', { class: 'end' }, fresh)),
     h('search', { class: 'bar' }, field, models, statuses, sessions), grid, empty);
   offer();
   sieve(false);
@@ -1486,7 +1539,8 @@ function requestsView(root) {
     update(kinds) {
       if (!kinds.has('requests')) return;
       sieve(false);
-      if (document.activeElement === models || document.activeElement === sessions || performance.now() - offered < 2000) return;
+      const chooses = document.activeElement === models || document.activeElement === sessions;
+      if (chooses || performance.now() - offered < 2000) return;
       offered = performance.now();
       offer();
     },
@@ -1497,7 +1551,9 @@ function requestsView(root) {
 /** The last `most` different values of a field. @param {string} name @param {number} most */
 function newest(name, most) {
   const values = new Set();
-  for (let i = requests.rows.length - 1; i >= 0 && values.size < most; i--) if (requests.rows[i][name]) values.add(requests.rows[i][name]);
+  for (let i = requests.rows.length - 1; i >= 0 && values.size < most; i--) {
+    if (requests.rows[i][name]) values.add(requests.rows[i][name]);
+  }
   return [...values];
 }
 
@@ -1508,14 +1564,15 @@ function options(node, any, values, name) {
   const mark = values.join('\n');
   if (node.mark_ === mark) return;
   node.mark_ = mark;
-  node.replaceChildren(h('option', { value: '' }, any), ...values.map((value) => h('option', { value, selected: filter[name] === value },
-      cutTo(value, 48))));
+  const make = (value) => h('option', { value, selected: filter[name] === value }, cutTo(value, 48));
+  node.replaceChildren(h('option', { value: '' }, any), ...values.map(make));
 }
 
 const CELLS = ['at', 'status', 'model', 'session', 'wide', 'num', 'num out', 'num wide', 'num wide', 'num took'];
 /** An empty row; `fillRow` fills it, again and again. */
 function makeRow() {
-  const node = h('div', { class: 'rq item', role: 'row' }, CELLS.map((cls) => h('span', { class: cls, role: 'gridcell' })));
+  const cells = CELLS.map((cls) => h('span', { class: cls, role: 'gridcell' }));
+  const node = h('div', { class: 'rq item', role: 'row' }, cells);
   const status = state('', '');
   status.append(tag(''));
   node.children[1].append(status);
@@ -1566,7 +1623,8 @@ function requestView(root, id) {
       body.className = 'section request';
       body.replaceChildren();
       setText(heading, str(row.model) || `Request ${id}`);
-      add(body, requestHead(row, stop.signal), contextPart(list(row.context)), timesPart(row), panesPart(row, stop.signal));
+      add(body, requestHead(row, stop.signal), contextPart(list(row.context)), timesPart(row),
+        panesPart(row, stop.signal));
     } catch (error) {
       if (!stop.signal.aborted) body.replaceChildren(problem(error), h('p', { class: 'note' }, NOT_KEPT));
     }
@@ -1583,24 +1641,28 @@ function requestView(root, id) {
   };
 }
 
-const NOT_KEPT = 'Bodies are kept while a page is open, or with `a2py: ui: record`. Their number and size are bounded: the oldest go first.';
+const NOT_KEPT = 'Bodies are kept while a page is open, or with `a2py: ui: record`. Their number and size are bounded: '
+  + 'the oldest go first.';
 
-const STILL_RUNS = 'This request still runs. What is here is what came until now; it is read again when the request ends.';
+const STILL_RUNS = 'This request still runs. What is here is what came until now; it is read again when the request '
+  + 'ends.';
 const pairOf = ([name, value]) => h('div', null, h('dt', null, name), h('dd', null, value));
 
 /** @param {Row} row @param {AbortSignal} signal */
 function requestHead(row, signal) {
   const { cache_read_tokens: read, cache_write_tokens: written } = row;
   const lost = list(row.degraded).map(str);
+  const session = row.session && place(['sessions', row.session], null, cutTo(str(row.session), 36));
+  const thought = row.thinking_tokens && `${whole(row.thinking_tokens)} thinking`;
   const pairs = [
     ['Status', state(toneOf(row), endOf(row))], ['Time', moment(row.time)], ['Deployment', str(row.deployment)],
-        ['Upstream model', str(row.upstream)],
-    ['Wire', str(row.wire)], ['Rule', str(row.route)], ['Key', str(row.key)], ['Session', row.session && place(['sessions', row.session], null,
-        cutTo(str(row.session), 36))], ['Agent', str(row.agent)],
-    ['Tokens in', joined(whole(prompt(row)), read && `${whole(read)} from the cache`, written && `${whole(written)} into it`)],
-    ['Tokens out', joined(`${row.estimated ? '≈ ' : ''}${whole(row.output_tokens)}`, row.thinking_tokens && `${whole(row.thinking_tokens)} thinking`)],
+    ['Upstream model', str(row.upstream)], ['Wire', str(row.wire)], ['Rule', str(row.route)], ['Key', str(row.key)],
+    ['Session', session], ['Agent', str(row.agent)],
+    ['Tokens in', joined(whole(prompt(row)), read && `${whole(read)} from the cache`,
+      written && `${whole(written)} into it`)],
+    ['Tokens out', joined(`${row.estimated ? '≈ ' : ''}${whole(row.output_tokens)}`, thought)],
     ['Cost', money(row.cost)], ['First token', lasting(row.first_token)], ['Total', lasting(row.seconds)],
-        ['Speed', rate(row) ? `${short(rate(row))} tokens/s` : ''], ['Id', h('code', null, row.id)],
+    ['Speed', rate(row) ? `${short(rate(row))} tokens/s` : ''], ['Id', h('code', null, row.id)],
   ].filter(([, value]) => value && value !== '–');
   const outcome = h('div', { class: 'card pad section', hidden: true, 'aria-live': 'off' });
   const fetchText = async (kind, event, use) => {
@@ -1614,15 +1676,19 @@ function requestHead(row, signal) {
     }
     node.disabled = false;
   };
-  const file = (kind, end) => (event) => fetchText(kind, event, (text, node) => { save(`a2py-${row.id}.${kind}.${end}`, text); flash(node,
-      'Saved'); });
+  const file = (kind, end) => (event) => fetchText(kind, event, (text, node) => {
+    save(`a2py-${row.id}.${kind}.${end}`, text);
+    flash(node, 'Saved');
+  });
+  const curl = (event) => fetchText('curl', event, async (text, node) => {
+    if (await copy(text)) flash(node, 'Copied');
+  });
   const can = list(row.parts).length > 0;
-  const replay = button('Replay', (event) => runReplay(row, outcome, event.target, signal), { class: 'first', disabled: !can,
-      title: 'Send the same request again' });
-  const buttons = h('div', { class: 'bar' }, replay,
-    button('Copy as curl', (event) => fetchText('curl', event, async (text, node) => { if (await copy(text)) flash(node, 'Copied'); }),
-        { disabled: !can }),
-    button('Save capture', file('capture', 'txt'), { disabled: !can }), button('Save golden', file('golden', 'md'), { disabled: !can }),
+  const replay = button('Replay', (event) => runReplay(row, outcome, event.target, signal),
+    { class: 'first', disabled: !can, title: 'Send the same request again' });
+  const buttons = h('div', { class: 'bar' }, replay, button('Copy as curl', curl, { disabled: !can }),
+    button('Save capture', file('capture', 'txt'), { disabled: !can }),
+    button('Save golden', file('golden', 'md'), { disabled: !can }),
     button('Save report', file('report', 'txt'), { disabled: !can, title: 'Without private text' }));
   return [
     h('div', { class: 'card pad section' }, h('dl', { class: 'pairs' }, pairs.map(pairOf)), buttons),
@@ -1652,35 +1718,42 @@ async function runReplay(row, box, node, left) {
   end.remove();
 }
 
-const CONTEXT = /** @type {Record<string, [string, string]>} */ ({ system: ['f1', 'system'], tool: ['f2', 'tools'], turn: ['f3', 'turns'],
-    result: ['f4', 'results'], image: ['f5', 'images'] });
+const CONTEXT = /** @type {Record<string, [string, string]>} */ ({ system: ['f1', 'system'], tool: ['f2', 'tools'],
+  turn: ['f3', 'turns'], result: ['f4', 'results'], image: ['f5', 'images'] });
 
 /** What fills the context. @param {Json[]} items */
 function contextPart(items) {
-  const total = items.reduce((sum, item) => sum + (item.tokens || 0), 0);
+  const count = (many) => many.reduce((sum, item) => sum + (item.tokens || 0), 0);
+  const total = count(items);
   if (!total) return null;
-  const sums = Object.entries(CONTEXT).map(([kind, [cls, name]]) => ({ cls, name, tokens: items.filter((item) => item.kind === kind).reduce((sum,
-      item) => sum + (item.tokens || 0), 0) })).filter(({ tokens }) => tokens);
+  const sums = Object.entries(CONTEXT)
+    .map(([kind, [cls, name]]) => ({ cls, name, tokens: count(items.filter((item) => item.kind === kind)) }))
+    .filter(({ tokens }) => tokens);
+  const share = (tokens) => (tokens / total) * 100;
   const words = sums.map(({ cls, name, tokens }) => /** @type {[string, string]} */ ([cls,
-      `${name} ${whole(tokens)} (${Math.round((tokens / total) * 100)} %)`]));
-  const bar = h('div', { class: 'stack', role: 'img', 'aria-label': `Context: ${words.map(([, text]) => text).join(', ')}` });
-  const parts = items.length <= 400 ? items.map((item) => ({ cls: CONTEXT[item.kind]?.[0] ?? 'f6', tokens: item.tokens || 0,
-      title: `${str(item.label)}: ${whole(item.tokens)}` })) : sums.map((sum) => ({ ...sum, title: sum.name }));
+    `${name} ${whole(tokens)} (${Math.round(share(tokens))} %)`]));
+  const spoken = `Context: ${words.map(([, text]) => text).join(', ')}`;
+  const bar = h('div', { class: 'stack', role: 'img', 'aria-label': spoken });
+  const parts = items.length <= 400 ? items.map((item) => ({ cls: CONTEXT[item.kind]?.[0] ?? 'f6',
+    tokens: item.tokens || 0, title: `${str(item.label)}: ${whole(item.tokens)}` }))
+    : sums.map((sum) => ({ ...sum, title: sum.name }));
   for (const part of parts) {
     const piece = h('span', { class: part.cls, title: part.title });
     piece.style.flexGrow = String(part.tokens);
     bar.append(piece);
   }
+  const line = (item) => tr(td('name break', '', str(item.label)), td('', '', str(item.kind)),
+    td('num', 'tokens', whole(item.tokens)), td('num', 'share', `${share(item.tokens).toFixed(1)} %`));
   const most = [...items].sort((a, b) => (b.tokens || 0) - (a.tokens || 0)).slice(0, 200);
   const more = h('details', null, h('summary', null, `The largest of ${plural(items.length, 'part')}`));
   more.addEventListener('toggle', () => {
     if (more.children.length > 1) return;
-    more.append(h('div', { class: 'scroll' }, table('Parts of the context, largest first', [['Part'], ['Kind'], ['Tokens', 'num'], ['Share', 'num']],
-        [tbody(most.map((item) => tr(td('name break', '', str(item.label)), td('', '', str(item.kind)), td('num', 'tokens', whole(item.tokens)),
-        td('num', 'share', `${((item.tokens / total) * 100).toFixed(1)} %`))))])));
+    const columns = /** @type {[string, string?][]} */ ([['Part'], ['Kind'], ['Tokens', 'num'], ['Share', 'num']]);
+    const largest = table('Parts of the context, largest first', columns, [tbody(most.map(line))]);
+    more.append(h('div', { class: 'scroll' }, largest));
   });
-  return h('section', { class: 'card pad section' }, h('div', { class: 'head' }, h('h2', null, 'Context'), h('span', { class: 'soft' },
-      `${whole(total)} tokens, counted by a2py`)), bar, legend(words), more);
+  return h('section', { class: 'card pad section' }, h('div', { class: 'head' }, h('h2', null, 'Context'),
+    h('span', { class: 'soft' }, `${whole(total)} tokens, counted by a2py`)), bar, legend(words), more);
 }
 
 /** Attempts, the line, searches, on one scale of time. @param {Row} row */
@@ -1691,30 +1764,36 @@ function timesPart(row) {
     name: joined(`attempt ${one.number}: ${str(one.deployment)}`, one.status),
     why: joined(one.error && str(one.error), one.retry && `then: ${str(one.retry)}`),
   });
-  const wait = (one) => ({ start: one.start, end: one.end, cls: 'wait', name: isNumber(one.place) ? `in line, place ${one.place}` : 'in line', why: '' });
+  const wait = (one) => {
+    const name = isNumber(one.place) ? `in line, place ${one.place}` : 'in line';
+    return { start: one.start, end: one.end, cls: 'wait', name, why: '' };
+  };
   const search = (one) => {
     const count = Array.isArray(one.results) ? one.results.length : one.results;
     const why = one.error ? str(one.error) : isNumber(count) ? plural(count, 'result') : '';
-    return { start: one.start, end: one.end, cls: one.error ? 'fail' : 'search', name: `search: ${cutTo(str(one.query), 40)}`, why };
+    const name = `search: ${cutTo(str(one.query), 40)}`;
+    return { start: one.start, end: one.end, cls: one.error ? 'fail' : 'search', name, why };
   };
   const lines = [...list(row.waits).map(wait), ...attempts.map(attempt), ...list(row.searches).map(search),
   ].filter((line) => isNumber(line.start)).sort((a, b) => a.start - b.start);
   if (!lines.length) return null;
   const total = Math.max(row.seconds || 0, ...lines.map((line) => line.end ?? line.start), 0.001);
   const percent = (value) => `${Math.min(Math.max(value / total, 0), 1) * 100}%`;
-  const rect = (cls, from, to) => s('rect', { class: cls, x: percent(from), width: percent(Math.max(to - from, total / 400)), y: 3, height: 10,
-      rx: 2 });
+  const rect = (cls, from, to) => s('rect', { class: cls, x: percent(from),
+    width: percent(Math.max(to - from, total / 400)), y: 3, height: 10, rx: 2 });
   const box = h('div', { class: 'times' });
   for (const { start, head, end, name, cls, why } of lines) {
     const until = end ?? total;
-    const bar = s('svg', { 'aria-hidden': 'true' }, s('rect', { class: 'track', width: '100%', y: 3, height: 10, rx: 2 }));
+    const track = s('rect', { class: 'track', width: '100%', y: 3, height: 10, rx: 2 });
+    const bar = s('svg', { 'aria-hidden': 'true' }, track);
     if (isNumber(head)) add(bar, rect('before', start, head), rect(cls, head, until));
     else add(bar, rect(cls, start, until));
-    add(box, h('span', { class: 'break' }, name), bar, h('span', { class: 'num' },
-        `${lasting(until - start)}${start > 0.0005 ? ` from ${lasting(start)}` : ''}`), why ? h('span', { class: 'why' }, why) : null);
+    const took = `${lasting(until - start)}${start > 0.0005 ? ` from ${lasting(start)}` : ''}`;
+    add(box, h('span', { class: 'break' }, name), bar, h('span', { class: 'num' }, took),
+      why ? h('span', { class: 'why' }, why) : null);
   }
-  return h('section', { class: 'card pad section' }, h('div', { class: 'head' }, h('h2', null, 'Time line'), h('span', { class: 'soft' },
-      `${lasting(total)} in all. Pale: until the upstream's status line.`)), box);
+  return h('section', { class: 'card pad section' }, h('div', { class: 'head' }, h('h2', null, 'Time line'),
+    h('span', { class: 'soft' }, `${lasting(total)} in all. Pale: until the upstream's status line.`)), box);
 }
 
 /** The four panes. @param {Row} row @param {AbortSignal} signal */
@@ -1726,26 +1805,35 @@ function panesPart(row, signal) {
   const came = h('div');
   const choose = (n) => {
     const attempt = attempts[n] ?? {};
-    one(upstream, pane('Went upstream', parts.get(`upstream_request.${attempt.number ?? n + 1}`), row, signal, (text) => [
-      { name: 'Diff', make: () => changesPart(attempt.changes) }, { name: 'JSON', make: () => textView(text(), 'Upstream request') },
-      { name: 'Headers', make: () => headersPart(attempt.request_headers, str(attempt.url)) }], str(attempt.deployment)), `u${n}`);
-    one(came, pane('Came back, raw', parts.get(`upstream_reply.${attempt.number ?? n + 1}`), row, signal, (text, part) => [
-      { name: 'Pieces', make: () => piecesPart(text(), list(part.pieces)) }, { name: 'Text', make: () => textView(text(), 'Upstream reply') },
-          { name: 'Headers', make: () => headersPart(attempt.headers, '') }],
-      [attempt.status, attempt.error && str(attempt.error)].filter(Boolean).join(' ')), `c${n}`);
+    const number = attempt.number ?? n + 1;
+    const outcome = [attempt.status, attempt.error && str(attempt.error)].filter(Boolean).join(' ');
+    one(upstream, pane('Went upstream', parts.get(`upstream_request.${number}`), row, signal, (text) => [
+      { name: 'Diff', make: () => changesPart(attempt.changes) },
+      { name: 'JSON', make: () => textView(text(), 'Upstream request') },
+      { name: 'Headers', make: () => headersPart(attempt.request_headers, str(attempt.url)) },
+    ], str(attempt.deployment)), `u${n}`);
+    one(came, pane('Came back, raw', parts.get(`upstream_reply.${number}`), row, signal, (text, part) => [
+      { name: 'Pieces', make: () => piecesPart(text(), list(part.pieces)) },
+      { name: 'Text', make: () => textView(text(), 'Upstream reply') },
+      { name: 'Headers', make: () => headersPart(attempt.headers, '') },
+    ], outcome), `c${n}`);
   };
   const last = Math.max(0, attempts.length - 1);
-  const pick = attempts.length > 1 ? choice('Attempt', attempts.map((one, n) => [String(n),
-      `Attempt ${one.number ?? n + 1}: ${str(one.deployment)}`]), String(last), (n) => choose(Number(n))) : null;
+  const nameOf = (one, n) => `Attempt ${one.number ?? n + 1}: ${str(one.deployment)}`;
+  const choices = attempts.map((one, n) => /** @type {[string, string]} */ ([String(n), nameOf(one, n)]));
+  const pick = choices.length > 1 ? choice('Attempt', choices, String(last), (n) => choose(Number(n))) : null;
   choose(last);
   const client = row.client ?? {};
   const sent = pane('Client sent', parts.get('client_request'), row, signal, (text) => [
-    { name: 'Conversation', make: () => conversation(text()) }, { name: 'JSON', make: () => textView(text(), 'Client request') },
-    { name: 'Headers', make: () => headersPart(client.headers, '') }], `${str(client.method)} ${str(client.path)}`.trim());
+    { name: 'Conversation', make: () => conversation(text()) },
+    { name: 'JSON', make: () => textView(text(), 'Client request') },
+    { name: 'Headers', make: () => headersPart(client.headers, '') },
+  ], `${str(client.method)} ${str(client.path)}`.trim());
   const got = pane('Client got', parts.get('client_reply'), row, signal, (text) => [
     { name: 'Blocks', make: () => later(async () => replyBlocks((await readReply(text())).reply)) },
     { name: 'Events', make: () => later(async () => eventsPart((await readReply(text())).events)) },
-        { name: 'Text', make: () => textView(text(), 'Client reply') }], '');
+    { name: 'Text', make: () => textView(text(), 'Client reply') },
+  ], '');
   return [pick, h('div', { class: 'panes' }, sent, upstream, came, got)];
 }
 
@@ -1783,8 +1871,10 @@ function pane(title, part, row, signal, make, note) {
     }
   };
   if (part.bytes <= OPEN_AT_ONCE) open();
-  else show(h('div', { class: 'strip' }), h('div', { class: 'ask' }, h('p', null, `${size} are fetched when you open them.`),
-      button(`Show ${size}`, open)));
+  else {
+    show(h('div', { class: 'strip' }), h('div', { class: 'ask' },
+      h('p', null, `${size} are fetched when you open them.`), button(`Show ${size}`, open)));
+  }
   return box;
 }
 
@@ -1798,19 +1888,24 @@ function headersPart(headers, url) {
 const CHANGES = { renamed: '', dropped: 'bad', added: 'good', changed: 'warn' };
 /** @param {any} changes */
 function changesPart(changes) {
-  if (!Array.isArray(changes)) return h('p', { class: 'empty' }, 'The bodies were not kept, so their differences are not known.');
+  if (!Array.isArray(changes)) {
+    return h('p', { class: 'empty' }, 'The bodies were not kept, so their differences are not known.');
+  }
   if (!changes.length) return h('p', { class: 'empty' }, 'Nothing was changed on the way to this upstream.');
   return some(changes, (change) => {
     const [from, to] = [str(change.from_value), str(change.to_value)];
     const path = [...new Set([str(change.path), str(change.to)])].filter(Boolean).join(' → ');
+    const values = h('div', { class: 'values' }, from && h('span', { class: 'minus' }, `− ${from}`),
+      to && h('span', { class: 'plus' }, `+ ${to}`));
     return h('div', { class: 'change' }, h('span', null, tag(str(change.kind), CHANGES[change.kind] ?? '')),
-      h('div', null, h('div', { class: 'path' }, path), h('div', { class: 'values' }, from && h('span', { class: 'minus' }, `− ${from}`),
-          to && h('span', { class: 'plus' }, `+ ${to}`))),
-      h('p', { class: 'why' }, str(change.because), change.because && change.doc ? ' · ' : '', change.doc ? docLink(str(change.doc)) : null));
+      h('div', null, h('div', { class: 'path' }, path), values),
+      h('p', { class: 'why' }, str(change.because), change.because && change.doc ? ' · ' : '',
+        change.doc ? docLink(str(change.doc)) : null));
   }, '');
 }
 
-/** Draw some of many, with a button for more. @param {any[]} items @param {(item: any) => any} make @param {string} cls */
+/** Draw some of many, with a button for more.
+ * @param {any[]} items @param {(item: any) => any} make @param {string} cls */
 function some(items, make, cls) {
   const box = h('div', { class: cls });
   let n = 0;
@@ -1856,9 +1951,13 @@ function piecesPart(text, pieces) {
   const widest = gaps.length > 1 ? gaps.reduce((best, gap, i) => (i && (!best || gap > gaps[best]) ? i : best), 0) : 0;
   const last = pieces[pieces.length - 1][0] || 1;
   const chart = s('svg', { class: 'strip-chart', 'aria-hidden': 'true' });
-  const line = (ms, cls, y) => s('line', { class: cls, x1: `${(ms / last) * 99.6 + 0.2}%`, x2: `${(ms / last) * 99.6 + 0.2}%`, y1: y, y2: 32 });
+  const line = (ms, cls, y) => {
+    const x = `${(ms / last) * 99.6 + 0.2}%`;
+    return s('line', { class: cls, x1: x, x2: x, y1: y, y2: 32 });
+  };
   const step = Math.ceil(pieces.length / 600);
-  add(chart, s('line', { class: 'rest', x1: 0, x2: '100%', y1: 32, y2: 32 }), pieces.filter((_, i) => i % step === 0).map(([ms]) => line(ms, '', 8)));
+  const drawn = pieces.filter((_, i) => i % step === 0);
+  add(chart, s('line', { class: 'rest', x1: 0, x2: '100%', y1: 32, y2: 32 }), drawn.map(([ms]) => line(ms, '', 8)));
   const pause = widest ? `, the longest pause ${lasting(gaps[widest] / 1000)} before piece ${widest + 1}` : '';
   const words = `${plural(pieces.length, 'piece')} in ${lasting((last - pieces[0][0]) / 1000)}${pause}`;
   const box = h('div', { class: 'list pieces', role: 'region', tabindex: 0, 'aria-label': 'Pieces' });
@@ -1873,7 +1972,8 @@ function piecesPart(text, pieces) {
       setText(gap, i ? `+${lasting(gaps[i] / 1000)}` : '');
       gap.className = i === widest && widest ? 'num warn' : 'num soft';
       setText(size, short(pieces[i][1]));
-      setText(code, text.slice(starts[i], starts[i] + Math.min(pieces[i][1], 300)).replaceAll('\r', '␍').replaceAll('\n', '␊'));
+      const words = text.slice(starts[i], starts[i] + Math.min(pieces[i][1], 300));
+      setText(code, words.replaceAll('\r', '␍').replaceAll('\n', '␊'));
     },
   });
   return h('div', { class: 'fill' }, h('div', { class: 'caption' }, h('span', null, words), chart), box);
@@ -1887,7 +1987,10 @@ function eventsPart(events) {
     count: () => events.length,
     key: (i) => i,
     make: () => h('div', { class: 'item piece event' }, h('span', { class: 'num soft' }), h('b'), h('code')),
-    fill: (node, i) => [whole(i + 1), events[i][0], events[i][1].slice(0, 400)].forEach((text, n) => setText(node.children[n], text)),
+    fill: (node, i) => {
+      const texts = [whole(i + 1), events[i][0], events[i][1].slice(0, 400)];
+      texts.forEach((text, n) => setText(node.children[n], text));
+    },
   });
   return h('div', { class: 'fill' }, h('div', { class: 'caption' }, plural(events.length, 'event')), box);
 }
@@ -1898,7 +2001,8 @@ function conversation(text) {
   if (!body) return h('p', { class: 'empty' }, 'This body is no JSON object. Its text is under JSON.');
   const items = [];
   const { system, tools, messages, input, ...other } = body;
-  items.push(() => folded('request', Object.keys(other).join(', '), () => says(JSON.stringify(other, null, 2), 'code')));
+  const names = Object.keys(other).join(', ');
+  items.push(() => folded('request', names, () => says(JSON.stringify(other, null, 2), 'code')));
   for (const block of contents(system)) items.push(() => systemBlock(block));
   if (list(tools).length) items.push(() => toolsBlock(list(tools)));
   for (const message of list(messages ?? input)) {
@@ -1930,32 +2034,44 @@ function systemBlock(block) {
 /** @param {Json[]} tools */
 function toolsBlock(tools) {
   const nameOf = (tool) => str(tool.name ?? tool.function?.name ?? tool.type);
-  const draw = (tool) => blockBox('tool', [h('b', null, nameOf(tool))], says(str(tool.description ?? tool.function?.description ?? '')),
+  const draw = (tool) => blockBox('tool', [h('b', null, nameOf(tool))],
+    says(str(tool.description ?? tool.function?.description ?? '')),
     says(JSON.stringify(tool.input_schema ?? tool.function ?? tool, null, 2), 'code'));
-  return folded('tools', `${plural(tools.length, 'tool')}: ${cutTo(tools.map(nameOf).join(', '), 400)}`, () => some(tools, draw, 'blocks'));
+  const names = cutTo(tools.map(nameOf).join(', '), 400);
+  return folded('tools', `${plural(tools.length, 'tool')}: ${names}`, () => some(tools, draw, 'blocks'));
 }
 
 /** @param {string} role @param {any} block */
 function messageBlock(role, block) {
   const type = str(block.type);
   const cached = block.cache_control && 'cached up to here';
-  const who = [role, type === 'text' ? '' : type, block.name && h('b', null, str(block.name)), block.is_error && 'error', cached];
-  if (/^(input_|output_)?text$/.test(type)) return blockBox(role === 'system' ? 'system' : 'turn', who, says(str(block.text)));
+  const name = block.name && h('b', null, str(block.name));
+  const who = [role, type === 'text' ? '' : type, name, block.is_error && 'error', cached];
+  if (/^(input_|output_)?text$/.test(type)) {
+    return blockBox(role === 'system' ? 'system' : 'turn', who, says(str(block.text)));
+  }
   if (type === 'thinking') return blockBox('thinking', who, says(str(block.thinking)));
   if (type === 'tool_use') return blockBox('tool_use', who, says(JSON.stringify(block.input, null, 2), 'code'));
-  if (type === 'tool_result') return blockBox('result', who, contents(block.content).map((part) => says(str(part.text ?? part), 'code')));
-  if (type === 'image' || type === 'document') return blockBox('image', who,
-      says(`${str(block.source?.media_type ?? block.source?.type)}, ${whole(str(block.source?.data ?? block.source?.url).length)} characters`));
+  if (type === 'tool_result') {
+    return blockBox('result', who, contents(block.content).map((part) => says(str(part.text ?? part), 'code')));
+  }
+  if (type === 'image' || type === 'document') {
+    const source = block.source;
+    return blockBox('image', who, says(`${str(source?.media_type ?? source?.type)}, `
+      + `${whole(str(source?.data ?? source?.url).length)} characters`));
+  }
   return blockBox('turn', who, says(JSON.stringify(block, null, 2), 'code'));
 }
 
 // -- usage -----------------------------------------------------------------------------------------------------------
 
-const BY = /** @type {[string, string][]} */ ([['day', 'Day'], ['hour', 'Hour'], ['model', 'Model'], ['key', 'Key'], ['session', 'Session'],
-    ['agent', 'Agent'], ['deployment', 'Deployment']]);
-const SINCE = /** @type {[string, string][]} */ ([['24h', '24 hours'], ['7d', '7 days'], ['30d', '30 days'], ['', 'All']]);
-const TOKENS = /** @type {[string, string, string][]} */ ([['input_tokens', 'input', 'f1'], ['cache_read_tokens', 'cache read', 'f2'],
-    ['cache_write_tokens', 'cache write', 'f3'], ['output_tokens', 'output', 'f4']]);
+const BY = /** @type {[string, string][]} */ ([['day', 'Day'], ['hour', 'Hour'], ['model', 'Model'], ['key', 'Key'],
+  ['session', 'Session'], ['agent', 'Agent'], ['deployment', 'Deployment']]);
+const SINCE = /** @type {[string, string][]} */ (
+  [['24h', '24 hours'], ['7d', '7 days'], ['30d', '30 days'], ['', 'All']]);
+const TOKENS = /** @type {[string, string, string][]} */ ([['input_tokens', 'input', 'f1'],
+  ['cache_read_tokens', 'cache read', 'f2'], ['cache_write_tokens', 'cache write', 'f3'],
+  ['output_tokens', 'output', 'f4']]);
 const MEASURES = /** @type {[string, string][]} */ ([['tokens', 'Tokens'], ['cost', 'Cost'], ['requests', 'Requests']]);
 const usage = { by: 'day', since: '7d', measure: 'tokens' };
 
@@ -1976,9 +2092,10 @@ function usageView(root) {
     }
   };
   const draw = () => box.replaceChildren(...usagePart(groups, usage.by, usage.measure));
-  add(root, h('div', { class: 'head' }, h('h1', { tabindex: -1 }, 'Usage'), h('div', { class: 'end' }, button('Refresh', load, { class: 'quiet' }))),
-    h('div', { class: 'bar' }, choice('Grouped by', BY, usage.by, (by) => { usage.by = by; load(); }), choice('Since', SINCE, usage.since,
-        (since) => { usage.since = since; load(); }),
+  const refresh = button('Refresh', load, { class: 'quiet' });
+  add(root, h('div', { class: 'head' }, h('h1', { tabindex: -1 }, 'Usage'), h('div', { class: 'end' }, refresh)),
+    h('div', { class: 'bar' }, choice('Grouped by', BY, usage.by, (by) => { usage.by = by; load(); }),
+      choice('Since', SINCE, usage.since, (since) => { usage.since = since; load(); }),
       choice('Measure', MEASURES, usage.measure, (measure) => { usage.measure = measure; draw(); })), box);
   load();
   return {};
@@ -2003,19 +2120,28 @@ function usagePart(groups, by, measure) {
   const unknown = rows.filter((group) => !isNumber(group.cost)).length;
   const estimated = rows.reduce((sum, group) => sum + (group.estimated || 0), 0);
   const notes = [
-    unknown && measure === 'cost' && `The cost of ${plural(unknown, by)} is not known in full; the chart has the known part.`,
+    unknown && measure === 'cost'
+      && `The cost of ${plural(unknown, by)} is not known in full; the chart has the known part.`,
     estimated && `≈ ${plural(estimated, 'answer')} had to be estimated: the upstream did not count them.`,
   ].filter(Boolean);
   const name = (group) => {
-    if (by === 'session' && group.session) return place(['sessions', group.session], null, cutTo(str(group.session), 40));
+    if (by === 'session' && group.session) {
+      return place(['sessions', group.session], null, cutTo(str(group.session), 40));
+    }
     return str(group[by]) || `no ${by}`;
   };
   const line = (group) => tr(td('name break', '', name(group), overTime ? null : inline(size(group) / top)),
     td('num', 'requests', whole(group.requests)), td(`num${group.errors ? ' bad' : ''}`, 'errors', whole(group.errors)),
     tokenCells(group), td('num', 'cost', costCell(group.cost, group.known_cost)));
   const body = (overTime ? [...rows].reverse() : rows).slice(0, 500).map(line);
-  const told = (group) => (measure === 'tokens' ? tokenWords(group) : measure === 'cost' ? money(group.cost, group.known_cost) : whole(group.requests));
-  const column = (group) => ({ label: str(group[by]).slice(5), parts: partsOf(group, measure), text: `${str(group[by])}: ${told(group)}` });
+  const told = (group) => {
+    if (measure === 'tokens') return tokenWords(group);
+    return measure === 'cost' ? money(group.cost, group.known_cost) : whole(group.requests);
+  };
+  const column = (group) => {
+    const value = str(group[by]);
+    return { label: value.slice(5), parts: partsOf(group, measure), text: `${value}: ${told(group)}` };
+  };
   const figures = { requests: 0, errors: 0, known: 0, tokens: 0, input: 0, cached: 0 };
   for (const group of rows) {
     figures.requests += group.requests || 0;
@@ -2026,40 +2152,46 @@ function usagePart(groups, by, measure) {
     figures.cached += group.cache_read_tokens || 0;
   }
   return [
-    tilesOf([['Requests', short(figures.requests)], ['Errors', short(figures.errors)], ['Tokens', short(figures.tokens)],
-        ['Cache share', figures.input ? `${Math.round((figures.cached / figures.input) * 100)} %` : '–'],
-        ['Cost', unknown ? money(null, figures.known) : money(figures.known)]]),
-    overTime ? h('div', { class: 'card pad section' }, h('h2', null, label), columnChart(rows.slice(-120).map(column), show, label),
-      measure === 'tokens' ? tokenLegend() : null) : null,
+    tilesOf([['Requests', short(figures.requests)], ['Errors', short(figures.errors)],
+      ['Tokens', short(figures.tokens)],
+      ['Cache share', figures.input ? `${Math.round((figures.cached / figures.input) * 100)} %` : '–'],
+      ['Cost', unknown ? money(null, figures.known) : money(figures.known)]]),
+    overTime ? h('div', { class: 'card pad section' }, h('h2', null, label),
+      columnChart(rows.slice(-120).map(column), show, label), measure === 'tokens' ? tokenLegend() : null) : null,
     notes.length ? h('p', { class: 'note' }, notes.join(' ')) : null,
-    h('div', { class: 'card scroll' }, table(label, [[BY.find(([value]) => value === by)?.[1] ?? ''], ['Requests', 'num'], ['Errors', 'num'],
-        ...TOKENS.map(([, words]) => /** @type {[string, string]} */ ([words[0].toUpperCase() + words.slice(1), 'num'])), ['Cost', 'num']],
-        [tbody(body)])),
+    h('div', { class: 'card scroll' }, table(label, [[BY.find(([value]) => value === by)?.[1] ?? ''],
+      ['Requests', 'num'], ['Errors', 'num'], ...tokenColumns(), ['Cost', 'num']], [tbody(body)])),
     rows.length > 500 ? h('p', { class: 'soft small' }, `500 of ${whole(rows.length)} are shown.`) : null,
   ].filter(Boolean);
 }
 
 /** @param {Json} group */
 const tokenWords = (group) => TOKENS.map(([field, words]) => `${words} ${whole(group[field])}`).join(', ');
-const tokenCells = (row) => TOKENS.map(([field, words]) => td('num', words, row.estimated && field === 'output_tokens' ? '≈ ' : '', short(row[field])));
+const tokenCells = (row) => TOKENS.map(([field, words]) => td('num', words,
+  row.estimated && field === 'output_tokens' ? '≈ ' : '', short(row[field])));
+/** @returns {[string, string][]} */
+const tokenColumns = () => TOKENS.map(([, words]) => [words[0].toUpperCase() + words.slice(1), 'num']);
 const tokenLegend = () => legend(TOKENS.map(([, words, cls]) => [cls, words]));
 const costCell = (cost, known) => (isNumber(cost) ? money(cost) : h('span', { class: 'soft' }, money(cost, known)));
 /** @param {[string, string][]} all */
-const tilesOf = (all) => h('div', { class: 'tiles' }, all.map(([label, text]) => h('div', { class: 'tile' }, h('p', { class: 'label' }, label),
-    h('p', { class: text === 'unknown' ? 'figure small' : 'figure' }, text))));
+const tilesOf = (all) => h('div', { class: 'tiles' }, all.map(([label, text]) => h('div', { class: 'tile' },
+  h('p', { class: 'label' }, label), h('p', { class: text === 'unknown' ? 'figure small' : 'figure' }, text))));
 
 /** One session, turn by turn. @param {any} root @param {string} id @returns {View} */
 function sessionView(root, id) {
   const box = h('div', { class: 'section' }, h('p', { class: 'empty' }, 'Loading…'));
-  add(root, h('div', null, place(['usage'], { class: 'small' }, '← Usage'), h('h1', { tabindex: -1, class: 'break' }, `Session ${cutTo(id, 60)}`)),
-      box);
+  const heading = h('h1', { tabindex: -1, class: 'break' }, `Session ${cutTo(id, 60)}`);
+  add(root, h('div', null, place(['usage'], { class: 'small' }, '← Usage'), heading), box);
   askJson(`sessions/${inPath(id)}`).then((session) => {
     const turns = list(session.turns).sort((a, b) => a.time - b.time);
     const share = isNumber(session.cache_share) ? `${Math.round(session.cache_share * 100)} %` : '–';
     const rows = turns.slice(-500).map((row, n) => tr(
-      td('name', '', place(['requests', row.id], null, `${Math.max(turns.length - 500, 0) + n + 1}`), h('span', { class: 'second' }, moment(row.time))),
-      td('', '', str(row.model), row.agent ? h('span', { class: 'second' }, `agent ${cutTo(str(row.agent), 20)}`) : null),
-      td('', '', state(toneOf(row), endOf(row))), tokenCells(row), td('num', 'cost', costCell(row.cost)), td('num', 'total', lasting(row.seconds))));
+      td('name', '', place(['requests', row.id], null, `${Math.max(turns.length - 500, 0) + n + 1}`),
+        h('span', { class: 'second' }, moment(row.time))),
+      td('', '', str(row.model),
+        row.agent ? h('span', { class: 'second' }, `agent ${cutTo(str(row.agent), 20)}`) : null),
+      td('', '', state(toneOf(row), endOf(row))), tokenCells(row), td('num', 'cost', costCell(row.cost)),
+      td('num', 'total', lasting(row.seconds))));
     const chart = turns.slice(-120).map((row, n) => {
       const turn = String(Math.max(turns.length - 120, 0) + n + 1);
       return { label: turn, parts: partsOf(row, 'tokens'), text: `turn ${turn}: ${tokenWords(row)}` };
@@ -2068,19 +2200,18 @@ function sessionView(root, id) {
     add(box, tilesOf([['Turns', whole(turns.length)], ['Tokens in', short(sumOf(turns.map(prompt)))],
         ['Tokens out', short(sumOf(turns.map((row) => row.output_tokens || 0)))], ['Cache share', share],
         ['Cost', money(session.cost, session.known_cost)]]),
-      turns.length ? h('div', { class: 'card pad section' }, h('h2', null, 'Tokens of each turn'), columnChart(chart, short, 'Tokens of each turn'),
-          tokenLegend()) : null,
-      h('div', { class: 'card scroll' }, table('Turns', [['Turn'], ['Model'], ['Status'],
-          ...TOKENS.map(([, words]) => /** @type {[string, string]} */ ([words[0].toUpperCase() + words.slice(1), 'num'])), ['Cost', 'num'],
-          ['Total', 'num']], [tbody(rows)])));
+      turns.length ? h('div', { class: 'card pad section' }, h('h2', null, 'Tokens of each turn'),
+        columnChart(chart, short, 'Tokens of each turn'), tokenLegend()) : null,
+      h('div', { class: 'card scroll' }, table('Turns', [['Turn'], ['Model'], ['Status'], ...tokenColumns(),
+        ['Cost', 'num'], ['Total', 'num']], [tbody(rows)])));
   }, (error) => box.replaceChildren(problem(error)));
   return {};
 }
 
 // -- try -------------------------------------------------------------------------------------------------------------
 
-const trial = { model: '', system: '', message: '', tools: '', thinking: false, budget: '4000', most: '1024', turns: /** @type {Json[]} */ ([]),
-    running: /** @type {AbortController|null} */ (null) };
+const trial = { model: '', system: '', message: '', tools: '', thinking: false, budget: '4000', most: '1024',
+  turns: /** @type {Json[]} */ ([]), running: /** @type {AbortController|null} */ (null) };
 
 /** @param {any} root @returns {View} */
 function tryView(root) {
@@ -2101,19 +2232,23 @@ function tryView(root) {
   const clear = button('New conversation', () => { trial.turns = []; talk.replaceChildren(); hint(); });
   const talk = h('div', { class: 'talk', 'aria-label': 'Conversation', role: 'log', 'aria-live': 'off' });
   const trouble = h('div', { role: 'alert' });
-  const hint = () => { if (!talk.children.length) talk.append(h('p', { class: 'empty card' },
-      'The answer appears here. This spends tokens of your models.')); };
+  const hint = () => {
+    if (talk.children.length) return;
+    talk.append(h('p', { class: 'empty card' }, 'The answer appears here. This spends tokens of your models.'));
+  };
   const show = (turn) => {
     talk.querySelector('.empty')?.remove();
-    const box = h('article', { class: `card bubble ${turn.role}`, 'aria-label': turn.role === 'user' ? 'You' : 'The model' });
+    const who = turn.role === 'user' ? 'You' : 'The model';
+    const box = h('article', { class: `card bubble ${turn.role}`, 'aria-label': who });
     for (const block of contents(turn.content)) add(box, messageBlock(turn.role === 'user' ? 'you' : 'model', block));
     talk.append(box);
     return box;
   };
   const results = () => {
     const last = trial.turns[trial.turns.length - 1];
-    const calls = last?.role === 'assistant' ? contents(last.content).filter((block) => block.type === 'tool_use') : [];
-    return calls.map((block, n) => ({ type: 'tool_result', tool_use_id: block.id, content: n ? '(no result)' : trial.message || '(no result)' }));
+    const blocks = last?.role === 'assistant' ? contents(last.content) : [];
+    return blocks.filter((block) => block.type === 'tool_use').map((block, n) => ({ type: 'tool_result',
+      tool_use_id: block.id, content: n ? '(no result)' : trial.message || '(no result)' }));
   };
   const go = async () => {
     if (trial.running) return;
@@ -2127,13 +2262,14 @@ function tryView(root) {
       const turn = { role: 'user', content: answers.length ? answers : trial.message };
       const most = Number(trial.most) || 1024;
       const budget = Math.max(1024, Number(trial.budget) || 1024);
-      const body = { model: trial.model, max_tokens: trial.thinking ? Math.max(most, budget + 256) : most, stream: true, messages: [...trial.turns,
-          turn],
-        ...(trial.system ? { system: trial.system } : {}), ...(tools ? { tools } : {}),
-            ...(trial.thinking ? { thinking: { type: 'enabled', budget_tokens: budget } } : {}) };
+      const body = { model: trial.model, max_tokens: trial.thinking ? Math.max(most, budget + 256) : most, stream: true,
+        messages: [...trial.turns, turn], ...(trial.system ? { system: trial.system } : {}),
+        ...(tools ? { tools } : {}),
+        ...(trial.thinking ? { thinking: { type: 'enabled', budget_tokens: budget } } : {}) };
       await run(body, turn);
     } catch (error) {
-      trouble.replaceChildren(problem(error instanceof SyntaxError ? new Error(`The tools are no valid JSON: ${error.message}`) : error));
+      const isTools = error instanceof SyntaxError;
+      trouble.replaceChildren(problem(isTools ? new Error(`The tools are no valid JSON: ${error.message}`) : error));
     }
   };
   const run = async (body, turn) => {
@@ -2164,10 +2300,14 @@ function tryView(root) {
     field('Model', model), models, h('label', { class: 'field' }, lastLabel, message), trouble,
     h('div', { class: 'bar' }, send, stop, clear, h('span', { class: 'small soft' }, 'Ctrl+Enter sends')),
     field('System', bind('system', h('textarea', { rows: 2 }))), field('Tools (JSON)', tools),
-    h('div', { class: 'three' }, field('Most tokens', bind('most', h('input', { type: 'number', min: 1, step: 1 }))), field('Thinking budget',
-        bind('budget', h('input', { type: 'number', min: 1024, step: 1 }))),
+    h('div', { class: 'three' }, field('Most tokens', bind('most', h('input', { type: 'number', min: 1, step: 1 }))),
+      field('Thinking budget', bind('budget', h('input', { type: 'number', min: 1024, step: 1 }))),
       h('label', { class: 'box' }, bind('thinking', h('input', { type: 'checkbox' })), 'Think')));
-  form.addEventListener('keydown', (event) => { if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) { event.preventDefault(); go(); } });
+  form.addEventListener('keydown', (event) => {
+    if (event.key !== 'Enter' || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    go();
+  });
   add(root, h('h1', { tabindex: -1 }, 'Try'), h('div', { class: 'try' }, form, talk));
   trial.turns.forEach(show);
   hint();
@@ -2182,7 +2322,9 @@ function tryView(root) {
 /** A block as it goes back in the next turn. @param {any} block */
 function toContent(block) {
   if (block.type === 'text') return block.text ? { type: 'text', text: block.text } : null;
-  if (block.type === 'tool_use') return { type: 'tool_use', id: block.id, name: block.name, input: block.input ?? parsed(block.text) ?? {} };
+  if (block.type === 'tool_use') {
+    return { type: 'tool_use', id: block.id, name: block.name, input: block.input ?? parsed(block.text) ?? {} };
+  }
   return null;
 }
 
@@ -2190,7 +2332,8 @@ const loadModels = async () => list((await askJson('models')).models).map(str);
 
 // -- check -----------------------------------------------------------------------------------------------------------
 
-const checked = { model: '', rows: /** @type {Json[]} */ ([]), running: /** @type {AbortController|null} */ (null), note: '' };
+const checked = { model: '', rows: /** @type {Json[]} */ ([]), running: /** @type {AbortController|null} */ (null),
+  note: '' };
 
 const TONES = { ok: 'good', no: 'warn', fail: 'bad', skipped: '' };
 /** @param {Json} row */
@@ -2211,7 +2354,8 @@ function checkView(root) {
   const results = table('Results of the check', [['Model'], ['What is asked'], ['Result'], ['Detail']], [body]);
   const draw = () => {
     keyed(body, checked.rows, (row) => `${row.model}\n${row.deployment}\n${row.probe}`, makeResult, () => {});
-    one(box, checked.rows.length ? results : h('p', { class: 'empty' }, 'Not run yet.'), checked.rows.length ? 'rows' : 'none');
+    if (checked.rows.length) one(box, results, 'rows');
+    else one(box, h('p', { class: 'empty' }, 'Not run yet.'), 'none');
     setText(note, checked.note);
     start.disabled = Boolean(checked.running);
     stop.disabled = !checked.running;
@@ -2241,28 +2385,38 @@ function checkView(root) {
     changed('check');
   };
   add(root, h('div', { class: 'head' }, h('h1', { tabindex: -1 }, 'Check'), note),
-    h('p', { class: 'note' }, 'The check sends small requests to each model and looks at what its server really does: streaming, tools, '
-      + 'thinking, images, counting. It spends tokens.'),
+    h('p', { class: 'note' }, 'The check sends small requests to each model and looks at what its server really does: '
+      + 'streaming, tools, thinking, images, counting. It spends tokens.'),
     h('div', { class: 'bar' }, which, start, stop), box);
-  loadModels().then((names) => add(which, names.filter((name) => !name.includes('*')).map((value) => h('option', { value }, cutTo(value, 60)))),
-      () => {});
+  const choiceOf = (value) => h('option', { value }, cutTo(value, 60));
+  loadModels().then((names) => add(which, names.filter((name) => !name.includes('*')).map(choiceOf)), () => {});
   draw();
   return { update: (kinds) => { if (kinds.has('check')) draw(); } };
 }
 
 // -- the frame -------------------------------------------------------------------------------------------------------
 
-const VIEWS = /** @type {[string, string, (root: any, name: string) => View][]} */ ([['now', 'Now', nowView], ['requests', 'Requests', requestsView],
-    ['usage', 'Usage', usageView], ['try', 'Try', tryView], ['check', 'Check', checkView]]);
+const VIEWS = /** @type {[string, string, (root: any, name: string) => View][]} */ ([
+  ['now', 'Now', nowView], ['requests', 'Requests', requestsView], ['usage', 'Usage', usageView],
+  ['try', 'Try', tryView], ['check', 'Check', checkView]]);
 let keysOn = true;
 let shownHash = '';
+
+/** A part of the address; itself if it is no valid escape. @param {string} part */
+function outOfPath(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
 
 /** Show the view that the address names. */
 function route() {
   const hash = location.hash;
   if (hash && !hash.startsWith('#/')) return enter(hash.slice(1));
   if (!bearer) return undefined;
-  const [name, detail] = hash.slice(2).split('/').map((part) => { try { return decodeURIComponent(part); } catch { return part; } });
+  const [name, detail] = hash.slice(2).split('/').map(outOfPath);
   const found = VIEWS.find(([view]) => view === (name === 'sessions' ? 'usage' : name)) ?? VIEWS[0];
   view.end?.();
   const root = h('div', { class: 'section' });
@@ -2302,12 +2456,12 @@ async function enter(token) {
 
 /** Say how to get in. @param {string} message */
 function welcome(message) {
-  const need = h('section', { class: 'need now' }, h('h1', { tabindex: -1 }, 'a2py'), message ? h('p', { class: 'note warn', role: 'alert' },
-      message) : null,
+  const need = h('section', { class: 'need now' }, h('h1', { tabindex: -1 }, 'a2py'),
+    message ? h('p', { class: 'note warn', role: 'alert' }, message) : null,
     h('p', null, 'This page opens with a link that works once, for a minute. In a terminal on this machine:'),
-        h('p', null, h('code', null, 'a2py ui')),
+    h('p', null, h('code', null, 'a2py ui')),
     h('p', { class: 'soft' }, 'Without a browser there, ', h('code', null, 'a2py ui --print'),
-        ' prints the link. The page keeps no password: after a reload it needs a new link.'));
+      ' prints the link. The page keeps no password: after a reload it needs a new link.'));
   at('main').replaceChildren(need);
 }
 
@@ -2316,19 +2470,22 @@ function endAccess() {
   if (!bearer) return;
   bearer = '';
   showLink('bad', 'Access ended');
-  at('banner').replaceChildren('Your access has ended. Get a new link with ', h('code', null, 'a2py ui'), ' and open it here.');
+  const command = h('code', null, 'a2py ui');
+  at('banner').replaceChildren('Your access has ended. Get a new link with ', command, ' and open it here.');
 }
 
-const KEYS = [['/', 'filter the requests'], ['1 … 5', 'Now, Requests, Usage, Try, Check'], ['↑ ↓', 'move in a list; j and k, too'],
-    ['Enter', 'open the request'], ['Esc', 'back to the list'], ['← →', 'the tabs of a pane'], ['[ ]', 'the newer, the older request'],
-    ['?', 'this help']];
+const KEYS = [['/', 'filter the requests'], ['1 … 5', 'Now, Requests, Usage, Try, Check'],
+  ['↑ ↓', 'move in a list; j and k, too'], ['Enter', 'open the request'], ['Esc', 'back to the list'],
+  ['← →', 'the tabs of a pane'], ['[ ]', 'the newer, the older request'], ['?', 'this help']];
 function help() {
   if (document.querySelector('dialog[open]')) return;
   const box = h('input', { type: 'checkbox', checked: keysOn, on: { change: () => { keysOn = box.checked; } } });
-  dialog('Keys', h('dl', { class: 'keys section' }, KEYS.map(([key, words]) => [h('dt', null, h('kbd', null, key)), h('dd', null, words)])),
+  const keys = KEYS.map(([key, words]) => [h('dt', null, h('kbd', null, key)), h('dd', null, words)]);
+  const { version, workers, recording } = live.hello;
+  dialog('Keys', h('dl', { class: 'keys section' }, keys),
     h('p', { class: 'section' }, h('label', null, box, 'Single keys do something')),
-    h('p', { class: 'section small soft' }, joined(`a2py ${str(live.hello.version)}`, live.hello.workers > 1 && `${live.hello.workers} workers`,
-      live.hello.recording === 'record' ? 'bodies are always kept' : 'bodies are kept while a page is open')));
+    h('p', { class: 'section small soft' }, joined(`a2py ${str(version)}`, workers > 1 && `${workers} workers`,
+      recording === 'record' ? 'bodies are always kept' : 'bodies are kept while a page is open')));
 }
 
 /** Go to the request next to the one that is shown. @param {number} step */
@@ -2341,11 +2498,14 @@ function neighbour(step) {
 
 /** @param {any} event */
 function press(event) {
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !bearer || document.querySelector('dialog[open]')) return;
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !bearer) return;
+  if (document.querySelector('dialog[open]')) return;
   const typing = event.target.closest('input, textarea, select');
   if (event.key === 'Escape') {
     if (typing) typing.blur();
-    else if (/^#\/(requests|sessions)\/./.test(location.hash)) location.hash = location.hash.startsWith('#/s') ? '#/usage' : '#/requests';
+    else if (/^#\/(requests|sessions)\/./.test(location.hash)) {
+      location.hash = location.hash.startsWith('#/s') ? '#/usage' : '#/requests';
+    }
     return;
   }
   if (typing || !keysOn) return;
@@ -2370,9 +2530,9 @@ function turnTheme() {
 
 /** What this browser lacks. */
 function lacks() {
-  const has = { 'CSS light-dark()': CSS.supports('color', 'light-dark(red, blue)'), 'CSS :has()': CSS.supports('selector(:has(a))'),
-      'text streams': 'TextDecoderStream' in globalThis, dialogs: 'HTMLDialogElement' in globalThis,
-      'size observers': 'ResizeObserver' in globalThis };
+  const has = { 'CSS light-dark()': CSS.supports('color', 'light-dark(red, blue)'),
+    'CSS :has()': CSS.supports('selector(:has(a))'), 'text streams': 'TextDecoderStream' in globalThis,
+    dialogs: 'HTMLDialogElement' in globalThis, 'size observers': 'ResizeObserver' in globalThis };
   return Object.entries(has).filter(([, there]) => !there).map(([name]) => name);
 }
 
@@ -2380,11 +2540,16 @@ function start() {
   const missing = lacks();
   if (missing.length) {
     at('need').classList.add('now');
-    at('need').querySelector('p').textContent = `This page needs ${NEEDED}. Your browser lacks: ${missing.join(', ')}.`;
+    const words = `This page needs ${NEEDED}. Your browser lacks: ${missing.join(', ')}.`;
+    at('need').querySelector('p').textContent = words;
     return;
   }
-  add(at('nav'), h('ul', null, VIEWS.map(([name, title]) => h('li', null, place([name], { 'data-view': name }, title)))));
-  at('skip').addEventListener('click', (event) => { event.preventDefault(); (at('main').querySelector('h1') ?? at('main')).focus(); });
+  const links = VIEWS.map(([name, title]) => h('li', null, place([name], { 'data-view': name }, title)));
+  add(at('nav'), h('ul', null, links));
+  at('skip').addEventListener('click', (event) => {
+    event.preventDefault();
+    (at('main').querySelector('h1') ?? at('main')).focus();
+  });
   at('theme').addEventListener('click', turnTheme);
   at('help').addEventListener('click', help);
   addEventListener('hashchange', route);

@@ -339,7 +339,7 @@ async def test_replay_try_check_and_export_ask_what_they_say(browser: Browser) -
         assert path == "try" and body["model"] == "sonnet" and body["stream"] is True
         assert body["thinking"] == {"type": "enabled", "budget_tokens": 4000} and body["max_tokens"] == 4256
         assert body["tools"][0]["name"] == "t" and body["messages"] == [{"role": "user", "content": "Hello"}]
-        assert "Result of the tool" in await browser.text("main form")
+        await browser.wait("/Result of the tool/.test(document.querySelector('main form').innerText)")
         await browser.evaluate("document.querySelectorAll('textarea')[0].focus()")
         await browser.do("type", text="done")
         await browser.evaluate("document.querySelector('main button.first').click()")
