@@ -2,8 +2,8 @@
 proxy, on all wires and on OpenAI's paths.
 
 A `Case` is one request. Its number is in its prompt, so the upstream knows which case asks it, whatever the proxy has
-made of the request; and in its agent header, so each row of the ledger names its case. What the upstream has told of an
-attempt, to the token, is in `Case.told`; an attempt of which it told nothing makes the case `untold`.
+made of the request; and in its agent header, so each row of the ledger names its case. The usage that
+the upstream reports for an attempt is in `Case.usages`. `Case.has_unknown_usage`: it reported none for some attempt.
 
 Knows: the three protocols and their usages, how requests end. Must not know: what the ledger should have.
 """
@@ -33,7 +33,7 @@ PRICES = {
     "native": (7e-6, 11e-6, 7e-7, 9e-6),
 }
 PRICES["vectors"] = (1e-7, 0.0, 0.0, 0.0)
-PASSED = {
+PASSTHROUGH = {
     "/v1/chat/completions": ("chat", "responses"),
     "/v1/responses": ("responses", "chat"),
     "/v1/embeddings": ("vectors",),
@@ -60,8 +60,8 @@ class Tokens(NamedTuple):
 
 @dataclass
 class Case:
-    """`kind`: a method of `Upstream`; `told`: what each attempt was told, with the model that was asked; `untold`: an
-    attempt was told nothing of what it took; `asked`: requests upstream; `arrived`: the first of them has come; `end`:
+    """`kind`: a method of `Upstream`; `usages`: the model and the reported usage of each attempt;
+    `has_unknown_usage`: an attempt reported none; `requests`: requests upstream; `arrival`: set by the first; `end`:
     when the client had its answer, or had left, seconds since the epoch; `status`: of the answer, 499 if the client has
     left; `is_lost`: the proxy's connection broke."""
 
@@ -72,39 +72,39 @@ class Case:
     stream: bool
     session: str
     key: str
-    told: list[tuple[str, Tokens]] = field(default_factory=list)
-    untold: bool = False
-    asked: int = 0
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    usages: list[tuple[str, Tokens]] = field(default_factory=list)
+    has_unknown_usage: bool = False
+    requests: int = 0
+    arrival: asyncio.Event = field(default_factory=asyncio.Event)
     end: float = 0.0
     status: int = 0
     is_lost: bool = False
 
     @property
     def total(self) -> Tokens:
-        return sum((tokens for _, tokens in self.told), Tokens())
+        return sum((tokens for _, tokens in self.usages), Tokens())
 
     @property
     def cost(self) -> float:
-        return sum(tokens.cost(model) for model, tokens in self.told)
+        return sum(tokens.cost(model) for model, tokens in self.usages)
 
     @property
     def is_passed(self) -> bool:
-        return self.path in PASSED
+        return self.path in PASSTHROUGH
 
     @property
     def fails(self) -> bool:
         """Whether its row has an error: the client got one, as a status or as the end of a stream."""
         if self.kind == "cut_told":  # with the finish reason: nothing is missing on the wires that have told it
-            return self.is_passed or self.untold
-        in_stream = self.kind == "cut" or (self.kind == "lost" and self.is_passed)
+            return self.is_passed or self.has_unknown_usage
+        in_stream = self.kind == "cut" or (self.kind == "fail" and self.is_passed)
         return in_stream or (self.status >= 400 and self.status != 499)
 
     @property
     def has_no_end(self) -> bool:
         """Whether a reply of it had no end, so that its row says that the tokens may not be all, although they are what
         was told."""
-        return self.kind == "page" or (self.kind in ("lost", "cut_told") and self.fails != (self.kind == "lost"))
+        return self.kind == "page" or (self.kind in ("fail", "cut_told") and self.fails != (self.kind == "fail"))
 
     @property
     def may_break(self) -> bool:
@@ -113,12 +113,12 @@ class Case:
 
     def body(self) -> dict[str, Any]:
         prompt = f"This is case {self.number}. {'Please consider it well. ' * (self.number % 5)}"
-        said = [{"role": "user", "content": prompt}]
+        messages = [{"role": "user", "content": prompt}]
         if self.path == "/v1/embeddings":
             return {"model": self.model, "input": [prompt]}
         if self.path == "/v1/responses":
             return {"model": self.model, "input": prompt, "stream": self.stream}
-        body: dict[str, Any] = {"model": self.model, "messages": said, "stream": self.stream}
+        body: dict[str, Any] = {"model": self.model, "messages": messages, "stream": self.stream}
         if self.path == "/v1/chat/completions" and self.stream:
             body["stream_options"] = {"include_usage": True}
         if self.path.startswith("/v1/messages"):
@@ -138,7 +138,7 @@ KINDS = {
     "page": 2,
     "cut": 4,
     "cut_told": 4,
-    "lost": 5,
+    "fail": 5,
     "leave": 5,
     "leave_silent": 3,
     "nobody": 2,
@@ -153,15 +153,15 @@ def make_cases(count: int, keys: Iterable[str], seed: int = 21) -> list[Case]:
     dice, names = random.Random(seed), list(keys)
     cases = []
     for number in range(count):
-        path = dice.choice(("/v1/messages",) * 3 + tuple(PASSED))
-        model = dice.choice(PASSED[path]) if path in PASSED else dice.choice(tuple(FALLBACKS))
+        path = dice.choice(("/v1/messages",) * 3 + tuple(PASSTHROUGH))
+        model = dice.choice(PASSTHROUGH[path]) if path in PASSTHROUGH else dice.choice(tuple(FALLBACKS))
         kind = dice.choices(list(KINDS), list(KINDS.values()))[0]
         stream = dice.random() < 0.6 and path != "/v1/embeddings"
-        if kind in ("cut", "leave", "lost", "cut_told") and path == "/v1/embeddings":
+        if kind in ("cut", "leave", "fail", "cut_told") and path == "/v1/embeddings":
             kind = "answer"
-        if kind in ("cut", "leave", "lost", "cut_told", "silent_usage"):
+        if kind in ("cut", "leave", "fail", "cut_told", "silent_usage"):
             stream = True
-        if kind in ("count", "search") and path in PASSED:
+        if kind in ("count", "search") and path in PASSTHROUGH:
             kind = "retry"
         if kind == "search":
             model = "chat"
@@ -189,102 +189,102 @@ class Upstream:
         match = _NUMBER.search(c.request.body)
         assert match is not None, c.request.body[:300]
         case = self.cases[int(match[1])]
-        case.asked += 1
-        case.arrived.set()
-        await getattr(self, case.kind)(c, case, Told(c, case, self._dice))
+        case.requests += 1
+        case.arrival.set()
+        await getattr(self, case.kind)(c, case, Reply(c, case, self._dice))
 
-    async def answer(self, c: Peer, case: Case, told: Told) -> None:
-        told.answer()
+    async def answer(self, c: Peer, case: Case, reply: Reply) -> None:
+        reply.answer()
 
-    async def silent_usage(self, c: Peer, case: Case, told: Told) -> None:
+    async def silent_usage(self, c: Peer, case: Case, reply: Reply) -> None:
         """A stream that ends well and reports no usage."""
         c.head(200, SSE)
-        c.events(*told.say("word " * 9), *told.finish(None))
+        c.events(*reply.say("word " * 9), *reply.finish(None))
         c.end()
-        case.untold = True
+        case.has_unknown_usage = True
 
-    async def retry(self, c: Peer, case: Case, told: Told) -> None:
-        if case.asked == 1:
+    async def retry(self, c: Peer, case: Case, reply: Reply) -> None:
+        if case.requests == 1:
             c.reply(
                 {"error": {"message": "try again", "type": "server_error"}}, self._dice.choice((500, 502, 503, 529))
             )
         else:
-            told.answer()
+            reply.answer()
 
-    async def drop(self, c: Peer, case: Case, told: Told) -> None:
+    async def drop(self, c: Peer, case: Case, reply: Reply) -> None:
         """The connection breaks before the head."""
-        if case.asked <= 1 + case.number % 2:
+        if case.requests <= 1 + case.number % 2:
             c.reset() if case.number % 3 else c.close()
         else:
-            told.answer()
+            reply.answer()
 
-    async def fallback(self, c: Peer, case: Case, told: Told) -> None:
-        if told.model == case.model and case.model in FALLBACKS and not case.is_passed:
+    async def fallback(self, c: Peer, case: Case, reply: Reply) -> None:
+        if reply.model == case.model and case.model in FALLBACKS and not case.is_passed:
             c.reply({"error": {"message": "down for today", "type": "server_error"}}, 500)
-        elif case.is_passed and case.asked == 1:
+        elif case.is_passed and case.requests == 1:
             c.reply({"error": {"message": "slow down", "type": "rate_limit"}}, 429)
         else:
-            told.answer()
+            reply.answer()
 
-    async def refuse(self, c: Peer, case: Case, told: Told) -> None:
+    async def refuse(self, c: Peer, case: Case, reply: Reply) -> None:
         words = self._dice.choice(
             ("the tool `x` is not allowed here", "maximum context length is 5 tokens, you sent 9")
         )
         c.reply({"error": {"message": words, "type": "invalid_request_error"}}, self._dice.choice((400, 422)))
 
-    async def page(self, c: Peer, case: Case, told: Told) -> None:
+    async def page(self, c: Peer, case: Case, reply: Reply) -> None:
         c.head(200, {"content-type": "text/html"}, length=20)
         c.write(b"<html>sorry!</html>\n")
 
-    async def cut(self, c: Peer, case: Case, told: Told) -> None:
+    async def cut(self, c: Peer, case: Case, reply: Reply) -> None:
         """It breaks off within a text; on the native wire the beginning has told the prompt's tokens."""
         c.head(200, SSE)
-        c.events(*told.say("word " * 9))
-        case.untold = True
+        c.events(*reply.say("word " * 9))
+        case.has_unknown_usage = True
         await c.drain()
         c.close()
 
-    async def cut_told(self, c: Peer, case: Case, told: Told) -> None:
+    async def cut_told(self, c: Peer, case: Case, reply: Reply) -> None:
         """It breaks off after its usage, and before its end."""
         c.head(200, SSE)
-        c.events(*told.say("word " * 9))
-        if told.wire == "responses":
-            case.untold = True  # its usage comes with its end
+        c.events(*reply.say("word " * 9))
+        if reply.wire == "responses":
+            case.has_unknown_usage = True  # its usage comes with its end
         else:
-            c.events(*told.finish(told.count())[:-1])
+            c.events(*reply.finish(reply.count())[:-1])
         await c.drain()
         c.close()
 
-    async def lost(self, c: Peer, case: Case, told: Told) -> None:
+    async def fail(self, c: Peer, case: Case, reply: Reply) -> None:
         """The first attempt fails after its usage, and before its first text."""
-        if case.asked > 1:
-            told.answer()
+        if case.requests > 1:
+            reply.answer()
             return
         c.head(200, SSE)
-        c.events(*told.fail())
+        c.events(*reply.fail())
         c.end()
 
-    async def leave(self, c: Peer, case: Case, told: Told) -> None:
+    async def leave(self, c: Peer, case: Case, reply: Reply) -> None:
         c.head(200, SSE)
-        c.events(*told.say("word " * 9))
-        case.untold = True
+        c.events(*reply.say("word " * 9))
+        case.has_unknown_usage = True
         await c.drain()
         await c.wait_disconnect()
         case.end = max(case.end, time.time())
 
-    async def leave_silent(self, c: Peer, case: Case, told: Told) -> None:
-        case.untold = True
+    async def leave_silent(self, c: Peer, case: Case, reply: Reply) -> None:
+        case.has_unknown_usage = True
         await c.wait_disconnect()
         case.end = max(case.end, time.time())
 
-    async def search(self, c: Peer, case: Case, told: Told) -> None:
+    async def search(self, c: Peer, case: Case, reply: Reply) -> None:
         """The model asks for a search, and answers with what it brings."""
         if any(one["role"] == "tool" for one in c.request.json["messages"]):
-            told.answer()
+            reply.answer()
             return
         call = {"index": 0, "id": "call_1", "type": "function"}
         call["function"] = {"name": "web_search", "arguments": '{"query": "what is A"}'}
-        usage = told.write(told.count())
+        usage = reply.write(reply.count())
         if case.stream:
             c.head(200, SSE)
             c.events(chunk({"tool_calls": [call]}), chunk({}, "tool_calls"), chunk(usage=usage), DONE)
@@ -294,7 +294,7 @@ class Upstream:
             c.reply({**completion("", "tool_calls", tool_calls=[call]), "usage": usage})
 
 
-class Told:
+class Reply:
     """One reply: the events and bodies of its wire, and the usage in them, which goes into the case's books."""
 
     def __init__(self, c: Peer, case: Case, dice: random.Random) -> None:
@@ -319,8 +319,8 @@ class Told:
         )
         if self._start is not None:  # its beginning has told the prompt's
             tokens = self._start._replace(output=tokens.output)
-            self._case.told.pop()
-        self._case.told.append((self.model, tokens))
+            self._case.usages.pop()
+        self._case.usages.append((self.model, tokens))
         return tokens
 
     def write(self, tokens: Tokens) -> dict[str, Any]:
@@ -345,15 +345,18 @@ class Told:
                 **total,
             }
         if self._case.number % 4 == 1:  # DeepSeek's
-            cached: dict[str, Any] = {"prompt_cache_hit_tokens": tokens.read, "prompt_cache_miss_tokens": tokens.input}
+            cache_fields: dict[str, Any] = {
+                "prompt_cache_hit_tokens": tokens.read,
+                "prompt_cache_miss_tokens": tokens.input,
+            }
         else:
-            cached = {"prompt_tokens_details": {"cached_tokens": tokens.read}}
+            cache_fields = {"prompt_tokens_details": {"cached_tokens": tokens.read}}
         details = {"reasoning_tokens": tokens.thinking}
         return {
             "prompt_tokens": prompt,
             "completion_tokens": tokens.output,
             "completion_tokens_details": details,
-            **cached,
+            **cache_fields,
             **total,
         }
 
@@ -371,9 +374,9 @@ class Told:
         """The beginning of a stream."""
         if self.wire == "native":
             start = self._start = self.count()._replace(output=1)
-            self._case.told[-1] = (self.model, start)
+            self._case.usages[-1] = (self.model, start)
             message = {**self._whole(self.write(start)), "content": [], "stop_reason": None}
-            return _typed(
+            return _typed_events(
                 {"type": "message_start", "message": message},
                 {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
                 {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}},
@@ -381,7 +384,7 @@ class Told:
         if self.wire == "responses":
             item = {"type": "message", "id": "m1", "role": "assistant", "content": []}
             part = {"item_id": "m1", "output_index": 0, "content_index": 0}
-            return _typed(
+            return _typed_events(
                 {"type": "response.created", "response": {"id": "r1", "object": "response", "usage": None}},
                 {"type": "response.output_item.added", "output_index": 0, "item": item},
                 {"type": "response.output_text.delta", "delta": text, **part},
@@ -397,11 +400,11 @@ class Told:
             delta = {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}}
             if usage is not None:
                 delta["usage"] = usage
-            return _typed({"type": "content_block_stop", "index": 0}, delta, {"type": "message_stop"})
+            return _typed_events({"type": "content_block_stop", "index": 0}, delta, {"type": "message_stop"})
         if self.wire == "responses":
-            done = self._whole(usage or {})
-            item = {"type": "response.output_item.done", "output_index": 0, "item": done["output"][0]}
-            return _typed(item, {"type": "response.completed", "response": done})
+            response = self._whole(usage or {})
+            item = {"type": "response.output_item.done", "output_index": 0, "item": response["output"][0]}
+            return _typed_events(item, {"type": "response.completed", "response": response})
         if usage is None:
             return [event(chunk({}, "stop")), DONE]
         if self._case.number % 3 == 0:  # with the finish reason
@@ -413,12 +416,12 @@ class Told:
         problem = {"message": "overloaded", "type": "overloaded_error", "code": 503}
         if self.wire == "native":
             start, *_ = self.say("")
-            return [start, *_typed({"type": "error", "error": problem})]
+            return [start, *_typed_events({"type": "error", "error": problem})]
         usage = self.write(self.count())
         if self.wire == "responses":
-            failed = {"id": "r1", "object": "response", "status": "failed", "output": [], "usage": usage}
-            failed["error"] = {"code": "server_error", "message": "overloaded"}
-            return _typed({"type": "response.failed", "response": failed})
+            response = {"id": "r1", "object": "response", "status": "failed", "output": [], "usage": usage}
+            response["error"] = {"code": "server_error", "message": "overloaded"}
+            return _typed_events({"type": "response.failed", "response": response})
         return [event(chunk(usage=usage)), event({"error": problem})]
 
     def _whole(self, usage: dict[str, Any]) -> dict[str, Any]:
@@ -435,8 +438,8 @@ class Told:
                 "usage": usage,
             }
         if self.wire == "responses":
-            said = {"type": "output_text", "text": "Hi", "annotations": []}
-            item = {"type": "message", "id": "m1", "role": "assistant", "content": [said]}
+            part = {"type": "output_text", "text": "Hi", "annotations": []}
+            item = {"type": "message", "id": "m1", "role": "assistant", "content": [part]}
             return {"id": "r1", "object": "response", "status": "completed", "output": [item], "usage": usage}
         if self.wire == "embeddings":
             one = {"object": "embedding", "index": 0, "embedding": [0.25] * 40}
@@ -444,7 +447,7 @@ class Told:
         return {**completion("Hi"), "usage": usage}
 
 
-def _typed(*events: dict[str, Any]) -> list[bytes]:
+def _typed_events(*events: dict[str, Any]) -> list[bytes]:
     return [f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in events]
 
 
@@ -474,11 +477,11 @@ class Clients:
         headers = [("x-api-key", self._secrets[case.key]), (AGENT, f"a{case.number}"), (SESSION, case.session)]
         client.ask("POST", case.path, case.body(), headers)
         if case.kind == "leave_silent":
-            arrived = asyncio.create_task(case.arrived.wait())
+            arrival = asyncio.create_task(case.arrival.wait())
             broken = asyncio.create_task(client.reader.read(1))
-            await asyncio.wait((arrived, broken), return_when=asyncio.FIRST_COMPLETED)
-            case.is_lost = not arrived.done()
-            arrived.cancel(), broken.cancel()
+            await asyncio.wait((arrival, broken), return_when=asyncio.FIRST_COMPLETED)
+            case.is_lost = not arrival.done()
+            arrival.cancel(), broken.cancel()
             case.status = 499
         elif case.kind == "leave":
             await client.head()

@@ -29,8 +29,8 @@ _OURS = re.compile(
 
 def clean_env(home: Path, **more: str) -> dict[str, str]:
     """The environment without any key or setting of ours; ports at which nothing listens."""
-    kept = {name: value for name, value in os.environ.items() if not _OURS.search(name)}
-    return {**kept, "HOME": str(home), "PORT": str(free_port()), "OLLAMA_HOST": f"127.0.0.1:{free_port()}", **more}
+    rest = {name: value for name, value in os.environ.items() if not _OURS.search(name)}
+    return {**rest, "HOME": str(home), "PORT": str(free_port()), "OLLAMA_HOST": f"127.0.0.1:{free_port()}", **more}
 
 
 @pytest.fixture

@@ -39,6 +39,6 @@ class Folder:
         return deployment
 
     def mistake(self, text: str, env: Mapping[str, str] | None = None) -> ConfigError:
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(ConfigError) as excinfo:
             self.load(text, env)
-        return caught.value
+        return excinfo.value

@@ -37,11 +37,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    given = getattr(session.config, "workerinput", None)  # of a process of xdist
-    if given and session.config.args == ["tests"] and not sys.dont_write_bytecode:
+    worker = getattr(session.config, "workerinput", None)  # of a process of xdist
+    if worker and session.config.args == ["tests"] and not sys.dont_write_bytecode:
         from tests import schedule
 
-        schedule.import_in_turns(int(given["workerid"].removeprefix("gw")), given["workercount"])
+        schedule.import_in_turns(int(worker["workerid"].removeprefix("gw")), worker["workercount"])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -55,17 +55,17 @@ class _Counter:
     closures, and call as little as they can."""
 
     def __init__(self) -> None:
-        steps = sizes = allocated = 0
+        steps = sizes = allocations = 0
         memory, reset_peak = tracemalloc.get_traced_memory, tracemalloc.reset_peak
-        held = memory()[0]
+        current = memory()[0]
 
         def trace(frame: FrameType, event: str, arg: Any) -> Any:
-            nonlocal steps, allocated, held
+            nonlocal steps, allocations, current
             steps += 1
-            before = held
-            held, peak = memory()
+            before = current
+            current, peak = memory()
             if peak > before:
-                allocated += peak - before
+                allocations += peak - before
             reset_peak()
             return trace
 
@@ -79,7 +79,7 @@ class _Counter:
                         sizes += len(owner)
 
         self.trace, self.profile = trace, profile
-        self.total: Callable[[], int] = lambda: steps + (sizes + allocated) // UNIT
+        self.total: Callable[[], int] = lambda: steps + (sizes + allocations) // UNIT
 
 
 def work(run: Callable[[], Any]) -> int:

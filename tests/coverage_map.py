@@ -52,12 +52,12 @@ IMPORTER = """
 import sys, importlib, coverage
 from pathlib import Path
 file, context, *paths = sys.argv[1:]
-measured = coverage.Coverage(data_file=file, data_suffix=True, config_file=False, branch=True, include=paths, context=context)
-measured.start()
+cov = coverage.Coverage(data_file=file, data_suffix=True, config_file=False, branch=True, include=paths, context=context)
+cov.start()
 for path in paths:
     importlib.import_module(".".join(Path(path).relative_to(Path.cwd()).with_suffix("").parts).removesuffix(".__init__"))
-measured.stop()
-measured.save()
+cov.stop()
+cov.save()
 """
 
 
@@ -95,15 +95,15 @@ def gaps(data_file: str) -> Iterator[tuple[str, str]]:
     for module in core_modules():
         with TemporaryDirectory() as folder:
             report = Path(folder, "report.json")
-            measured = coverage.Coverage(data_file=data_file, config_file=False, branch=True)
-            measured.load()
+            cov = coverage.Coverage(data_file=data_file, config_file=False, branch=True)
+            cov.load()
             together = Path(TOGETHER.get(module.as_posix(), module))
             contexts = [
                 f"^{own_tests(module)}$",
                 f"^{own_tests(together)}$",
                 *(f"^{re.escape(name)}$" for name in (*SHARED, IMPORT)),
             ]
-            measured.json_report(morfs=[str(ROOT / module)], contexts=contexts, outfile=str(report), ignore_errors=True)
+            cov.json_report(morfs=[str(ROOT / module)], contexts=contexts, outfile=str(report), ignore_errors=True)
             measures: dict[str, Any] = next(iter(orjson.loads(report.read_bytes())["files"].values()))
         inside = function_lines(ROOT / module)
         lines = [str(line) for line in measures["missing_lines"] if line in inside]
@@ -123,27 +123,27 @@ class Plugin:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.measured: coverage.Coverage | None = None
+        self.cov: coverage.Coverage | None = None
         self.file = ""
 
     def _switch(self, test_file: str) -> None:
         if test_file == self.file:
             return
         self.file = test_file
-        if self.measured is not None:
-            self.measured.stop()
+        if self.cov is not None:
+            self.cov.stop()
         if not is_measured(test_file):
             return
-        if self.measured is None:
-            self.measured = coverage.Coverage(
+        if self.cov is None:
+            self.cov = coverage.Coverage(
                 data_file=str(self.folder / ".coverage"),
                 data_suffix=True,
                 config_file=False,
                 branch=True,
                 include=[str(ROOT / file) for file in core_modules()],
             )
-        self.measured.start()
-        self.measured.switch_context(test_file)
+        self.cov.start()
+        self.cov.switch_context(test_file)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -152,9 +152,9 @@ class Plugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        if self.measured is not None:
-            self.measured.stop()
-            self.measured.save()
+        if self.cov is not None:
+            self.cov.stop()
+            self.cov.save()
 
 
 class Report:
@@ -173,9 +173,9 @@ class Report:
         data = str(self.folder / ".coverage")
         paths = [str(ROOT / file) for file in core_modules()]
         subprocess.run([sys.executable, "-c", IMPORTER, data, IMPORT, *paths], cwd=ROOT, check=True)
-        combined = coverage.Coverage(data_file=data, config_file=False, branch=True)
-        combined.combine([str(self.folder)], keep=True)
-        combined.save()
+        cov = coverage.Coverage(data_file=data, config_file=False, branch=True)
+        cov.combine([str(self.folder)], keep=True)
+        cov.save()
         self.errors = [f"{module}: {lines}" for module, lines in gaps(data)]
         if (keep := os.environ.get("A2PY_COVERAGE_DATA")) is not None:
             shutil.copy(data, keep)
@@ -194,8 +194,8 @@ def register(config: pytest.Config) -> None:
     options."""
     if not config.option.coverage_map:
         return
-    given = getattr(config, "workerinput", {}).get("coverage_map")
-    folder = Path(given or mkdtemp(prefix="a2py-coverage-"))
-    if not given:
+    path = getattr(config, "workerinput", {}).get("coverage_map")
+    folder = Path(path or mkdtemp(prefix="a2py-coverage-"))
+    if not path:
         config.pluginmanager.register(Report(folder))
     config.pluginmanager.register(Plugin(folder))

@@ -41,9 +41,9 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Hexadecimal digits of a request's digest in the file.
 DIGITS = 12
 #: Differences that are printed one by one, and sets of quirks whose differences are counted.
-SHOWN = 20
+MAX_SHOWN = 20
 #: Conversations that are mixed from those of the goldens.
-MIXED = 400
+MIX_COUNT = 400
 #: The values that a field is set to, one by one. Booleans are turned round.
 VALUES: dict[str, tuple[Any, ...]] = {
     "system_role": ("developer",),
@@ -110,10 +110,10 @@ class Turn(NamedTuple):
     stream: bool
 
 
-def _reply(upstream: golden.Block, call: Call, to: Deployment, request: Prepared, streamed: bool) -> list[JSON]:
+def _reply(upstream: golden.Block, call: Call, to: Deployment, request: Prepared, is_stream: bool) -> list[JSON]:
     """Return the content of the answer, which the golden's next turn sends back."""
     data, options = golden.upstream_bytes(upstream), golden.sink_options(call, to)
-    if streamed:
+    if is_stream:
         message = streams.accumulate(streams.events(streams.run(wire(to.wire), request, [data], **options)))
         return list(message.get("content", []))
     sink = Reply(streams.MESSAGE_ID, streams.MODEL, options["origin"], options["thinking"], options["used"])
@@ -133,32 +133,32 @@ def turns(case: golden.Case) -> Iterator[Turn]:
             call = golden.call({**body, "model": body.get("model", "claude-test")}, step.config)
         except ApiError:
             continue  # the parser refuses it: no wire is asked
-        streamed = call.request.stream and not (upstream is not None and "unary" in upstream.options)
-        yield Turn(f"{case.id} #{n}", call, to, streamed)
+        is_stream = call.request.stream and not (upstream is not None and "unary" in upstream.options)
+        yield Turn(f"{case.id} #{n}", call, to, is_stream)
         if upstream is not None:
             try:
-                reply = _reply(upstream, call, to, wire(to.wire).prepare(call, to, streamed), streamed)
+                reply = _reply(upstream, call, to, wire(to.wire).prepare(call, to, is_stream), is_stream)
             except ApiError:
                 reply = []
 
 
 def all_turns() -> list[Turn]:
     """Of those that are equal, the first."""
-    known: dict[str, Turn] = {}
+    turns_by_key: dict[str, Turn] = {}
     for case in golden.cases():
         for turn in turns(case):
-            known.setdefault(
+            turns_by_key.setdefault(
                 repr((turn.call, turn.to, turn.to.key, dict(turn.to.headers), turn.to.query, turn.stream)), turn
             )
-    distinct = list(known.values())
-    return [*distinct, *mixed(distinct)]
+    distinct = list(turns_by_key.values())
+    return [*distinct, *mix(distinct)]
 
 
-def mixed(distinct: list[Turn]) -> Iterator[Turn]:
+def mix(distinct: list[Turn]) -> Iterator[Turn]:
     """Conversations that no golden has. A mixture that the parser refuses is left out."""
-    dice = random.Random(MIXED)
+    dice = random.Random(MIX_COUNT)
     alone = list(toggles().values())
-    for n in range(MIXED):
+    for n in range(MIX_COUNT):
         parts = [dice.choice(distinct) for _ in range(dice.randint(1, 4))]
         body: JSON = dict(parts[0].call.request.body)
         body["messages"] = [message for part in parts for message in part.call.request.body["messages"]]
@@ -166,9 +166,9 @@ def mixed(distinct: list[Turn]) -> Iterator[Turn]:
         if tools:
             body["tools"] = tools
         to = replace(parts[0].to, quirks=replace(parts[0].to.quirks, **dict(dice.sample(alone, dice.randint(0, 6)))))
-        damaged = mutated(body, dice, dice.choice([0.0, 0.0, 0.01, 0.03]))
+        mutant = mutated(body, dice, dice.choice([0.0, 0.0, 0.01, 0.03]))
         try:
-            call = replace(parts[0].call, request=parse(written(damaged)))
+            call = replace(parts[0].call, request=parse(written(mutant)))
         except ApiError:
             continue
         yield Turn(f"mixed #{n}", call, to, call.request.stream)
@@ -217,25 +217,25 @@ def prepare(turn: Turn, name: str, quirks: Quirks) -> JSON:
     """What goes upstream, as JSON can tell it; an error where the wire refuses the request."""
     to = replace(turn.to, wire=name, quirks=quirks)
     try:
-        made = wire(name).prepare(turn.call, to, turn.stream)
+        request = wire(name).prepare(turn.call, to, turn.stream)
     except ApiError as error:
         return {"error": [error.kind, error.message]}
     return {
-        "url": made.url,
-        "headers": sorted(made.headers.items()),
-        "body": made.body.decode("utf-8", "surrogatepass"),
-        "degraded": made.degraded,
-        "added": sorted(made.added),
-        "stream": made.stream,
-        "names": sorted(made.names.items()),
-        "stops": made.stops,
+        "url": request.url,
+        "headers": sorted(request.headers.items()),
+        "body": request.body.decode("utf-8", "surrogatepass"),
+        "degraded": request.degraded,
+        "added": sorted(request.added),
+        "stream": request.stream,
+        "names": sorted(request.names.items()),
+        "stops": request.stops,
         "decoder": name != "native"
-        and [made.think_tags, made.think_open, made.limit, made.search],  # native has no use for them
+        and [request.think_tags, request.think_open, request.limit, request.search],  # native has no use for them
     }
 
 
-def digest(made: JSON) -> str:
-    return sha256(repr(made).encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
+def digest(record: JSON) -> str:
+    return sha256(repr(record).encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
 
 
 def lines() -> Iterator[str]:
@@ -257,12 +257,12 @@ def compare(path: Path) -> int:
         "the file is of another list of quirks: write it anew with that version of the goldens"
     )
     by_variant: Counter[str] = Counter()
-    differences = same = added = 0
+    differences = same = additions = 0
     for line in new:
         cells = line.split("\t")
         old = before.pop((cells[0], cells[1]), None)
         if old is None:
-            added += 1
+            additions += 1
             continue
         for name, was, now in zip(names[2:], old[2:], cells[2:], strict=True):
             if was == now:
@@ -270,11 +270,13 @@ def compare(path: Path) -> int:
                 continue
             by_variant[f"{cells[1]} {name}"] += 1
             differences += 1
-            if differences <= SHOWN:
+            if differences <= MAX_SHOWN:
                 print(f"differs: {cells[0]!r} {cells[1]} {name}")
-    for name, count in by_variant.most_common(SHOWN):
+    for name, count in by_variant.most_common(MAX_SHOWN):
         print(f"{count:6} {name}")
-    print(f"{same} requests are the same, {by_variant.total()} differ; {added} lines are new, {len(before)} are gone")
+    print(
+        f"{same} requests are the same, {by_variant.total()} differ; {additions} lines are new, {len(before)} are gone"
+    )
     return by_variant.total()
 
 
@@ -286,13 +288,15 @@ def main() -> int:
     )
     args = options.parse_args()
     if args.show:
-        title, name, chosen = args.show
+        title, name, wanted_variant = args.show
         turn = next(turn for turn in all_turns() if turn.name == title)
-        quirks = next(quirks for variant, quirks in variants(turn.to.quirks, rows(), toggles()) if variant == chosen)
-        made = prepare(turn, name, quirks)
-        if "body" in made:
-            made["body"] = orjson.loads(made["body"])
-        print(golden.pretty(made))
+        quirks = next(
+            quirks for variant, quirks in variants(turn.to.quirks, rows(), toggles()) if variant == wanted_variant
+        )
+        record = prepare(turn, name, quirks)
+        if "body" in record:
+            record["body"] = orjson.loads(record["body"])
+        print(golden.pretty(record))
         return 0
     if args.file is None or ROOT in args.file.resolve().parents:
         options.error("name a file outside the repository")

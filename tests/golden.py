@@ -34,8 +34,8 @@ FOLDER = Path(__file__).parent / "goldens"
 WRITE = os.environ.get("A2PY_GOLDENS") == "write"
 WIDTH = 140
 #: Blocks that are given, and blocks that are checked.
-GIVEN = ("config", "request", "upstream", "also")
-CHECKED = ("upstream-request", "upstream-headers", "upstream-url", "degraded", "added", "client")
+INPUTS = ("config", "request", "upstream", "also")
+OUTPUTS = ("upstream-request", "upstream-headers", "upstream-url", "degraded", "added", "client")
 REQUEST: JSON = {
     "model": "claude-test",
     "max_tokens": 1024,
@@ -137,8 +137,8 @@ def read(path: Path) -> list[Case]:
             prose = []
             cases.append(Case(path, line[3:].strip(), "", n, []))
         elif match and cases:
-            assert match[2] in GIVEN + CHECKED, (
-                f"{path.name}:{n}: unknown block ```{match[2]}; known: {', '.join(GIVEN + CHECKED)}"
+            assert match[2] in INPUTS + OUTPUTS, (
+                f"{path.name}:{n}: unknown block ```{match[2]}; known: {', '.join(INPUTS + OUTPUTS)}"
             )
             fence = match[1]
             block = Block(match[2], match[3].split(), n + 1, [], path)
@@ -176,7 +176,7 @@ def upstream_bytes(block: Block) -> bytes:
 
 def pretty(value: Any, indent: int = 0) -> str:
     """Return JSON in few lines: a value that fits into one line is in one."""
-    flat = _spaced(value)
+    flat = _one_line(value)
     if indent + len(flat) <= WIDTH or not isinstance(value, (dict, list)) or not value:
         return flat
     pad = " " * (indent + 2)
@@ -190,11 +190,11 @@ def _string(s: Any) -> str:
     return orjson.dumps(s).decode()
 
 
-def _spaced(value: Any) -> str:
+def _one_line(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_string(k)}: {_spaced(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_string(k)}: {_one_line(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_spaced, value)) + "]"
+        return "[" + ", ".join(map(_one_line, value)) + "]"
     return _string(value)
 
 
@@ -203,10 +203,10 @@ def _spaced(value: Any) -> str:
 
 def _signature(s: str) -> str:
     """An envelope in the open, any other signature as it is."""
-    opened = signatures.read(s)
-    if opened is None or signatures.make(*opened) != s:
+    envelope = signatures.read(s)
+    if envelope is None or signatures.make(*envelope) != s:
         return _string(s)
-    return f"{opened.kind} {_spaced({'o': opened.origin, **opened.state})}"
+    return f"{envelope.kind} {_one_line({'o': envelope.origin, **envelope.state})}"
 
 
 def _start(event: JSON) -> str:
@@ -218,14 +218,14 @@ def _start(event: JSON) -> str:
         words = [block[k] for k in ("id", "name") if k in block]
         if not rest and all(re.fullmatch(r"[\w.:/-]+", word) for word in words):
             return " ".join(["content_block_start", str(event["index"]), block["type"], *words])
-    return f"content_block_start {event['index']} {_spaced(block)}"
+    return f"content_block_start {event['index']} {_one_line(block)}"
 
 
 def _delta(event: JSON) -> str:
     delta = event["delta"]
     kind = delta["type"]
     value = next(v for k, v in delta.items() if k != "type")
-    content = _signature(value) if kind == "signature_delta" else _spaced(value)
+    content = _signature(value) if kind == "signature_delta" else _one_line(value)
     return f"content_block_delta {event['index']} {kind} {content}"
 
 
@@ -235,14 +235,14 @@ def _end(event: JSON) -> str:
     if delta.get("stop_sequence") is None:
         del delta["stop_sequence"]
     if delta:
-        words.append(_spaced(delta))
+        words.append(_one_line(delta))
     return " ".join([*words, _usage(event["usage"])])
 
 
 def _usage(usage: JSON) -> str:
     """`in 3 out 4`, with whatever else is not 0."""
     rest = {k: v for k, v in usage.items() if k not in ("input_tokens", "output_tokens") and v}
-    return f"in {usage['input_tokens']} out {usage['output_tokens']}" + (f" {_spaced(rest)}" if rest else "")
+    return f"in {usage['input_tokens']} out {usage['output_tokens']}" + (f" {_one_line(rest)}" if rest else "")
 
 
 LINES: dict[str, Callable[[JSON], str]] = {
@@ -275,14 +275,14 @@ def message_lines(message: JSON) -> list[str]:
         "assistant",
         streams.MODEL,
     ), message
-    visible = {k: v for k, v in _opened(message).items() if k not in ("id", "type", "role", "model")}
+    visible = {k: v for k, v in _open_signatures(message).items() if k not in ("id", "type", "role", "model")}
     if visible["stop_sequence"] is None:
         del visible["stop_sequence"]
     visible["usage"] = _usage(visible["usage"])
     return pretty(visible).split("\n")
 
 
-def _opened(message: JSON) -> JSON:
+def _open_signatures(message: JSON) -> JSON:
     content = [
         {**block, "signature": _signature(block["signature"])} if block.get("type") == "thinking" else block
         for block in message["content"]
@@ -307,22 +307,22 @@ def error_lines(error: ApiError) -> list[str]:
 def deployment(config: JSON) -> Deployment:
     """A deployment from a ```config block: `provider`, `model`, `base`, `wire`, `quirks`, and any other field of
     `Deployment`."""
-    given = {k: v for k, v in config.items() if k not in ("quirks", "call")}
-    provider = given.pop("provider", "custom")
-    model = given.pop("model", "test-model")
+    options = {k: v for k, v in config.items() if k not in ("quirks", "call")}
+    provider = options.pop("provider", "custom")
+    model = options.pop("model", "test-model")
     row = providers.PROVIDERS.get(provider)
-    asked_base = given.pop("base", "")
-    name = given.pop("wire", row.wire if row else "chat")
+    asked_base = options.pop("base", "")
+    name = options.pop("wire", row.wire if row else "chat")
     base = (
         providers.find_native_base(provider, asked_base)
         if name == "native"
         else asked_base or (row.base if row else "")
     )
     quirks = override(providers.find_quirks(provider, asked_base, model), config.get("quirks", {}))
-    if "drop" in given:
-        given["drop"] = frozenset(given["drop"])
-    auth = given.pop("auth", row.auth if row else "bearer")
-    known: JSON = {"name": "test", "id": "test-id", "key": "sk-test", **given}
+    if "drop" in options:
+        options["drop"] = frozenset(options["drop"])
+    auth = options.pop("auth", row.auth if row else "bearer")
+    attributes: JSON = {"name": "test", "id": "test-id", "key": "sk-test", **options}
     return Deployment(
         provider=provider,
         model=model,
@@ -331,7 +331,7 @@ def deployment(config: JSON) -> Deployment:
         wire=name,
         quirks=quirks,
         fixed=frozenset(config.get("quirks", ())) & {"reasoning_history"},
-        **known,
+        **attributes,
     )
 
 
@@ -368,11 +368,11 @@ class Run:
         self.reply: list[JSON] = []
 
     def all(self) -> None:
-        checked = 0
+        checks = 0
         for step in self.case.steps():
-            checked += sum(name in step.blocks for name in CHECKED) + len(step.also)
+            checks += sum(name in step.blocks for name in OUTPUTS) + len(step.also)
             self.step(step)
-        assert checked, f"{self.case.path.name}:{self.case.line}: '{self.case.title}' checks nothing"
+        assert checks, f"{self.case.path.name}:{self.case.line}: '{self.case.title}' checks nothing"
 
     def step(self, step: Step) -> None:
         body = _substitute(step.blocks["request"].json() if "request" in step.blocks else REQUEST, self.reply)
@@ -437,39 +437,39 @@ class Run:
         """Another upstream body for the same request: the same message (signatures aside: they name their wire)."""
         name = other.option("wire") or to.wire
         if "unary" in other.options:
-            got = streams.unary(wire(name), request, upstream_bytes(other), **options)
+            result = streams.unary(wire(name), request, upstream_bytes(other), **options)
         else:
-            got = streams.check_contract(wire(name), request, upstream_bytes(other), **options)
-        assert _unsigned(got) == _unsigned(message), f"{other.where}: gives another message"
+            result = streams.check_contract(wire(name), request, upstream_bytes(other), **options)
+        assert _drop_signatures(result) == _drop_signatures(message), f"{other.where}: gives another message"
 
     def headers(self, step: Step, request: Prepared) -> None:
         """Only the headers that the document names are compared."""
         block = step.blocks.get("upstream-headers")
         if block is not None:
             names = [line.partition(":")[0].strip().lower() for line in block.lines]
-            sent = {name.lower(): value for name, value in request.headers.items()}
-            self.check(step, "upstream-headers", [f"{name}: {sent.get(name, '(absent)')}" for name in names])
+            by_name = {name.lower(): value for name, value in request.headers.items()}
+            self.check(step, "upstream-headers", [f"{name}: {by_name.get(name, '(absent)')}" for name in names])
 
-    def check(self, step: Step, name: str, got: Any) -> None:
+    def check(self, step: Step, name: str, actual: Any) -> None:
         """Compare with the block of that name; `degraded` must be empty where the block is absent."""
         block = step.blocks.get(name)
         if block is None:
-            assert name != "degraded" or not got, (
-                f"{self.case.path.name}:{self.case.line}: degraded {got}, but no ```degraded block says so"
+            assert name != "degraded" or not actual, (
+                f"{self.case.path.name}:{self.case.line}: degraded {actual}, but no ```degraded block says so"
             )
             return
         is_json = name == "upstream-request"
-        self.new[block.line] = pretty(got).split("\n") if is_json else got
+        self.new[block.line] = pretty(actual).split("\n") if is_json else actual
         if WRITE:
             return
         if is_json:
-            assert got == block.json(), f"{block.where}: ```{name} differs; got:\n{pretty(got)}"
+            assert actual == block.json(), f"{block.where}: ```{name} differs; got:\n{pretty(actual)}"
         else:
-            written = [line for line in block.lines if line.strip()]
-            assert got == written, f"{block.where}: ```{name} differs; got:\n" + "\n".join(got)
+            lines = [line for line in block.lines if line.strip()]
+            assert actual == lines, f"{block.where}: ```{name} differs; got:\n" + "\n".join(actual)
 
 
-def _unsigned(message: JSON) -> JSON:
+def _drop_signatures(message: JSON) -> JSON:
     content = [{k: v for k, v in block.items() if k != "signature"} for block in message["content"]]
     return {**message, "content": content}
 
@@ -482,8 +482,8 @@ def run(case: Case) -> None:
         fresh = next(
             c for c in read(case.path) if c.title == case.title
         )  # lines move while the cases before are written
-        moved = {old.line: new.line for old, new in zip(case.blocks, fresh.blocks, strict=True)}
-        rewrite(case.path, {moved[line]: content for line, content in running.new.items()})
+        new_lines = {old.line: new.line for old, new in zip(case.blocks, fresh.blocks, strict=True)}
+        rewrite(case.path, {new_lines[line]: content for line, content in running.new.items()})
 
 
 def find_cases(pattern: str) -> Iterator[Case]:

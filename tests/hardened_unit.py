@@ -70,12 +70,12 @@ def configuration(port: int, name: str) -> str:
 
 
 def main(folder: Path, archive: Path) -> dict[str, object]:
-    shared = (
+    share = (
         "mount --make-rprivate / && mount --make-rshared /"  # systemd hands credentials on from a namespace of its own
     )
     srv = place()
     covers = f"mount -t tmpfs x /run && mount -t tmpfs -o mode=755 x {srv}"
-    subprocess.run(["sh", "-c", f"{shared} && {covers}"], check=True, timeout=LIMIT)
+    subprocess.run(["sh", "-c", f"{share} && {covers}"], check=True, timeout=LIMIT)
     os.makedirs("/run/systemd/system")
     os.makedirs("/run/user/0", mode=0o700)
     os.makedirs(
@@ -115,36 +115,36 @@ def main(folder: Path, archive: Path) -> dict[str, object]:
     units.mkdir(parents=True)
     (units / "a2py.service").write_text(text)
     url = f"http://127.0.0.1:{port}"
-    seen: dict[str, object] = {"unit": text}
+    report: dict[str, object] = {"unit": text}
     demo = subprocess.Popen([*command, "demo", "--port", str(upstream)], stderr=subprocess.DEVNULL)
     with (folder / "manager.log").open("wb") as log:
         manager = subprocess.Popen(
             ["systemd", "--user", "--log-target=console"], stdout=log, stderr=log, stdin=subprocess.DEVNULL
         )
     try:
-        seen["manager"] = until(
+        report["manager"] = until(
             lambda: control("is-system-running") in (0, 1) and os.path.exists("/run/user/0/systemd/private")
         )
         control("daemon-reload")
         until(lambda: listens(upstream))
-        seen["start"] = control("start", "a2py.service")
-        seen["active"] = show("ActiveState")
-        seen["answer"] = ask(url, KEY)[1].decode()
-        seen["without the key"] = ask(url, "another")[0]
+        report["start"] = control("start", "a2py.service")
+        report["active"] = show("ActiveState")
+        report["answer"] = ask(url, KEY)[1].decode()
+        report["without the key"] = ask(url, "another")[0]
         process = Path("/proc", show("MainPID"))
-        seen["status"] = dict(
+        report["status"] = dict(
             re.findall(r"^(CapEff|CapBnd|NoNewPrivs|Seccomp):\s*(\S+)$", (process / "status").read_text(), re.MULTILINE)
         )
         mounts = [line.split() for line in (process / "mountinfo").read_text().splitlines()]
-        seen["root"] = next(line[5].split(",")[0] for line in mounts if line[4] == "/")
+        report["root"] = next(line[5].split(",")[0] for line in mounts if line[4] == "/")
         cache = folder / ".cache" / "a2py"
-        seen["cache"] = [(path.name, path.stat().st_ino) for path in cache.iterdir()]
+        report["cache"] = [(path.name, path.stat().st_ino) for path in cache.iterdir()]
         config.write_text(configuration(upstream, "demo") + " ")
-        seen["reload"] = control("reload", "a2py.service"), show("ActiveState"), show("MainPID") == process.name
-        seen["restart"] = control("restart", "a2py.service"), show("MainPID") != process.name
-        seen["answer again"] = ask(url, KEY)[0]
-        seen["cache again"] = [(path.name, path.stat().st_ino) for path in cache.iterdir()]
-        seen["stop"] = control("stop", "a2py.service"), show("Result")
+        report["reload"] = control("reload", "a2py.service"), show("ActiveState"), show("MainPID") == process.name
+        report["restart"] = control("restart", "a2py.service"), show("MainPID") != process.name
+        report["answer again"] = ask(url, KEY)[0]
+        report["cache again"] = [(path.name, path.stat().st_ino) for path in cache.iterdir()]
+        report["stop"] = control("stop", "a2py.service"), show("Result")
     finally:
         for running in (manager, demo):
             running.terminate()
@@ -153,7 +153,7 @@ def main(folder: Path, archive: Path) -> dict[str, object]:
             except subprocess.TimeoutExpired:
                 running.kill()
                 running.wait()
-    return seen
+    return report
 
 
 if __name__ == "__main__":

@@ -14,15 +14,15 @@ from typing import Any
 def server(routes: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """Serve JSON: path → body, or (status, bytes), or a function of the request's body. Yield its URL and the requested
     paths."""
-    asked: list[str] = []
+    paths: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            paths.append(self.path)
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            found = routes.get(self.path, (404, b"{}"))
-            found = found(json.loads(body)) if callable(found) else found
-            status, data = found if isinstance(found, tuple) else (200, json.dumps(found).encode())
+            answer = routes.get(self.path, (404, b"{}"))
+            answer = answer(json.loads(body)) if callable(answer) else answer
+            status, data = answer if isinstance(answer, tuple) else (200, json.dumps(answer).encode())
             self.send_response(status)
             self.send_header("content-length", str(len(data)))
             self.end_headers()
@@ -33,11 +33,11 @@ def server(routes: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
-        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
+        thread = threading.Thread(target=http_server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{made.server_address[1]}", asked
+            yield f"http://127.0.0.1:{http_server.server_address[1]}", paths
         finally:
-            made.shutdown()
+            http_server.shutdown()
             thread.join()

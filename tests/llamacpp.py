@@ -116,11 +116,11 @@ def serve(model: str, ctx: int, parallel: int) -> None:
     params.sampling.temp, params.sampling.top_k, params.sampling.top_p, params.sampling.min_p = 1.0, 0, 1.0, 0.0
     server = xllamacpp.Server(params)
     parent = os.getppid()
-    done = threading.Event()
+    stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: done.set())
+        signal.signal(number, lambda *_: stop.set())
     print("READY", server.listening_address, flush=True)
-    while not done.wait(1) and os.getppid() == parent:
+    while not stop.wait(1) and os.getppid() == parent:
         pass
     os._exit(0)  # llama.cpp's threads are not waited for
 

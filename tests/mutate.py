@@ -233,7 +233,7 @@ def mutants(file: str) -> list[Mutant]:
     return out
 
 
-def compiled(mutant: Mutant) -> types.CodeType:
+def compile_mutant(mutant: Mutant) -> types.CodeType:
     """The code of the mutant's function."""
     tree = ast.parse(source(mutant.file))
     _, node, attribute = list(conditions(tree))[mutant.number]
@@ -246,7 +246,7 @@ def compiled(mutant: Mutant) -> types.CodeType:
 
 
 @contextmanager
-def applied(mutant: Mutant) -> Iterator[None]:
+def apply_mutant(mutant: Mutant) -> Iterator[None]:
     module = importlib.import_module(mutant.file.removesuffix(".py").replace("/", "."))
     target: Any = module
     for name in mutant.function.split("."):
@@ -254,7 +254,7 @@ def applied(mutant: Mutant) -> Iterator[None]:
     while not isinstance(target, types.FunctionType):  # property, classmethod, cached …
         target = getattr(target, "fget", None) or getattr(target, "__wrapped__", None) or target.__func__
     old = target.__code__
-    target.__code__ = compiled(mutant)
+    target.__code__ = compile_mutant(mutant)
     try:
         yield
     finally:
@@ -288,18 +288,18 @@ def coverage(cases: list[golden.Case]) -> dict[tuple[str, int], list[golden.Case
     """(file, line) → the goldens that run through it."""
     files = {str(ROOT / file): file for file in RULES}
     out: dict[tuple[str, int], list[golden.Case]] = {}
-    seen: set[tuple[str, int]] = set()
+    places: set[tuple[str, int]] = set()
 
     def trace(frame: types.FrameType, event: str, arg: object) -> Any:
         file = files.get(frame.f_code.co_filename)
         if file is None:
             return None
         if event == "line":
-            seen.add((file, frame.f_lineno))
+            places.add((file, frame.f_lineno))
         return trace
 
     for case in cases:
-        seen.clear()
+        places.clear()
         sys.settrace(trace)
         try:
             broken = fails(case)
@@ -308,7 +308,7 @@ def coverage(cases: list[golden.Case]) -> dict[tuple[str, int], list[golden.Case
         if broken:
             print(f"{case.id}: fails by itself, left out")
             continue
-        for place in seen:
+        for place in places:
             out.setdefault(place, []).append(case)
     return out
 
@@ -320,12 +320,12 @@ def names(case: golden.Case, pattern: str) -> bool:
 # -- the two proofs ----------------------------------------------------------------------------------------------------
 
 
-def field_survivors(cases: list[golden.Case], wanted: Callable[[str], bool]) -> list[str]:
+def field_survivors(cases: list[golden.Case], is_wanted: Callable[[str], bool]) -> list[str]:
     """Fields whose default breaks no golden that names them."""
     out = []
     real = golden.deployment
     for f in fields(Quirks):
-        if f.name in ELSEWHERE or not wanted(f.name):
+        if f.name in ELSEWHERE or not is_wanted(f.name):
             continue
         default = getattr(Quirks(), f.name)
 
@@ -353,7 +353,7 @@ def pytest_configure(config: object) -> None:
     """With `-p tests.mutate` pytest runs on the mutant that the environment names."""
     file, number, value = os.environ[VARIABLE].split(":")
     mutant = next(m for m in mutants(file) if m.number == int(number) and m.value == (value == "True"))
-    STACK.enter_context(applied(mutant))
+    STACK.enter_context(apply_mutant(mutant))
 
 
 def unit_tests(file: str) -> list[str]:
@@ -390,26 +390,28 @@ def unit_tests_notice(mutant: Mutant) -> bool:
         return True
 
 
-def branch_survivors(cases: list[golden.Case], chosen: list[Mutant], units: bool) -> tuple[list[str], int]:
+def branch_survivors(cases: list[golden.Case], candidates: list[Mutant], units: bool) -> tuple[list[str], int]:
     """The mutants that nothing notices; how many only the unit tests notice."""
-    covered = coverage(cases)
+    cases_by_line = coverage(cases)
     quirk_names = "|".join(f.name for f in fields(Quirks))
     out, by_units = [], 0
-    used: set[tuple[str, str, bool]] = set()
-    for mutant in chosen:
-        through = covered.get((mutant.file, mutant.line), [])
+    used_keys: set[tuple[str, str, bool]] = set()
+    for mutant in candidates:
+        through = cases_by_line.get((mutant.file, mutant.line), [])
         about = [case for case in through if names(case, f"{RULES[mutant.file]}|{quirk_names}")]
-        with applied(mutant):
-            noticed = any(map(fails, about))
-        explained = mutant.key in SURVIVORS
-        if not noticed and not explained and units and unit_tests_notice(mutant):
+        with apply_mutant(mutant):
+            is_noticed = any(map(fails, about))
+        is_explained = mutant.key in SURVIVORS
+        if not is_noticed and not is_explained and units and unit_tests_notice(mutant):
             by_units += 1
-        elif not noticed and not explained:
+        elif not is_noticed and not is_explained:
             out.append(f"{mutant}: {len(about)} goldens run through it" + (", none notices" if about else ""))
-        elif not noticed:
-            used.add(mutant.key)
-    files = {mutant.file for mutant in chosen}
-    out += [f"{key}: noticed now: take it out of SURVIVORS" for key in SURVIVORS if key[0] in files and key not in used]
+        elif not is_noticed:
+            used_keys.add(mutant.key)
+    files = {mutant.file for mutant in candidates}
+    out += [
+        f"{key}: noticed now: take it out of SURVIVORS" for key in SURVIVORS if key[0] in files and key not in used_keys
+    ]
     return out, by_units
 
 
@@ -426,9 +428,9 @@ def main(args: list[str]) -> int:
         else field_survivors(cases, lambda name: not wanted_fields or name in wanted_fields)
     )
     print(f"quirk fields: {len(bad)} survive", *bad, sep="\n  ")
-    chosen = [m for file in RULES if not args or any(file.endswith(arg) for arg in is_file) for m in mutants(file)]
-    survivors, by_units = branch_survivors(cases, chosen, units) if chosen else ([], 0)
-    summary = f"{len(chosen)} mutants, {by_units} noticed by unit tests alone, {len(SURVIVORS)} explained, {len(survivors)} survive"
+    candidates = [m for file in RULES if not args or any(file.endswith(arg) for arg in is_file) for m in mutants(file)]
+    survivors, by_units = branch_survivors(cases, candidates, units) if candidates else ([], 0)
+    summary = f"{len(candidates)} mutants, {by_units} noticed by unit tests alone, {len(SURVIVORS)} explained, {len(survivors)} survive"
     print(f"branches: {summary}", *survivors, sep="\n  ")
     return 1 if bad or survivors else 0
 

@@ -106,8 +106,8 @@ async def begin_session(port: int, token: str) -> Answer:
 
 async def sign_in(port: int, key: str = "") -> Page:
     """Return a page that may read. `key`: the master key; without one the secret of `write_secret` is shown."""
-    given = {"x_api_key": key} if key else {"x_a2py_ui_secret": SECRET}
-    token = (await issue_token(port, **given)).json["token"]
+    credentials = {"x_api_key": key} if key else {"x_a2py_ui_secret": SECRET}
+    token = (await issue_token(port, **credentials)).json["token"]
     return Page(port, (await begin_session(port, token)).json["bearer"])
 
 

@@ -35,14 +35,14 @@ SESSION = "x-claude-code-session-id"
 
 
 def deployment(base: str, name: str = "test-model", **changes: Any) -> Deployment:
-    made = Deployment(name=name, id=f"{name}/1", provider="scripted", model="upstream-model", base=base, key=SECRET)
-    return replace(made, **changes) if changes else made
+    default = Deployment(name=name, id=f"{name}/1", provider="scripted", model="upstream-model", base=base, key=SECRET)
+    return replace(default, **changes) if changes else default
 
 
 def config(*bases: str, deployments: tuple[Deployment, ...] = (), master_key: str = "", **settings: Any) -> Config:
     """One deployment of `test-model` for each base, and `deployments`; `settings`: attributes of Settings."""
-    made = tuple(deployment(base, id=f"d{n}") for n, base in enumerate(bases)) + deployments
-    return Config(deployments=made, settings=Settings(**{**FAST, **settings}), master_key=master_key)
+    every = tuple(deployment(base, id=f"d{n}") for n, base in enumerate(bases)) + deployments
+    return Config(deployments=every, settings=Settings(**{**FAST, **settings}), master_key=master_key)
 
 
 class Running:
@@ -107,7 +107,7 @@ async def run_proxy(
     assert not running.busy, "a connection is left"
     assert not server.services.router.line.waiting, "somebody waits"
     assert not server.services.limits.running, "a slot of a deployment is left"
-    assert not any(used.held for used in server.services.limits.usage().values()), "reserved tokens are left"
+    assert not any(use.held for use in server.services.limits.usage().values()), "reserved tokens are left"
     assert SECRET not in running.log
     if collect:
         gc.collect()
@@ -123,10 +123,10 @@ def _ours(task: asyncio.Task[Any]) -> bool:
     return code is not None and code.co_filename.startswith(_OURS)
 
 
-async def settle(done: Any, seconds: float = 60.0) -> None:
+async def settle(condition: Any, seconds: float = 60.0) -> None:
     """Wait until `done()` holds. `seconds`: only so that a fault ends."""
     end = asyncio.get_running_loop().time() + seconds
-    while not done():
+    while not condition():
         assert asyncio.get_running_loop().time() < end, f"did not settle: {list(asyncio.all_tasks())}"
         await asyncio.sleep(0.005)
 

@@ -51,7 +51,7 @@ class Clock:
         self.end = time.monotonic() + seconds
 
     @property
-    def left(self) -> float:
+    def remaining(self) -> float:
         return max(self.end - time.monotonic(), 1)
 
 
@@ -66,7 +66,7 @@ def call(clock: Clock, *command: str, env: dict[str, str] | None = None, quiet: 
         print(f"{command[0]}: {error.strerror}")
         return 127
     try:
-        return running.wait(clock.left)
+        return running.wait(clock.remaining)
     except subprocess.TimeoutExpired:
         running.terminate()
         try:
@@ -95,11 +95,13 @@ def install(clock: Clock, claude: str) -> None:
         npm(clock, ".venv-ui", *ui.NEEDED)
 
 
-def npm(clock: Clock, folder: str, *wanted: str) -> None:
+def npm(clock: Clock, folder: str, *packages: str) -> None:
     """Install npm packages into `folder`, or say in one line that they can't be."""
-    code = call(clock, "npm", "install", "--prefix", folder, "--silent", "--no-audit", "--no-fund", *wanted, quiet=True)
+    code = call(
+        clock, "npm", "install", "--prefix", folder, "--silent", "--no-audit", "--no-fund", *packages, quiet=True
+    )
     if code:
-        print(f"not there: npm install {' '.join(wanted)} ended with exit code {code}")
+        print(f"not there: npm install {' '.join(packages)} ended with exit code {code}")
 
 
 def pytest(clock: Clock, *args: str) -> int:

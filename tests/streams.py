@@ -260,19 +260,19 @@ class _Sequence:
 
     def __init__(self, events: list[JSON]) -> None:
         self.events = events
-        self.begun = False
+        self.has_begun = False
         self.delta: JSON | None = None
-        self.ended = ""
+        self.end = ""
         self.blocks: list[JSON] = []
         self.open = False
-        self.signed = False
+        self.is_signed = False
         self.ids: set[str] = set()
 
     def check(self, whole: bool) -> None:
         for event in self.events:
-            assert not self.ended, f"{event['type']} after {self.ended}"
+            assert not self.end, f"{event['type']} after {self.end}"
             getattr(self, f"on_{event['type']}", self.on_unknown)(event)
-        assert self.ended or not whole, "no terminal event"
+        assert self.end or not whole, "no terminal event"
 
     def on_unknown(self, event: JSON) -> None:
         raise AssertionError(f"unknown event {event}")
@@ -282,13 +282,13 @@ class _Sequence:
         assert self.delta is None, "ping between message_delta and message_stop"
 
     def on_message_start(self, event: JSON) -> None:
-        assert not self.begun, "second message_start"
-        self.begun = True
+        assert not self.has_begun, "second message_start"
+        self.has_begun = True
         message = event["message"]
         assert re.match(r"msg_[\w-]+\Z", message["id"]), message["id"]
         assert isinstance(message["model"], str) and message["model"], "no model"
-        fixed = {k: message[k] for k in ("type", "role", "content", "stop_reason", "stop_sequence")}
-        assert fixed == {
+        constants = {k: message[k] for k in ("type", "role", "content", "stop_reason", "stop_sequence")}
+        assert constants == {
             "type": "message",
             "role": "assistant",
             "content": [],
@@ -303,7 +303,7 @@ class _Sequence:
             assert type(usage[name]) is int and usage[name] >= 0, usage
 
     def on_content_block_start(self, event: JSON) -> None:
-        assert self.begun and self.delta is None and not self.open, f"block start out of order: {event}"
+        assert self.has_begun and self.delta is None and not self.open, f"block start out of order: {event}"
         assert event["index"] == len(self.blocks), f"index {event['index']} is not sequential"
         block = event["content_block"]
         for name, empty in EMPTY.get(block["type"], {}).items():
@@ -315,7 +315,7 @@ class _Sequence:
             self.ids.add(block["id"])
         self.blocks.append(block)
         self.open = True
-        self.signed = False
+        self.is_signed = False
 
     def on_content_block_delta(self, event: JSON) -> None:
         assert self.open and event["index"] == len(self.blocks) - 1, f"delta without its block: {event}"
@@ -324,39 +324,41 @@ class _Sequence:
         assert field, f"{delta['type']} in a {block['type']} block"
         assert set(delta) == {"type", field}, delta
         assert isinstance(delta[field], dict if field == "citation" else str), delta
-        assert not self.signed, "delta after the signature"
+        assert not self.is_signed, "delta after the signature"
         if field == "signature":
             assert delta[field], "empty signature"
-            self.signed = True
+            self.is_signed = True
 
     def on_content_block_stop(self, event: JSON) -> None:
         assert self.open and event["index"] == len(self.blocks) - 1, f"stop without its block: {event}"
-        assert self.signed or self.blocks[-1]["type"] != "thinking", "thinking block without a signature"
+        assert self.is_signed or self.blocks[-1]["type"] != "thinking", "thinking block without a signature"
         self.open = False
 
     def on_message_delta(self, event: JSON) -> None:
-        assert self.begun and not self.open and self.delta is None, "message_delta out of order"
+        assert self.has_begun and not self.open and self.delta is None, "message_delta out of order"
         assert self.blocks, "an empty message is no success"
         delta = self.delta = event["delta"]
         reason = delta["stop_reason"]
         assert reason in STOP_REASONS, f"illegal stop reason {reason!r}"
         assert (reason == "stop_sequence") == (delta["stop_sequence"] is not None), delta
-        called = any(block["type"] == "tool_use" for block in self.blocks)
-        assert called if reason == "tool_use" else not called or reason not in ("end_turn", "stop_sequence"), (
+        has_tool_use = any(block["type"] == "tool_use" for block in self.blocks)
+        assert (
+            has_tool_use if reason == "tool_use" else not has_tool_use or reason not in ("end_turn", "stop_sequence")
+        ), (
             reason,
-            called,
+            has_tool_use,
         )
         self.usage(event["usage"])
 
     def on_message_stop(self, event: JSON) -> None:
         assert self.delta is not None, "message_stop without message_delta"
-        self.ended = "message_stop"
+        self.end = "message_stop"
 
     def on_error(self, event: JSON) -> None:
         assert self.delta is None, "error after message_delta"
         assert event["error"]["type"] in ERROR_TYPES, event
         assert isinstance(event["error"]["message"], str) and event["error"]["message"], event
-        self.ended = "error"
+        self.end = "error"
 
 
 def accumulate(events: list[JSON]) -> JSON:
@@ -435,8 +437,8 @@ def check_contract(
     message = accumulate(events(expected))
     assert "error" not in message or outcome.error is not None, "an error event without an error"
     for pieces in splits(data):
-        got, _ = drive(wire, request, pieces, new())
-        assert got == expected, _difference(pieces, expected, got)
+        actual, _ = drive(wire, request, pieces, new())
+        assert actual == expected, _difference(pieces, expected, actual)
     early, _ = drive(wire, request, (data[n : n + 1] for n in range(len(data))), new(), hang_up=True)
     assert early == expected, "what stands behind the decoder's end changed the output"
     if cuts:
@@ -460,10 +462,12 @@ def check_cut(message: JSON, events: list[JSON], n: int) -> None:
             assert block["input"] in whole, f"cut at {n}: a call was completed: {block}"
 
 
-def _difference(pieces: list[bytes], expected: bytes, got: bytes) -> str:
-    at = next((n for n, (a, b) in enumerate(zip(expected, got, strict=False)) if a != b), min(len(expected), len(got)))
+def _difference(pieces: list[bytes], expected: bytes, actual: bytes) -> str:
+    at = next(
+        (n for n, (a, b) in enumerate(zip(expected, actual, strict=False)) if a != b), min(len(expected), len(actual))
+    )
     where = [len(piece) for piece in pieces[:4]]
-    return f"split {where}…: differs at byte {at}: expected {expected[at - 60 : at + 80]!r}, got {got[at - 60 : at + 80]!r}"
+    return f"split {where}…: differs at byte {at}: expected {expected[at - 60 : at + 80]!r}, got {actual[at - 60 : at + 80]!r}"
 
 
 def sdk_message(data: bytes) -> JSON:

@@ -43,10 +43,10 @@ def test_weights_of_zero_are_shared_equally() -> None:
 def test_a_lost_deployment_moves_only_its_own_sessions() -> None:
     deployments = [dep("a", 2), dep("b", 1), dep("c", 1)]
     before, after = homes(deployments), homes(deployments[:1] + deployments[2:])
-    moved = {session for session in SESSIONS if before[session] != after[session]}
-    assert moved == {session for session in SESSIONS if before[session] == "b"} and moved
-    shares = Counter(after[session] for session in moved)
-    assert abs(shares["a"] / len(moved) - 2 / 3) < 0.02, "and they are shared by weight, too"
+    movers = {session for session in SESSIONS if before[session] != after[session]}
+    assert movers == {session for session in SESSIONS if before[session] == "b"} and movers
+    shares = Counter(after[session] for session in movers)
+    assert abs(shares["a"] / len(movers) - 2 / 3) < 0.02, "and they are shared by weight, too"
 
 
 def test_the_order_of_the_deployments_counts_for_nothing() -> None:
@@ -68,13 +68,13 @@ def test_the_same_in_every_process_and_version() -> None:
     assert round(draw("session-1", "a"), 12) == 0.866084457015
     assert [choose_home(session, [dep("a"), dep("b"), dep("c")]).id for session in SESSIONS[:8]] == list("cbaccacb")
     code = "from a2py.affinity import draw; print(repr(draw('session-1', 'a')))"
-    seen = {
+    outputs = {
         subprocess.run(
             [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True
         ).stdout
         for seed in ("0", "1")
     }
-    assert seen == {f"{draw('session-1', 'a')!r}\n"}
+    assert outputs == {f"{draw('session-1', 'a')!r}\n"}
 
 
 def test_any_text_is_a_session() -> None:

@@ -17,7 +17,7 @@ def at(text: str) -> float:
 
 
 @pytest.mark.parametrize(
-    ("text", "budget", "shown"),
+    ("text", "budget", "canonical"),
     [
         ("20/day", Budget(20.0, "day"), "20/day"),
         (" $0.50/Hour ", Budget(0.5, "hour"), "0.5/hour"),
@@ -25,8 +25,8 @@ def at(text: str) -> float:
         ("0.000001/month", Budget(0.000001, "month"), "0.000001/month"),
     ],
 )
-def test_a_budget_is_an_amount_and_a_period(text: str, budget: Budget, shown: str) -> None:
-    assert parse_budget(text) == budget and str(budget) == shown and parse_budget(shown) == budget
+def test_a_budget_is_an_amount_and_a_period(text: str, budget: Budget, canonical: str) -> None:
+    assert parse_budget(text) == budget and str(budget) == canonical and parse_budget(canonical) == budget
 
 
 @pytest.mark.parametrize(

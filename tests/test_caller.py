@@ -40,5 +40,5 @@ def test_patterns_are_those_of_fnmatch_without_its_brackets(pattern: str, name: 
 
 def test_only_what_is_counted_is_limited() -> None:
     assert not any(caller.is_limited for caller in (ANYBODY, MASTER, Caller("a", models=("m",), expires=1.0)))
-    limited = (Caller(rpm=1), Caller(tpm=1), Caller(max_parallel=1), Caller(budget=Budget(1.0, "day")))
-    assert all(caller.is_limited for caller in limited)
+    callers = (Caller(rpm=1), Caller(tpm=1), Caller(max_parallel=1), Caller(budget=Budget(1.0, "day")))
+    assert all(caller.is_limited for caller in callers)

@@ -72,8 +72,8 @@ def tree() -> tuple[str, ...]:
 @cache
 def citing() -> tuple[str, ...]:
     own = Path(__file__).relative_to(ROOT).as_posix()
-    known = [name for name in tree() if Path(name).suffix in SUFFIXES and name not in FOREIGN and name != own]
-    return tuple(name for name in known if "/" in name or Path(name).suffix == ".md" or name == "Makefile")
+    names = [name for name in tree() if Path(name).suffix in SUFFIXES and name not in FOREIGN and name != own]
+    return tuple(name for name in names if "/" in name or Path(name).suffix == ".md" or name == "Makefile")
 
 
 @cache
@@ -86,10 +86,10 @@ def prose(name: str) -> str:
     """Comments, docstrings and strings that are paths or rules; Markdown without its code blocks; other files whole."""
     if name.endswith(".md"):
         return re.sub(r"^(`{3,}).*?^\1$", "", text(name), flags=re.MULTILINE | re.DOTALL)
-    return "\n".join(spoken(name)) if name.endswith(".py") else text(name)
+    return "\n".join(read_strings(name)) if name.endswith(".py") else text(name)
 
 
-def spoken(name: str) -> Iterator[str]:
+def read_strings(name: str) -> Iterator[str]:
     source = text(name)
     yield from (
         token.string
@@ -104,12 +104,12 @@ def spoken(name: str) -> Iterator[str]:
             yield node.value.replace("|", " ")
 
 
-def resolve(name: str, cited: str) -> bool:
+def resolve(name: str, citation: str) -> bool:
     """Whether `cited`, read in the file `name`, is a file. A bare name is a neighbour's, or one that the repository has once."""
-    if cited in EXAMPLES or (ROOT / cited).exists() or (ROOT / name).parent.joinpath(cited).exists():
+    if citation in EXAMPLES or (ROOT / citation).exists() or (ROOT / name).parent.joinpath(citation).exists():
         return True
-    ends = [other for other in tree() if other == cited or other.endswith("/" + cited)]
-    return bool(ends) if "/" in cited else len(ends) == 1
+    ends = [other for other in tree() if other == citation or other.endswith("/" + citation)]
+    return bool(ends) if "/" in citation else len(ends) == 1
 
 
 @cache
@@ -139,14 +139,14 @@ def module_exists(full: str) -> bool:
     return file.is_file() and re.search(rf"\b{attribute}\b", file.read_text("utf-8")) is not None
 
 
-def lost(name: str) -> Iterator[str]:
+def find_dangling(name: str) -> Iterator[str]:
     """What the file `name` cites and does not exist, recordings aside."""
-    said = prose(name)
-    yield from (cited for cited in FILE.findall(said) if not resolve(name, cited))
-    yield from (full for full in MODULE.findall(said) + RUN.findall(said) if not module_exists(full))
-    yield from (rule for rule in RULE.findall(said) if rule not in rules())
+    content = prose(name)
+    yield from (citation for citation in FILE.findall(content) if not resolve(name, citation))
+    yield from (full for full in MODULE.findall(content) + RUN.findall(content) if not module_exists(full))
+    yield from (rule for rule in RULE.findall(content) if rule not in rules())
     if name.endswith(".md"):
-        yield from (link for link in LINK.findall(said) if not link_exists(name, link))
+        yield from (link for link in LINK.findall(content) if not link_exists(name, link))
 
 
 def link_exists(name: str, link: str) -> bool:
@@ -159,7 +159,7 @@ def link_exists(name: str, link: str) -> bool:
 
 @pytest.mark.parametrize("name", citing())
 def test_what_a_file_cites_exists(name: str) -> None:
-    assert not sorted(set(lost(name)))
+    assert not sorted(set(find_dangling(name)))
 
 
 @pytest.mark.parametrize("name", citing())
@@ -174,16 +174,16 @@ def test_no_paper_is_cited_that_the_repository_does_not_hold(name: str) -> None:
 @pytest.mark.skipif(not recordings.WIRE.is_dir(), reason="no recordings here")
 @pytest.mark.parametrize("name", [name for name in citing() if name.startswith(("docs/", "tests/", "a2py/"))])
 def test_recordings_and_captures_exist(name: str) -> None:
-    said = prose(name)
-    missing = [cited for cited in RECORDING.findall(said) if not any(recordings.WIRE.glob(cited + "*"))]
+    content = prose(name)
+    missing = [citation for citation in RECORDING.findall(content) if not any(recordings.WIRE.glob(citation + "*"))]
     if name.startswith("tests/goldens/"):
-        missing += [cited for cited in CAPTURE.findall(said) if not (recordings.CLIENTS / cited).is_file()]
+        missing += [citation for citation in CAPTURE.findall(content) if not (recordings.CLIENTS / citation).is_file()]
     assert not missing
 
 
 def test_each_kind_of_citation_is_seen() -> None:
     every = "\n".join(map(prose, citing()))
-    for pattern, known in (
+    for pattern, example in (
         (FILE, "a2py/proxy/router.py"),
         (MODULE, "a2py.wires.chat"),
         (RUN, "tests.mutate"),
@@ -192,7 +192,7 @@ def test_each_kind_of_citation_is_seen() -> None:
         (RECORDING, "openrouter/stream-tool-01.sse"),
         (CAPTURE, "image_tool_result.json"),
     ):
-        assert any(known in citation for citation in pattern.findall(every)), known
+        assert any(example in citation for citation in pattern.findall(every)), example
     assert {"A1", "A19", "B1", "B15", "C1"} <= rules()
     assert PAPERS.search("the five points of DESIGN.md") and PAPERS.search("wire/quirks G")
 

@@ -91,7 +91,7 @@ def classes(sources: Mapping[str, str]) -> dict[str, ast.ClassDef]:
     }
 
 
-def imported(sources: Mapping[str, str]) -> dict[str, str]:
+def import_map(sources: Mapping[str, str]) -> dict[str, str]:
     """Return, for each name that a file imports from a2py, the key that `classes` has for it: file and name → file and
     name."""
     out: dict[str, str] = {}
@@ -104,17 +104,17 @@ def imported(sources: Mapping[str, str]) -> dict[str, str]:
     return out
 
 
-def attributes(key: str, known: Mapping[str, ast.ClassDef], imports: Mapping[str, str]) -> set[str]:
+def attributes(key: str, nodes: Mapping[str, ast.ClassDef], imports: Mapping[str, str]) -> set[str]:
     """Return the attributes of a class and of its base classes in a2py."""
-    node = known[key]
+    node = nodes[key]
     path = key.partition(" ")[0]
     names = own_attributes(node)
     for base in node.bases:
         inner = base.value if isinstance(base, ast.Subscript) else base
         local = f"{path} {inner.id}" if isinstance(inner, ast.Name) else ""
         base_key = imports.get(local, local)
-        if base_key in known:
-            names |= attributes(base_key, known, imports)
+        if base_key in nodes:
+            names |= attributes(base_key, nodes, imports)
     return names
 
 
@@ -150,8 +150,8 @@ def check(sizes: Mapping[str, int], limit: int, table: Mapping[str, int]) -> Non
     above = {name: size for name, size in sizes.items() if size > limit}
     new = {name: size for name, size in above.items() if size > table.get(name, limit)}
     assert not new, f"more than {limit}, or more than before: {new}"
-    done = {name for name in table if name not in above}
-    assert not done, f"no longer above {limit}, delete the entries: {done}"
+    stale = {name for name in table if name not in above}
+    assert not stale, f"no longer above {limit}, delete the entries: {stale}"
 
 
 def test_no_function_is_too_complex() -> None:
@@ -163,7 +163,7 @@ def test_no_function_has_too_many_parameters() -> None:
 
 
 def test_no_class_has_too_many_attributes() -> None:
-    imports = imported(files())
+    imports = import_map(files())
     sizes = {key: len(attributes(key, all_classes(), imports)) for key in all_classes() if key not in RECORDS}
     check(sizes, ATTRIBUTES, TOO_MANY_ATTRIBUTES)
 
@@ -197,14 +197,14 @@ class A(Base):
 def test_the_counts() -> None:
     """Each of them sees what it counts, or the tests above could not fail."""
     sources = {"sample.py": SAMPLE, "other.py": OTHER}
-    known, imports = classes(sources), imported(sources)
+    nodes, imports = classes(sources), import_map(sources)
     by_name = dict(functions(ast.parse(SAMPLE)))
     assert list(by_name) == ["A.f", "A.f.inner", "B.g"]
     assert {name: complexity(function) for name, function in by_name.items()} == {"A.f": 6, "A.f.inner": 2, "B.g": 1}
     assert parameters(by_name["A.f"]) == 3 and parameters(by_name["A.f.inner"]) == 0
-    assert attributes("sample.py A", known, imports) == {"x", "a", "b"}
-    assert attributes("sample.py B", known, imports) == {"x", "a", "b", "d"}
-    assert attributes("other.py A", known, imports) == {"x", "a", "b", "d", "e"}
+    assert attributes("sample.py A", nodes, imports) == {"x", "a", "b"}
+    assert attributes("sample.py B", nodes, imports) == {"x", "a", "b", "d"}
+    assert attributes("other.py A", nodes, imports) == {"x", "a", "b", "d", "e"}
     for table in ({"f": 3}, {"f": 6, "gone": 6}):
         with pytest.raises(AssertionError):
             check({"f": 4}, 2, table)

@@ -40,7 +40,7 @@ def test_secrets_wherever_they_stand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "hidden"),
+    ("header", "secrets"),
     [
         ("Basic dXNlcjpwYXNz", {"Basic dXNlcjpwYXNz", "dXNlcjpwYXNz", "pass"}),
         ("basic dXNlcjpwYXNz", {"basic dXNlcjpwYXNz", "dXNlcjpwYXNz", "pass"}),
@@ -50,9 +50,9 @@ def test_secrets_wherever_they_stand() -> None:
         ("Bearer dXNlcjpwYXNz", {"Bearer dXNlcjpwYXNz", "dXNlcjpwYXNz"}),
     ],
 )
-def test_the_password_of_a_login_is_a_secret_too(header: str, hidden: set[str]) -> None:
-    made = Deployment("n", "i", "p", "m", "http://x/v1", headers={"authorization": header})
-    assert set(made.secrets) == hidden
+def test_the_password_of_a_login_is_a_secret_too(header: str, secrets: set[str]) -> None:
+    deployment = Deployment("n", "i", "p", "m", "http://x/v1", headers={"authorization": header})
+    assert set(deployment.secrets) == secrets
 
 
 @pytest.mark.parametrize(

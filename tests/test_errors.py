@@ -8,7 +8,7 @@ import pytest
 from a2py.errors import KINDS, ApiError
 
 #: docs.claude.com, API errors: type → status.
-PUBLISHED = {
+STATUSES = {
     "invalid_request_error": 400,
     "authentication_error": 401,
     "billing_error": 402,
@@ -25,16 +25,16 @@ PUBLISHED = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_has_a_published_type(kind: str) -> None:
     error = ApiError(kind, "m")
-    assert error.type in PUBLISHED
+    assert error.type in STATUSES
     assert error.status == KINDS[kind].status
     assert error.retryable is KINDS[kind].retryable
     assert error.retryable == (error.status in (408, 429) or error.status >= 500)
     if kind not in ("upstream", "method_not_allowed"):
-        assert PUBLISHED[error.type] == error.status
+        assert STATUSES[error.type] == error.status
 
 
 def test_every_published_type_can_be_said() -> None:
-    assert {kind.type for kind in KINDS.values()} == set(PUBLISHED)
+    assert {kind.type for kind in KINDS.values()} == set(STATUSES)
 
 
 def test_the_envelope() -> None:
@@ -56,7 +56,7 @@ def test_an_unknown_kind_is_a_mistake_of_ours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "header"),
     [
         (0, "0"),
         (0.2, "1"),
@@ -69,13 +69,13 @@ def test_an_unknown_kind_is_a_mistake_of_ours() -> None:
         (None, None),
     ],
 )
-def test_retry_after_is_whole_seconds(seconds: float | None, told: str | None) -> None:
-    assert ApiError("rate_limit", "m", retry_after=seconds).headers().get("retry-after") == told
+def test_retry_after_is_whole_seconds(seconds: float | None, header: str | None) -> None:
+    assert ApiError("rate_limit", "m", retry_after=seconds).headers().get("retry-after") == header
 
 
-@pytest.mark.parametrize(("flag", "told"), [(True, "true"), (False, "false"), (None, None)])
-def test_should_retry(flag: bool | None, told: str | None) -> None:
-    assert ApiError("api", "m", should_retry=flag).headers().get("x-should-retry") == told
+@pytest.mark.parametrize(("flag", "header"), [(True, "true"), (False, "false"), (None, None)])
+def test_should_retry(flag: bool | None, header: str | None) -> None:
+    assert ApiError("api", "m", should_retry=flag).headers().get("x-should-retry") == header
 
 
 def test_any_message_can_be_written() -> None:
@@ -83,8 +83,8 @@ def test_any_message_can_be_written() -> None:
     assert orjson.loads(error.body("req_\u00e9"))["error"]["message"] == "half ? of a pair\n\x00 \u2028"
     assert error.field == ""
     assert error.limit == 0
-    named = ApiError("max_tokens", "m", field="max_tokens", limit=4096)
-    assert (named.field, named.limit) == ("max_tokens", 4096)
+    extra = ApiError("max_tokens", "m", field="max_tokens", limit=4096)
+    assert (extra.field, extra.limit) == ("max_tokens", 4096)
 
 
 def test_secrets_are_hidden() -> None:

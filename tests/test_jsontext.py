@@ -85,7 +85,7 @@ def test_whole(s: str, whole: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "written"),
+    ("value", "expected"),
     [
         ({"a": [1, 2.5, None, True, "\u20ac"]}, {"a": [1, 2.5, None, True, "\u20ac"]}),
         ({"\ud83d": ["\udc00", {"x": "\ud83d\ude00"}], "n": 1}, {HALF: [HALF, {"x": "\U0001f600"}], "n": 1}),
@@ -95,8 +95,8 @@ def test_whole(s: str, whole: str) -> None:
         (["\ud83d", 2**64 - 1], [HALF, float(2**64 - 1)]),
     ],
 )
-def test_dumps(value: Any, written: Any) -> None:
-    assert orjson.loads(jsontext.dumps(value)) == written
+def test_dumps(value: Any, expected: Any) -> None:
+    assert orjson.loads(jsontext.dumps(value)) == expected
 
 
 @pytest.mark.parametrize("make", [lambda inner: [inner], lambda inner: {"a": inner}])

@@ -112,20 +112,20 @@ def module(path: Path) -> str:
 
 def modules(path: Path) -> Iterator[str]:
     """The modules of ours that a file imports: `from a2py.wires import failure` means `a2py.wires.failure`."""
-    known = {module(file) for file in FILES}
+    own_modules = {module(file) for file in FILES}
     for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in known)
+            yield from (alias.name for alias in node.names if alias.name in own_modules)
         elif isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
-                if full in known or node.module in known:
-                    yield full if full in known else node.module
+                if full in own_modules or node.module in own_modules:
+                    yield full if full in own_modules else node.module
 
 
-def upward(importer: str, imported: str) -> bool:
+def upward(importer: str, target: str) -> bool:
     """Whether an import within wires goes up, or sideways."""
-    own, other = within(importer), within(imported)
+    own, other = within(importer), within(target)
     return own != other and WIRES[other] >= WIRES[own]
 
 
@@ -141,13 +141,13 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
     """The sets of modules that import each other, directly or not."""
     reach: dict[str, set[str]] = {}
     for start in graph:
-        seen: set[str] = set()
+        reachable: set[str] = set()
         waiting = [start]
         while waiting:
-            imports = graph[waiting.pop()] - seen
-            seen |= imports
+            imports = graph[waiting.pop()] - reachable
+            reachable |= imports
             waiting += imports
-        reach[start] = seen
+        reach[start] = reachable
     groups = {
         frozenset(other for other in reach[name] if name in reach[other]) for name in graph if name in reach[name]
     }
@@ -162,13 +162,13 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 def test_docs_design_draws_these_strata() -> None:
     """The packages of the picture, from top to bottom, are those of STRATA from the highest to the lowest."""
     picture = (ROOT.parent / "docs" / "design.md").read_text("utf-8").partition("## Strata")[2].partition("## ")[0]
-    drawn = re.findall(r"^    a2py/(\w+)/", picture, re.MULTILINE)
-    assert sorted(drawn) == sorted(path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file())
-    levels = [STRATA.get(name, 0) for name in drawn]
+    names = re.findall(r"^    a2py/(\w+)/", picture, re.MULTILINE)
+    assert sorted(names) == sorted(path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file())
+    levels = [STRATA.get(name, 0) for name in names]
     assert levels == sorted(levels, reverse=True)
     above = picture.partition("above: asyncio")[0]
-    assert {name for name in drawn if f"a2py/{name}/" in above} == {
-        name for name in drawn if STRATA.get(name, 0) >= 2.5
+    assert {name for name in names if f"a2py/{name}/" in above} == {
+        name for name in names if STRATA.get(name, 0) >= 2.5
     }
 
 
@@ -186,8 +186,8 @@ def test_the_rules_catch_what_they_forbid() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}] and circles({"a": {"a"}}) == [
         {"a"}
     ]
-    seen = {name for path in FILES for name in imports(path)}
-    assert {"a2py.errors", "a2py.messages.types", "orjson"} <= seen
+    names = {name for path in FILES for name in imports(path)}
+    assert {"a2py.errors", "a2py.messages.types", "orjson"} <= names
     assert part("a2py.wires.chat.stream") == "wires"
     assert part("a2py.errors") == "errors"
 
@@ -241,8 +241,8 @@ def test_a_module_of_the_command_line_imports_only_lower_ones(path: Path) -> Non
     strata = {name: number for number, names in enumerate(CLI) for name in names}
     own = place(module(path))
     assert own in strata, f"{path}: CLI does not say on which stratum it is"
-    imported = {place(name) for name in modules(path) if name.startswith("a2py.cli")} - {own}
-    assert not [name for name in imported if strata[name] >= strata[own]], f"{path} must import only from lower strata"
+    targets = {place(name) for name in modules(path) if name.startswith("a2py.cli")} - {own}
+    assert not [name for name in targets if strata[name] >= strata[own]], f"{path} must import only from lower strata"
 
 
 def test_the_strata_of_the_command_line_are_those_of_its_files() -> None:
@@ -302,12 +302,12 @@ def test_a_module_of_the_proxy_imports_only_lower_ones(path: Path) -> None:
     strata = {name: number for number, names in enumerate(PROXY) for name in names}
     own = proxy_place(module(path))
     assert own in strata, f"{path}: PROXY does not say on which stratum it is"
-    imported = {proxy_place(name) for name in modules(path) if name.startswith("a2py.proxy")} - {own}
-    bad = [name for name in imported if strata[name] >= strata[own]]
+    targets = {proxy_place(name) for name in modules(path) if name.startswith("a2py.proxy")} - {own}
+    bad = [name for name in targets if strata[name] >= strata[own]]
     assert not bad, f"{path} must not import {bad}"
 
 
 def test_the_strata_of_the_proxy_are_those_of_its_files() -> None:
-    named = [name for names in PROXY for name in names]
-    assert sorted(named) == sorted(proxy_place(module(path)) for path in FILES if path.parts[0] == "proxy")
+    places = [name for names in PROXY for name in names]
+    assert sorted(places) == sorted(proxy_place(module(path)) for path in FILES if path.parts[0] == "proxy")
     assert "a2py.proxy.aiohttp_server" in set(modules(Path("proxy/responses.py"))), "the rule above sees imports"

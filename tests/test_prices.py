@@ -20,22 +20,22 @@ SONNET = {
 
 
 def price(**keys: float) -> Price:
-    made = read_price(keys)
-    assert made is not None
-    return made
+    result = read_price(keys)
+    assert result is not None
+    return result
 
 
 def test_each_kind_of_token_has_its_price() -> None:
-    made = price(**SONNET)
+    sonnet = price(**SONNET)
     usage = Usage(input=1000, cache_read=10_000, cache_creation=500, cache_hour=200, output=100)
-    assert made.cost(usage) == pytest.approx(0.003 + 0.003 + 300 * 3.75e-6 + 200 * 6e-6 + 0.0015)
-    assert made.cost(Usage()) == 0
+    assert sonnet.cost(usage) == pytest.approx(0.003 + 0.003 + 300 * 3.75e-6 + 200 * 6e-6 + 0.0015)
+    assert sonnet.cost(Usage()) == 0
 
 
 def test_a_longer_prompt_is_charged_by_its_tier_as_a_whole() -> None:
-    made = price(**SONNET)
-    assert made.cost(Usage(input=200_000)) == pytest.approx(0.6)
-    assert made.cost(Usage(input=1, cache_read=200_000)) == pytest.approx(6e-6 + 0.06), (
+    sonnet = price(**SONNET)
+    assert sonnet.cost(Usage(input=200_000)) == pytest.approx(0.6)
+    assert sonnet.cost(Usage(input=1, cache_read=200_000)) == pytest.approx(6e-6 + 0.06), (
         "the cache's price is the base's"
     )
     two = price(
@@ -45,9 +45,9 @@ def test_a_longer_prompt_is_charged_by_its_tier_as_a_whole() -> None:
 
 
 def test_what_has_no_price_of_its_own_costs_as_other_input_or_output() -> None:
-    made = price(input_cost_per_token=2, output_cost_per_token=3)
+    plain = price(input_cost_per_token=2, output_cost_per_token=3)
     usage = Usage(input=1, cache_read=10, cache_creation=100, cache_hour=1000, output=5, thinking=4)
-    assert made.cost(usage) == 2 * 111 + 3 * 5
+    assert plain.cost(usage) == 2 * 111 + 3 * 5
     thinking = price(output_cost_per_token=3, output_cost_per_reasoning_token=1)
     assert thinking.cost(Usage(output=5, thinking=4)) == 3 + 4
     assert thinking.cost(Usage(output=5, thinking=9)) == 5, "no more thinking than output"

@@ -25,7 +25,7 @@ from tests.scripted import ScriptedServer, refusing
 NASTY = "a\x1b[31m\x9b1m\u202e\u200b\u2028\u2029\x7f\U000e0041z"
 
 
-def hidden(text: str, keep: str = "\n") -> list[str]:
+def find_unprintable(text: str, keep: str = "\n") -> list[str]:
     """The characters of `text` that must not be shown."""
     return [
         repr(char) for char in text if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp", "Cs") and char not in keep
@@ -37,11 +37,11 @@ def test_no_hidden_character_is_left() -> None:
         char = chr(code)
         text = printable(char)
         assert (text != char) == (unicodedata.category(char) in HIDDEN), hex(code)
-        assert not hidden(text, "")
+        assert not find_unprintable(text, "")
 
 
 @pytest.mark.parametrize(
-    ("text", "keep", "shown"),
+    ("text", "keep", "expected"),
     [
         ("plain", "", "plain"),
         ("ünïcödé 漢字 😀 \u00a0\u3000", "", "ünïcödé 漢字 😀 \u00a0\u3000"),
@@ -53,14 +53,14 @@ def test_no_hidden_character_is_left() -> None:
         ("\ud83d", "", "\\ud83d"),
     ],
 )
-def test_what_is_shown_instead(text: str, keep: str, shown: str) -> None:
-    assert printable(text, keep) == shown
+def test_what_is_shown_instead(text: str, keep: str, expected: str) -> None:
+    assert printable(text, keep) == expected
 
 
 def test_json_stays_the_same_document() -> None:
     value = {NASTY: [NASTY, "\ud83d"]}
     text = printable(json.dumps(value, ensure_ascii=False))
-    assert not hidden(text) and json.loads(text) == value
+    assert not find_unprintable(text) and json.loads(text) == value
 
 
 # -- the log -----------------------------------------------------------------------------------------------------------
@@ -77,11 +77,13 @@ def test_no_value_of_the_log_holds_one(form: str) -> None:
     )
     log.warning("reload refused", error=NASTY, models=[NASTY, ["x", NASTY]], origins={"a": NASTY}, count=3)
     text = out.getvalue()
-    assert text.count("\n") == 2 and not hidden(text)
+    assert text.count("\n") == 2 and not find_unprintable(text)
     if form == "json":
         for line in text.splitlines():
-            assert not hidden(json.dumps(json.loads(line), ensure_ascii=False))
-            assert not [value for value in json.loads(line).values() if isinstance(value, str) and hidden(value, "")]
+            assert not find_unprintable(json.dumps(json.loads(line), ensure_ascii=False))
+            assert not [
+                value for value in json.loads(line).values() if isinstance(value, str) and find_unprintable(value, "")
+            ]
     else:
         assert '\\u202e\\u200b\\u2028\\u2029\\u007f\\udb40\\udc41z"' in text and 'a \\"b\\" \\\\c' in text
 
@@ -99,11 +101,11 @@ async def test_what_clients_and_upstreams_send() -> None:
         ]
         assert [answer.status for answer in bodies] == [404, 404, 404, 400, 400]
         log, lines = proxy.log, proxy.lines
-    assert not hidden(log) and len(lines) == 5
+    assert not find_unprintable(log) and len(lines) == 5
     for line in lines:
-        assert not [value for value in line.values() if isinstance(value, str) and hidden(value, "")], line
+        assert not [value for value in line.values() if isinstance(value, str) and find_unprintable(value, "")], line
     for answer in bodies:
-        assert not hidden(answer.json["error"]["message"], ""), answer.body
+        assert not find_unprintable(answer.json["error"]["message"], ""), answer.body
     assert "\\u202e" in bodies[0].json["error"]["message"] and "\\u202e" in bodies[2].json["error"]["message"]
 
 
@@ -128,7 +130,7 @@ def test_a_terminal_gets_no_escape_sequence_but_our_own(colours: bool, monkeypat
     for text in (out.getvalue(), err.getvalue()):
         for ours in ("\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[33m") if colours else ():
             text = text.replace(ours, "")
-        assert not hidden(text, "\n\t")
+        assert not find_unprintable(text, "\n\t")
     assert out.getvalue().count("\x1b[31m") == 0 and out.getvalue().count("\x1b[0m") == 2 * colours
     assert "two lines" in out.getvalue()
 
@@ -159,9 +161,9 @@ async def test_what_commands_print(tmp_path: Path, args: tuple[str, ...]) -> Non
         path = tmp_path / "a2py.yaml"
         path.write_text(json.dumps({"model_list": models, "litellm_settings": {f"odd{NASTY}": 1}}))
         path.chmod(0o600)
-        done = await asyncio.to_thread(a2py, *args, "--config", str(path), cwd=tmp_path)
-    assert done.stdout + done.stderr and "Traceback" not in done.stderr
-    assert not hidden(done.stdout + done.stderr)
+        result = await asyncio.to_thread(a2py, *args, "--config", str(path), cwd=tmp_path)
+    assert result.stdout + result.stderr and "Traceback" not in result.stderr
+    assert not find_unprintable(result.stdout + result.stderr)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no daemon on Windows")
@@ -169,13 +171,13 @@ def test_what_the_log_of_the_background_shows(tmp_path: Path) -> None:
     log = tmp_path / "state" / "a2py" / "a2py.log"
     log.parent.mkdir(parents=True)
     log.write_text(f"one {NASTY}\ntwo\n")
-    done = a2py("logs", cwd=tmp_path, env={"XDG_STATE_HOME": str(tmp_path / "state")})
-    assert done.returncode == 0, done.stderr
-    assert "two" in done.stdout and not hidden(done.stdout + done.stderr)
+    result = a2py("logs", cwd=tmp_path, env={"XDG_STATE_HOME": str(tmp_path / "state")})
+    assert result.returncode == 0, result.stderr
+    assert "two" in result.stdout and not find_unprintable(result.stdout + result.stderr)
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("Connection refused", "connection refused"),
         ("IP address mismatch", "IP address mismatch"),
@@ -184,5 +186,5 @@ def test_what_the_log_of_the_background_shows(tmp_path: Path) -> None:
         ("", ""),
     ],
 )
-def test_a_text_for_the_middle_of_a_sentence(text: str, shown: str) -> None:
-    assert lower_first(text) == shown
+def test_a_text_for_the_middle_of_a_sentence(text: str, expected: str) -> None:
+    assert lower_first(text) == expected

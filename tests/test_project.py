@@ -45,10 +45,10 @@ def setup() -> ConfigParser:
 
 def test_ci_runs_the_pythons_that_setup_cfg_promises() -> None:
     metadata = setup()["metadata"]["classifiers"]
-    promised = re.findall(r"Python :: (3\.\d+)$", metadata, re.MULTILINE)
-    assert jobs()["linux"]["strategy"]["matrix"]["python"] == promised
-    assert setup()["options"]["python_requires"] == f">={promised[0]}"
-    assert set(jobs()["others"]["strategy"]["matrix"]["python"]) <= set(promised)
+    versions = re.findall(r"Python :: (3\.\d+)$", metadata, re.MULTILINE)
+    assert jobs()["linux"]["strategy"]["matrix"]["python"] == versions
+    assert setup()["options"]["python_requires"] == f">={versions[0]}"
+    assert set(jobs()["others"]["strategy"]["matrix"]["python"]) <= set(versions)
 
 
 def test_ci_runs_on_three_systems() -> None:
@@ -69,8 +69,8 @@ def test_ci_names_no_registry_and_may_only_read() -> None:
     ["CONTRIBUTING.md", "README.md", ".github/workflows/ci.yml", "tests/README.md", ".github/PULL_REQUEST_TEMPLATE.md"],
 )
 def test_each_make_target_that_is_named_exists(name: str) -> None:
-    named = set(re.findall(r"(?:`|run: |&& |^)make ([a-z][a-z-]+)", (ROOT / name).read_text("utf-8"), re.MULTILINE))
-    assert named and named <= targets()
+    mentions = set(re.findall(r"(?:`|run: |&& |^)make ([a-z][a-z-]+)", (ROOT / name).read_text("utf-8"), re.MULTILINE))
+    assert mentions and mentions <= targets()
 
 
 def test_contributing_has_ten_commands() -> None:
@@ -144,15 +144,15 @@ class Steps:
 
 def test_a_release_sets_the_version_tests_builds_and_pushes_nothing(clone: Path) -> None:
     steps = Steps()
-    said = release.release(clone, "0.2.0", steps)
+    output = release.release(clone, "0.2.0", steps)
     assert steps.commands == ["check", "test", "build", "build", "tools.pyz"]
     assert release.current(clone) == "0.2.0"
     assert (clone / "README.md").read_text("utf-8") == "a2py 0.2.0 at http://127.0.0.1:4000\nhaproxy 0.1.0\n"
     assert (clone / "docs/commands.md").read_text("utf-8") == "a2py 0.2.0: any client\n"
     assert (
-        'git commit -am "Release 0.2.0"' in said
-        and "git push origin main v0.2.0" in said
-        and "dist/a2py-0.2.0-py3-none-any.whl" in said
+        'git commit -am "Release 0.2.0"' in output
+        and "git push origin main v0.2.0" in output
+        and "dist/a2py-0.2.0-py3-none-any.whl" in output
     )
     assert not release.git(clone, "tag")
 
@@ -212,23 +212,23 @@ def test_each_module_of_the_shell_has_tests_that_can_be_found() -> None:
     table: set[str] = set()
     for row in text.partition("## Shell modules")[2].partition("## Files")[0].splitlines():
         if row.startswith("| `"):
-            files, listed = (re.findall(r"`([\w/.]+)`", cell) for cell in row.strip("| ").split(" | "))
+            files, paths = (re.findall(r"`([\w/.]+)`", cell) for cell in row.strip("| ").split(" | "))
             assert [file for file in files if not (ROOT / "tests" / file).is_file()] == []
-            table.update(listed)
-    named = {
+            table.update(paths)
+    test_names = {
         str(path.relative_to(ROOT / "tests").with_name(path.stem.removeprefix("test_")))
         for path in (ROOT / "tests").rglob("test_*.py")
     }
     shell = [path for folder in SHELL for path in (ROOT / "a2py" / folder).rglob("*.py") if path.name != "__init__.py"]
     modules = {str(path.relative_to(ROOT / "a2py").with_suffix("")) for path in shell} | {"__main__"}
     assert table == {
-        module for module in modules if not any(name == module or name.startswith(f"{module}_") for name in named)
+        module for module in modules if not any(name == module or name.startswith(f"{module}_") for name in test_names)
     }
 
 
 def test_the_files_that_the_schedule_names_exist() -> None:
-    named = {*schedule.SPREAD, *schedule.LONGEST} - {schedule.LLAMA}
-    assert [name for name in sorted(named) if not (ROOT / "tests" / name).is_file()] == []
+    names = {*schedule.SPREAD, *schedule.LONGEST} - {schedule.LLAMA}
+    assert [name for name in sorted(names) if not (ROOT / "tests" / name).is_file()] == []
     assert "whole/test_llamacpp.py" in schedule.llama_files() and "test_sse.py" not in schedule.llama_files()
     assert schedule.processes() > 2
 

@@ -50,11 +50,11 @@ EXPLAIN = ("wires/lessons.py", "wires/changes/")
 @cache
 def readers() -> dict[str, set[str]]:
     """Field → the files of wires/ and proxy/ that read it: `q.field`, `quirks.field` or `….quirks.field`."""
-    known = {field.name for field in fields(Quirks)}
-    out: dict[str, set[str]] = {name: set() for name in known}
+    names = {field.name for field in fields(Quirks)}
+    out: dict[str, set[str]] = {name: set() for name in names}
     for path in [*ROOT.glob("wires/**/*.py"), *ROOT.glob("proxy/**/*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Attribute) and node.attr in known:
+            if isinstance(node, ast.Attribute) and node.attr in names:
                 holder = node.value
                 name = (
                     holder.id
@@ -78,8 +78,8 @@ def test_each_field_says_what_it_changes() -> None:
 def test_each_field_names_the_files_that_read_it(name: str) -> None:
     match = READERS.search(comments()[name])
     assert match, f"{name}: its comment names no reader"
-    named = match[1].split(", ")
-    assert named == sorted(readers()[name])
+    files = match[1].split(", ")
+    assert files == sorted(readers()[name])
 
 
 def test_the_docs_say_what_the_comments_say() -> None:
@@ -111,30 +111,30 @@ def test_the_words_are_the_keys_of_the_tables_that_read_them() -> None:
 
 
 def test_each_default_is_one_of_its_words() -> None:
-    for name, allowed in words().items():
+    for name, choices in words().items():
         value = getattr(Quirks(), name)
-        assert {value} <= set(allowed) if isinstance(value, str) else set(value) <= set(allowed), name
+        assert {value} <= set(choices) if isinstance(value, str) else set(value) <= set(choices), name
 
 
 def test_each_word_is_named_in_the_comment() -> None:
     """`""` and `none` aside, which some comments put in words, and the tables that are named instead."""
-    for name, allowed in words().items():
+    for name, choices in words().items():
         text = comments()[name]
-        left = {word for word in allowed if word not in ("", "none") and f"`{word}`" not in text}
-        assert not left or "DIALECTS" in text or "SCHEMA_STEPS" in text or name == "context_probe", (name, left)
+        missing = {word for word in choices if word not in ("", "none") and f"`{word}`" not in text}
+        assert not missing or "DIALECTS" in text or "SCHEMA_STEPS" in text or name == "context_probe", (name, missing)
 
 
 @pytest.mark.parametrize("name", words())
 def test_an_unknown_word_is_refused(name: str) -> None:
-    allowed = words()[name]
-    right = next(word for word in allowed if word)
+    choices = words()[name]
+    right = next(word for word in choices if word)
     wrong = right + "x"
     value = wrong if isinstance(getattr(Quirks(), name), str) else [right, wrong]
     with pytest.raises(
         ValueError, match=f"{name} must be one of .*, got '{re.escape(wrong)}'. Did you mean {re.escape(right)}"
     ):
         override(Quirks(), {name: value})
-    for word in allowed:
+    for word in choices:
         assert override(Quirks(), {name: word if isinstance(getattr(Quirks(), name), str) else [word]})
 
 

@@ -139,10 +139,10 @@ def test_an_event_is_given_out_with_its_blank_line_and_not_later() -> None:
 def test_an_endless_event_is_cut_off_and_the_rest_ignored(monkeypatch: pytest.MonkeyPatch, piece: bytes) -> None:
     monkeypatch.setattr(sse, "LINE_LIMIT", 256)
     parser = SSEParser()
-    fed = 0
-    while not parser.overflow and fed < 2000:
+    size = 0
+    while not parser.overflow and size < 2000:
         parser.feed(piece)
-        fed += len(piece)
+        size += len(piece)
     assert parser.overflow
     assert parser.feed(b"\n\ndata: late\n\n") == []
     assert parser.close() == []

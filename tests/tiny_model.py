@@ -125,9 +125,9 @@ class Odds:
 
 def printable() -> list[str]:
     """GPT-2's printable stand-in for each byte."""
-    kept = {*range(33, 127), *range(161, 173), *range(174, 256)}
-    moved = iter(range(256, 512))
-    return [chr(b) if b in kept else chr(next(moved)) for b in range(256)]
+    unchanged_bytes = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    stand_ins = iter(range(256, 512))
+    return [chr(b) if b in unchanged_bytes else chr(next(stand_ins)) for b in range(256)]
 
 
 class Vocabulary:
@@ -154,12 +154,12 @@ class Vocabulary:
         self.tokens[OPEN] = odds.tool
         self.tokens['", "arguments": '] = self.tokens[CLOSE] = 1e-7  # only where the grammar wants them
         if think:  # a newline begins the thinking
-            self.tokens[self.spelled("\n")] = 0.0
+            self.tokens[self.spell("\n")] = 0.0
         self.index = {token: n for n, token in enumerate(self.tokens)}
 
     @staticmethod
     def _byte(c: str, odds: Odds) -> float:
-        known = {
+        special = {
             '"': odds.quote,
             "}": 0.001,
             "]": 0.001,
@@ -170,22 +170,22 @@ class Vocabulary:
             " ": 0.01,
             "\n": 0.002,
         }
-        if c in known:
-            return known[c]
+        if c in special:
+            return special[c]
         if c.isdigit() and c.isascii():
             return 0.001
         return 0.0005 if " " < c < "\x7f" else 0.0
 
-    def spelled(self, text: str) -> str:
+    def spell(self, text: str) -> str:
         return "".join(self.symbols[b] for b in text.encode())
 
     def _chain(self, text: str, odds: float) -> None:
         """Merges from left to right; each prefix becomes a token that is never chosen."""
-        spelled = self.spelled(text)
-        for n in range(1, len(spelled)):
-            self.merges[f"{spelled[:n]} {spelled[n]}"] = None
-            self.tokens.setdefault(spelled[: n + 1], 0.0)
-        self.tokens[spelled] = odds
+        symbols = self.spell(text)
+        for n in range(1, len(symbols)):
+            self.merges[f"{symbols[:n]} {symbols[n]}"] = None
+            self.tokens.setdefault(symbols[: n + 1], 0.0)
+        self.tokens[symbols] = odds
 
 
 def _logits(odds: list[float]) -> Any:
@@ -199,7 +199,7 @@ def _after(words: Vocabulary, odds: Odds, think: bool) -> list[tuple[list[str], 
     """Return the groups of tokens after which other odds hold: the start of the answer, thoughts, a possible end of an
     object, a finished call."""
     general = list(words.tokens.values())
-    newline = words.spelled("\n")
+    newline = words.spell("\n")
 
     def where(**changes: float) -> Any:
         """These odds, and the general ones for the rest."""
@@ -210,12 +210,12 @@ def _after(words: Vocabulary, odds: Odds, think: bool) -> list[tuple[list[str], 
         return _logits(out)
 
     after = [
-        ([words.spelled("}"), words.spelled('"}')], where(**{CLOSE: SURE})),
+        ([words.spell("}"), words.spell('"}')], where(**{CLOSE: SURE})),
         ([CLOSE], where(**{OPEN: odds.again / 2, newline: odds.again / 2, "<|im_end|>": SURE - odds.again})),
         (["</think>" if think else newline], where(**{OPEN: odds.tool_first})),
     ]
     if think:
-        thoughts = [words.spelled(" " + thought) for thought in THOUGHTS]
+        thoughts = [words.spell(" " + thought) for thought in THOUGHTS]
         each = (SURE - odds.end_think) / len(thoughts)
         after.append(([newline], where(**dict.fromkeys(thoughts, SURE / len(thoughts)))))
         after.append((thoughts, where(**dict.fromkeys(thoughts, each), **{"</think>": odds.end_think})))

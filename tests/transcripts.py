@@ -101,8 +101,8 @@ def normal(text: str, folder: Path) -> str:
 
 def run(block: Block) -> str:
     """The block's text as it would be now."""
-    with tempfile.TemporaryDirectory() as made, ExitStack() as stack:
-        folder = Path(made).resolve()
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        folder = Path(directory).resolve()
         for source, target in block.files:
             (folder / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / source, folder / target)
@@ -113,17 +113,17 @@ def run(block: Block) -> str:
             stack.enter_context(serving(cwd=folder, env={**block.env, "PORT": port})).until("Try it:")
         out = []
         for command in block.commands:
-            said = (
+            output = (
                 _serve(folder, env, command)
                 if _serves(command)
                 else _command(folder, env, re.sub(r"(?:(?<=127\.0\.0\.1:)|(?<=--port ))4000", port, command))
             )
-            said = said.replace(f"127.0.0.1:{port}", "127.0.0.1:4000").replace(f"--port {port}", "--port 4000")
-            said = normal(said.replace(sys.executable, "/opt/a2py/bin/python"), folder)
-            lines = said.splitlines()
+            output = output.replace(f"127.0.0.1:{port}", "127.0.0.1:4000").replace(f"--port {port}", "--port 4000")
+            output = normal(output.replace(sys.executable, "/opt/a2py/bin/python"), folder)
+            lines = output.splitlines()
             if block.head and len(lines) > block.head:
-                said = "\n".join([*lines[: block.head], "…"])
-            out.append(f"$ {command}\n{said.strip(chr(10))}\n" if said.strip() else f"$ {command}\n")
+                output = "\n".join([*lines[: block.head], "…"])
+            out.append(f"$ {command}\n{output.strip(chr(10))}\n" if output.strip() else f"$ {command}\n")
     return "".join(out)
 
 
@@ -142,9 +142,9 @@ def _path(folder: Path) -> str:
     """A PATH with `a2py` (and Claude Code, where it is named) in front."""
     bin = folder / ".bin"
     bin.mkdir()
-    made = bin / "a2py"
-    made.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m a2py "$@"\n')
-    made.chmod(0o755)
+    script = bin / "a2py"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m a2py "$@"\n')
+    script.chmod(0o755)
     claude = find()
     if claude:
         (bin / "claude").symlink_to(claude)
@@ -152,7 +152,7 @@ def _path(folder: Path) -> str:
 
 
 def _command(folder: Path, env: dict[str, str], command: str) -> str:
-    done = subprocess.run(
+    result = subprocess.run(
         ["sh", "-c", command],
         cwd=folder,
         env=env,
@@ -162,7 +162,7 @@ def _command(folder: Path, env: dict[str, str], command: str) -> str:
         text=True,
         timeout=LIMIT,
     )
-    return done.stdout + (f"[exit {done.returncode}]\n" if done.returncode else "")
+    return result.stdout + (f"[exit {result.returncode}]\n" if result.returncode else "")
 
 
 def _serve(folder: Path, env: dict[str, str], command: str) -> str:
@@ -172,21 +172,21 @@ def _serve(folder: Path, env: dict[str, str], command: str) -> str:
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
         here[name] = value
-    given = [env["PORT"] if word == "4000" else word for word in words[1:]]
-    with serving(*given, cwd=folder, env=here) as running:
+    args = [env["PORT"] if word == "4000" else word for word in words[1:]]
+    with serving(*args, cwd=folder, env=here) as running:
         running.until(r"Try it:\n  curl.*\n|^a2py: ")
         running.end()
-        said = running.stderr
-    return said[: said.index("\n\n", said.index("Try it:")) + 1] if "Try it:" in said else said
+        output = running.stderr
+    return output[: output.index("\n\n", output.index("Try it:")) + 1] if "Try it:" in output else output
 
 
 def rewritten(page: Path) -> str:
     """The page with every transcript made anew (those that can't be run here stay)."""
-    made = {block.text: run(block) for block in blocks(page) if not block.claude or find()}
+    fresh = {block.text: run(block) for block in blocks(page) if not block.claude or find()}
 
     def put(match: re.Match[str]) -> str:
         return match[0].replace(
-            f"```console\n{match['text']}```", f"```console\n{made.get(match['text'], match['text'])}```"
+            f"```console\n{match['text']}```", f"```console\n{fresh.get(match['text'], match['text'])}```"
         )
 
     return _BLOCK.sub(put, page.read_text("utf-8"))

@@ -51,8 +51,8 @@ def _plain(value: Any, type_: Any, path: str) -> list[str]:
     if type_ is None or type_ is type(None):
         return [] if value is None else [f"{path}: {_kind(value)} instead of null"]
     assert isinstance(type_, type), f"{path}: a type that this check does not know: {type_}"
-    accepted = (int, float) if type_ is float else (type_,)
-    good = isinstance(value, accepted) and (type_ is bool or not isinstance(value, bool))
+    types = (int, float) if type_ is float else (type_,)
+    good = isinstance(value, types) and (type_ is bool or not isinstance(value, bool))
     return [] if good else [f"{path}: {_kind(value)} instead of {type_.__name__}"]
 
 
@@ -61,24 +61,24 @@ def _dictionary(value: Any, type_: Any, path: str) -> list[str]:
         return [f"{path}: {_kind(value)} instead of {type_.__name__}"]
     hints = get_type_hints(type_, include_extras=True)
     faults = [f"{path}.{key}: unknown in {type_.__name__}" for key in value if key not in hints]
-    faults += [f"{path}.{key}: missing in {type_.__name__}" for key in _required(type_) if key not in value]
+    faults += [f"{path}.{key}: missing in {type_.__name__}" for key in _required_keys(type_) if key not in value]
     for key, item in value.items():
         if key in hints:
             faults += problems(item, hints[key], f"{path}.{key}")
     return faults
 
 
-def _required(type_: Any) -> set[str]:
+def _required_keys(type_: Any) -> set[str]:
     """`__required_keys__` is wrong where annotations are strings, as the SDK's are."""
-    inherited: dict[str, bool] = {}
+    base_keys: dict[str, bool] = {}
     for base in getattr(type_, "__orig_bases__", ()):
         if is_typeddict(base) or is_extended(base):
-            needed = _required(base)
-            inherited.update({key: key in needed for key in get_type_hints(base)})
+            base_required = _required_keys(base)
+            base_keys.update({key: key in base_required for key in get_type_hints(base)})
     out = set()
     for key, hint in get_type_hints(type_, include_extras=True).items():
         wrapper = get_origin(hint)
-        if wrapper is Required or (wrapper is not NotRequired and inherited.get(key, type_.__total__)):
+        if wrapper is Required or (wrapper is not NotRequired and base_keys.get(key, type_.__total__)):
             out.add(key)
     return out
 

@@ -50,7 +50,7 @@ def ask(url: str) -> bool:
         return False
 
 
-def stream(url: str, begun: threading.Semaphore, ends: list[bytes], upto: int) -> None:
+def stream(url: str, starts: threading.Semaphore, ends: list[bytes], upto: int) -> None:
     body = {
         "model": "demo",
         "max_tokens": 8000,
@@ -64,24 +64,24 @@ def stream(url: str, begun: threading.Semaphore, ends: list[bytes], upto: int) -
     try:
         with urllib.request.urlopen(request, timeout=LIMIT) as answer:
             data = answer.read1()
-            begun.release()
+            starts.release()
             while more := answer.read1():
                 data += more
     except OSError as error:
         data += repr(error).encode()
-        begun.release()
+        starts.release()
     ends.append(data)
 
 
 def streams_through(url: str, count: int, upto: int, then: Callable[[], object]) -> int:
     """Run `then` while `count` streams run. Return how many streams ended complete."""
-    begun = threading.Semaphore(0)
+    starts = threading.Semaphore(0)
     ends: list[Any] = []
-    threads = [threading.Thread(target=stream, args=(url, begun, ends, upto)) for _ in range(count)]
+    threads = [threading.Thread(target=stream, args=(url, starts, ends, upto)) for _ in range(count)]
     for thread in threads:
         thread.start()
     for _ in threads:
-        begun.acquire(timeout=LIMIT)
+        starts.acquire(timeout=LIMIT)
     then()
     for thread in threads:
         thread.join(LIMIT)
@@ -95,33 +95,33 @@ def main(folder: Path, count: int) -> dict[str, object]:
     os.makedirs("/run/systemd/system")
     os.makedirs(runtime, mode=0o700)
     os.environ.update(XDG_RUNTIME_DIR=runtime, HOME=str(folder), XDG_CONFIG_HOME=str(folder / "config"))
-    seen: dict[str, object] = {}
+    report: dict[str, object] = {}
     with (folder / "manager.log").open("wb") as log:
         manager = subprocess.Popen(
             ["systemd", "--user", "--log-target=console"], stdout=log, stderr=log, stdin=subprocess.DEVNULL
         )
     try:
-        seen["manager"] = until(
+        report["manager"] = until(
             lambda: control("is-system-running") in (0, 1) and os.path.exists(f"{runtime}/systemd/private")
         )
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         install = [sys.executable, "-m", "a2py", "service", "install", "--socket", "--port", str(port)]
-        done = subprocess.run(install, capture_output=True, text=True, timeout=LIMIT)
-        seen["install"] = (done.returncode, done.stdout, done.stderr)
-        seen["before the first request"] = show("ActiveState")
-        seen["answers"] = ask(url)
-        seen["active"] = show("ActiveState")
-        seen["status"] = show("StatusText")
-        seen["watchdog"] = show("WatchdogUSec")
+        installation = subprocess.run(install, capture_output=True, text=True, timeout=LIMIT)
+        report["install"] = (installation.returncode, installation.stdout, installation.stderr)
+        report["before the first request"] = show("ActiveState")
+        report["answers"] = ask(url)
+        report["active"] = show("ActiveState")
+        report["status"] = show("StatusText")
+        report["watchdog"] = show("WatchdogUSec")
         pid = int(show("MainPID"))
         os.kill(pid, signal.SIGKILL)
-        seen["restarted"] = until(lambda: show("ActiveState") == "active" and show("MainPID") not in ("0", str(pid)))
-        seen["answers again"] = ask(url)
+        report["restarted"] = until(lambda: show("ActiveState") == "active" and show("MainPID") not in ("0", str(pid)))
+        report["answers again"] = ask(url)
         pid = int(show("MainPID"))
-        seen["whole through a restart"] = streams_through(url, count, 120, lambda: control("restart", "a2py.service"))
-        seen["new process"] = show("MainPID") != str(pid)
-        seen["answers at last"] = ask(url)
+        report["whole through a restart"] = streams_through(url, count, 120, lambda: control("restart", "a2py.service"))
+        report["new process"] = show("MainPID") != str(pid)
+        report["answers at last"] = ask(url)
         drop = folder / "config/systemd/user/a2py.service.d"
         drop.mkdir(parents=True)
         (drop / "short.conf").write_text("[Service]\nWatchdogSec=2\nWatchdogSignal=SIGKILL\n")
@@ -130,18 +130,18 @@ def main(folder: Path, count: int) -> dict[str, object]:
         until(lambda: show("ActiveState") == "active")
         pid = int(show("MainPID"))
         os.kill(pid, signal.SIGSTOP)
-        seen["watched"] = until(lambda: show("ActiveState") == "active" and show("MainPID") not in ("0", str(pid)))
+        report["watched"] = until(lambda: show("ActiveState") == "active" and show("MainPID") not in ("0", str(pid)))
         other = free_port()
         again = [sys.executable, "-m", "a2py", "service", "install", "--port", str(other)]
         subprocess.run(again, capture_output=True, timeout=LIMIT + 60)
-        seen["moved"] = ask(f"http://127.0.0.1:{other}") and not ask(url)
+        report["moved"] = ask(f"http://127.0.0.1:{other}") and not ask(url)
         subprocess.run(install, capture_output=True, timeout=LIMIT + 60)
-        seen["moved back"] = ask(url) and not ask(f"http://127.0.0.1:{other}")
-        removed = subprocess.run(
+        report["moved back"] = ask(url) and not ask(f"http://127.0.0.1:{other}")
+        removal = subprocess.run(
             [sys.executable, "-m", "a2py", "service", "remove"], capture_output=True, text=True, timeout=LIMIT + 60
         )
-        seen["remove"] = (removed.returncode, removed.stdout, removed.stderr)
-        seen["gone"] = not ask(url)
+        report["remove"] = (removal.returncode, removal.stdout, removal.stderr)
+        report["gone"] = not ask(url)
     finally:
         manager.terminate()
         try:
@@ -149,7 +149,7 @@ def main(folder: Path, count: int) -> dict[str, object]:
         except subprocess.TimeoutExpired:
             manager.kill()
             manager.wait()
-    return seen
+    return report
 
 
 if __name__ == "__main__":

@@ -162,7 +162,7 @@ def check(made: Books) -> Counter[str]:
         if not case.is_lost:
             assert row["status"] == case.status, (case, row)
             assert bool(row["error"]) is case.fails, (case, row)
-        if case.untold or case.is_lost:
+        if case.has_unknown_usage or case.is_lost:
             sorts["estimated"] += 1
             assert row["estimated"] or case.is_lost, (case, row)
             told = case.total
