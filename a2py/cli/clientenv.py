@@ -41,7 +41,7 @@ FAMILIES: dict[str, str] = {
 #: main model's name for them.
 HAIKU = "claude-haiku-5-5"
 #: Variables that make a client bypass the proxy, or send a second credential.
-REMOVED = (
+REMOVED_VARIABLES = (
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_BEDROCK_BASE_URL",
     "ANTHROPIC_VERTEX_BASE_URL",
@@ -108,7 +108,7 @@ ROUTE = ("ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN")
 
 def overlay(user: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
     """Return `user`'s environment with `env` added. The user's values win, except those that bypass the proxy."""
-    own = {name: value for name, value in user.items() if name not in REMOVED and name not in ROUTE}
+    own = {name: value for name, value in user.items() if name not in REMOVED_VARIABLES and name not in ROUTE}
     return {**own, **{name: value for name, value in env.items() if name not in own}}
 
 

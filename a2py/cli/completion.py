@@ -91,14 +91,14 @@ _KEY = """  local key=serve n
     {commands}) key="${{{words}[{first}]}}" ;;
   esac
   case "$key ${{{words}[{second}]-}}" in
-    {nested}) [ {current} -gt {second} ] && key="$key ${{{words}[{second}]}}" ;;
+    {pairs}) [ {current} -gt {second} ] && key="$key ${{{words}[{second}]}}" ;;
   esac
   [ {current} -eq {first} ] && key="""
 
 
 def _key(rows: Table, **names: str) -> str:
-    nested = [key for key in rows if " " in key]
-    return _KEY.format(commands="|".join(COMMANDS), nested="|".join(f'"{key}"' for key in nested), **names)
+    pairs = [key for key in rows if " " in key]
+    return _KEY.format(commands="|".join(COMMANDS), pairs="|".join(f'"{key}"' for key in pairs), **names)
 
 
 def _bash() -> str:

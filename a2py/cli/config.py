@@ -175,7 +175,7 @@ def show(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.print(json.dumps({"source": source.what, **data}, indent=2, ensure_ascii=False))
         return OK
     terminal.note(f"# from {source.what}")
-    if source.unapproved:
+    if source.unapproved_pairs:
         terminal.warn(f"{source.what} sends secrets that need your consent: run a2py trust --show")
     settings = data.pop("settings")
     for name, value in data.items():

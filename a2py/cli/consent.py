@@ -71,14 +71,14 @@ def read_approved(path: str) -> frozenset[Pair]:
 
 def approve(path: str, pairs: Collection[Pair]) -> None:
     """Allow `pairs` to the file at `path`, besides what it is allowed already."""
-    with state.locked("trust"):  # on Windows the last of two writers wins, and a2py asks again
+    with state.lock("trust"):  # on Windows the last of two writers wins, and a2py asks again
         store, key = read_store(), file_key(path)
         _write_store({**store, key: store.get(key, frozenset()) | frozenset(pairs)})
 
 
 def revoke(path: str) -> bool:
     """Take back what the file at `path` is allowed. Return whether it was allowed anything."""
-    with state.locked("trust"):
+    with state.lock("trust"):
         store = read_store()
         if store.pop(file_key(path), None) is None:
             return False
@@ -93,8 +93,8 @@ def list_unapproved(config: Config, path: str) -> dict[Pair, Use]:
     """Return the pairs of `config` that need consent first; nothing if none of them would really send anything."""
     if not config.pairs:
         return {}
-    allowed = read_approved(path)
-    pairs = {pair: use for pair, use in config.pairs.items() if pair not in allowed}
+    approvals = read_approved(path)
+    pairs = {pair: use for pair, use in config.pairs.items() if pair not in approvals}
     return pairs if any(use.live for use in pairs.values()) else {}
 
 

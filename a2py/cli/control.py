@@ -1,7 +1,7 @@
 """The protocol between the parent of `--num-workers` and a worker, over a pair of sockets.
 
 The parent sends frames: one byte for the kind, four bytes for the payload's length (big-endian), the payload. LEND also
-brings a descriptor. The worker sends single bytes, the words, and frames of two kinds, LEARNED and MAIL.
+brings a descriptor. The worker sends single bytes, the words, and frames of two kinds, REPORT and MAIL.
 
 Knows: frames, SCM_RIGHTS (unix(7)). Must not know: what a configuration holds, when a worker is started or stopped.
 Invariants:
@@ -46,8 +46,8 @@ VERSION = f"{__version__} {sys.version}"
 CONFIG, LEND, TAKE, ANNOUNCE, LEAVE, DRAIN, NOW = b"c", b"+", b"-", b"a", b"l", b"d", b"n"
 ASK, LEARN, MAIL = b"?", b"w", b"m"
 #: Worker to parent. READY: it serves. ALIVE: a sign of life. LOADED: it serves the latest CONFIG. LEFT: a client asked
-#: it to go out of rotation. LEARNED, a frame like MAIL: what a server has said of itself.
-READY, ALIVE, LOADED, LEFT, LEARNED = b"r", b".", b"c", b"l", b"w"
+#: it to go out of rotation. REPORT, a frame like MAIL: what a server has said of itself.
+READY, ALIVE, LOADED, LEFT, REPORT = b"r", b".", b"c", b"l", b"w"
 #: Bytes of a worker's frame.
 MAX_FRAME = 4 * 1024 * 1024
 #: Bytes of mail that wait at one end: two of the longest messages.
@@ -81,17 +81,17 @@ class _PendingFrame:
 class Link:
     """The parent's end.
 
-    Needs a running event loop. `unloaded`: how many configurations the worker has not loaded yet."""
+    Needs a running event loop. `pending_configs`: how many configurations the worker has not loaded yet."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.sock = sock
-        self.unloaded = 0
+        self.pending_configs = 0
         self._sending: _PendingFrame | None = None  # the kernel may have taken a part of it
         self._frames: deque[_PendingFrame] = deque()
         self._mail: deque[_PendingFrame] = deque()
         self._mail_size = 0
-        self._heard = bytearray()  # the beginning of a frame that has not arrived completely
+        self._partial_frame = bytearray()  # the beginning of a frame that has not arrived completely
 
     def send(self, kind: bytes, payload: bytes = b"", sock: socket.socket | None = None, *, subject: str = "") -> None:
         descriptor = os.dup(sock.fileno()) if sock is not None else -1
@@ -100,13 +100,13 @@ class Link:
 
     def configure(self, config: bytes) -> None:
         """Send `config`. It replaces a configuration that waits to be sent."""
-        self.unloaded += 1 - self._forget(_CONFIGURATION)
+        self.pending_configs += 1 - self._forget(_CONFIGURATION)
         self.send(CONFIG, config, subject=_CONFIGURATION)
 
-    def teach(self, base: str, learned: bytes) -> None:
+    def teach(self, base: str, payload: bytes) -> None:
         """Send what the server at `base` says of itself. It replaces what waits to be sent of that server."""
         self._forget(base)
-        self.send(LEARN, learned, subject=base)
+        self.send(LEARN, payload, subject=base)
 
     def post(self, envelope: bytes) -> bool:
         """Send mail once there is nothing else to send. Return False if too much waits already."""
@@ -128,11 +128,11 @@ class Link:
         """Return the words in `data`, which has just arrived, and the frames that are complete by now.
 
         Raise ValueError for a frame that is too long: nothing after it can be understood."""
-        buffer, words, frames, at = self._heard, bytearray(), [], 0
+        buffer, words, frames, at = self._partial_frame, bytearray(), [], 0
         buffer += data
         while at < len(buffer):
             kind = bytes(buffer[at : at + 1])
-            if kind not in (LEARNED, MAIL):
+            if kind not in (REPORT, MAIL):
                 words += kind
                 at += 1
                 continue
@@ -149,7 +149,7 @@ class Link:
 
     def count_loaded(self, count: int) -> None:
         """Record that the worker has loaded `count` configurations."""
-        self.unloaded = max(0, self.unloaded - count)
+        self.pending_configs = max(0, self.pending_configs - count)
 
     def _next(self) -> _PendingFrame | None:
         """Return the frame to send now, None if there is none."""
@@ -167,18 +167,18 @@ class Link:
             try:
                 if frame.descriptor >= 0:
                     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [frame.descriptor]))]
-                    sent = self.sock.sendmsg([frame.data], rights)
+                    count = self.sock.sendmsg([frame.data], rights)
                     os.close(frame.descriptor)
                     frame.descriptor = -1
                 else:
-                    sent = self.sock.send(frame.data)
+                    count = self.sock.send(frame.data)
             except BlockingIOError:
                 loop.add_writer(self.sock, self._flush)
                 return
             except OSError:  # the worker has died
                 self._drop()
                 break
-            frame.data = frame.data[sent:]
+            frame.data = frame.data[count:]
             if not frame.data:
                 self._sending = None
         loop.remove_writer(self.sock)
@@ -193,7 +193,7 @@ class Link:
         if self.sock.fileno() >= 0:
             asyncio.get_running_loop().remove_writer(self.sock)
         self._drop()
-        self.unloaded = 0
+        self.pending_configs = 0
         self.sock.close()
 
 
@@ -232,11 +232,11 @@ class Worker:
         else:
             self._send(word)
 
-    def report(self, learned: bytes) -> None:
+    def report(self, payload: bytes) -> None:
         """Send what was learned of a server to the parent, unless that runs another version or has read nothing for
         long. Needs a running event loop."""
-        if self.has_same_version and len(learned) <= MAX_FRAME and len(self._unsent) <= MAX_FRAME:
-            self._unsent += LEARNED + len(learned).to_bytes(4, "big") + learned
+        if self.has_same_version and len(payload) <= MAX_FRAME and len(self._unsent) <= MAX_FRAME:
+            self._unsent += REPORT + len(payload).to_bytes(4, "big") + payload
             self._flush()
 
     def post(self, envelopes: list[bytes]) -> bool:

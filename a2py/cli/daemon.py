@@ -113,7 +113,7 @@ def start(argv: list[str], terminal: Terminal) -> int:
     args = parser("start").read(argv)
     if read_running() is None:
         obtain_consent(args, read_environment(), os.getcwd())
-    with state.locked("daemon"):
+    with state.lock("daemon"):
         running = read_running()
         if running is not None:
             hint = "" if running.argv == argv else " (a2py restart takes new flags)"
@@ -137,7 +137,7 @@ def _spawn(argv: Sequence[str], cwd: str, sockets: Sequence[socket.socket] = ())
     process = record = None
     with os.fdopen(reader, encoding="utf-8") as pipe:
         try:
-            with os.fdopen(writer, "w"), state.open_log(log) as out, _undisturbed():
+            with os.fdopen(writer, "w"), state.open_log(log) as out, _delay_interrupt():
                 process = subprocess.Popen(
                     command_line(["serve", *argv]),
                     cwd=cwd,
@@ -152,7 +152,7 @@ def _spawn(argv: Sequence[str], cwd: str, sockets: Sequence[socket.socket] = ())
             if line == "\n":
                 record = read_running()
             if record is None:
-                code = 0 if line or not _gone(process.pid, 1.0, process) else process.wait()
+                code = 0 if line or not _wait_for_exit(process.pid, 1.0, process) else process.wait()
                 reason = line.strip() or _tail(log, size)
                 raise Stop(f"the proxy did not start:\n{reason}", code if code > 0 else FAILED)
         except OSError as error:
@@ -165,7 +165,7 @@ def _spawn(argv: Sequence[str], cwd: str, sockets: Sequence[socket.socket] = ())
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def _delay_interrupt() -> Iterator[None]:
     """Delay Ctrl-C until the end of the block. In the middle of Popen() it would leave a process that nobody knows."""
     signals: list[int] = []
     handler = signal.signal(signal.SIGINT, lambda number, frame: signals.append(number))
@@ -194,7 +194,7 @@ def _tail(log: str, since: int) -> str:
         return "\n".join(file.read().splitlines()[-10:])
 
 
-def _gone(pid: int, seconds: float, process: subprocess.Popen[bytes] | None = None) -> bool:
+def _wait_for_exit(pid: int, seconds: float, process: subprocess.Popen[bytes] | None = None) -> bool:
     """Return whether a process ends within `seconds`."""
     deadline = time.monotonic() + seconds
     birth = read_start_time(pid)
@@ -215,7 +215,7 @@ def _gone(pid: int, seconds: float, process: subprocess.Popen[bytes] | None = No
 
 def stop(argv: list[str], terminal: Terminal) -> int:
     args = parser("stop").read(argv)
-    with state.locked("daemon"):
+    with state.lock("daemon"):
         record = read_running()
         if record is None:
             terminal.print("not running")
@@ -229,11 +229,11 @@ def _stop(record: Record, now: bool, seconds: float) -> None:
     """Stop a proxy. Its record stays: it has the flags for the next `restart`, and is ignored otherwise."""
     for _ in range(2 if now else 1):
         end(record.pid)
-        if _gone(record.pid, 0.5 if now else seconds):
+        if _wait_for_exit(record.pid, 0.5 if now else seconds):
             break
-    if not _gone(record.pid, STOP_SECONDS):
+    if not _wait_for_exit(record.pid, STOP_SECONDS):
         os.kill(record.pid, signal.SIGKILL)
-        if not _gone(record.pid, STOP_SECONDS):
+        if not _wait_for_exit(record.pid, STOP_SECONDS):
             raise Stop(f"pid {record.pid} does not end, not even after SIGKILL: see `ps -p {record.pid}`", FAILED)
 
 
@@ -243,7 +243,7 @@ def restart(argv: list[str], terminal: Terminal) -> int:
     before = read_latest()
     flags, cwd = _flags_and_folder(reader, argv, before)
     obtain_consent(reader.read(flags), read_environment(), cwd)
-    with state.locked("daemon"), ExitStack() as stack:
+    with state.lock("daemon"), ExitStack() as stack:
         record = read_running()
         sockets = [stack.enter_context(sock) for sock in handover.take(_offer())] if record is not None else []
         if record is not None and not sockets:

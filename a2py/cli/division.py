@@ -49,9 +49,9 @@ def describe_division(config: Config, count: int) -> str:
     if not limits or config.redis is not None:
         return ""
     text = f"each of {count} workers uses its part of every limit, because they have no common count"
-    divided = [limit for limit in limits if limit.value >= count]
-    if divided:
-        first = divided[0]
+    divisible = [limit for limit in limits if limit.value >= count]
+    if divisible:
+        first = divisible[0]
         parts = ", ".join(str(Share(number, count).part(first.value)) for number in range(count)[:8])
         text += f" ({first}: {parts}{', …' if count > 8 else ''})"
     small = [str(limit) for limit in limits if limit.value < count]

@@ -9,7 +9,7 @@ import os
 import sys
 
 from a2py.cli import options, running
-from a2py.cli.clientenv import REMOVED, SHELLS, client_env
+from a2py.cli.clientenv import REMOVED_VARIABLES, SHELLS, client_env
 from a2py.cli.exits import OK
 from a2py.cli.source import read_environment
 from a2py.cli.terminal import Terminal
@@ -41,7 +41,7 @@ def run(name: str, argv: list[str]) -> int:
     problem = running.describe_small_window(target)
     if problem:
         terminal.warn(problem)
-    unset = tuple(name for name in REMOVED if os.environ.get(name))
+    unset = tuple(name for name in REMOVED_VARIABLES if os.environ.get(name))
     terminal.print_exact(SHELLS[args.shell or guess_shell()](client_env(target), unset))
     return OK
 

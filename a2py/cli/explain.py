@@ -99,12 +99,12 @@ def _format(terminal: Terminal, deployment: Mapping[str, Any]) -> str:
 def _format_quirks(terminal: Terminal, quirks: Mapping[str, Any]) -> list[str]:
     """Return each reason with the quirks that it gives, those that outweigh the others first."""
     groups: dict[tuple[int, str], list[tuple[str, str]]] = {}
-    for quirk, known in quirks.items():
-        if isinstance(known, dict):
-            source, date = str(known.get("source")), known.get("date")
-            head = f"{source}{f', {date}' if date else ''}: {known.get('reason')}"
+    for quirk, fact in quirks.items():
+        if isinstance(fact, dict):
+            source, date = str(fact.get("source")), fact.get("date")
+            head = f"{source}{f', {date}' if date else ''}: {fact.get('reason')}"
             rank = -SOURCES.index(source) if source in SOURCES else 0
-            groups.setdefault((rank, head), []).append((quirk, json.dumps(known.get("value"), ensure_ascii=False)))
+            groups.setdefault((rank, head), []).append((quirk, json.dumps(fact.get("value"), ensure_ascii=False)))
     lines = []
     for (_, head), rows in sorted(groups.items()):
         lines += [terminal.style(head, "dim"), terminal.table(rows, indent="  ")]

@@ -63,9 +63,9 @@ def ask(
         return None
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     data = None if body is None else json.dumps(body).encode()
-    sent = {**({"content-type": "application/json"} if data is not None else {}), **(headers or {})}
+    all_headers = {**({"content-type": "application/json"} if data is not None else {}), **(headers or {})}
     try:
-        connection.request("GET" if data is None else "POST", path, data, sent)
+        connection.request("GET" if data is None else "POST", path, data, all_headers)
         with connection.getresponse() as response:  # a response without a length keeps the socket open
             return Answer(
                 response.status, {name.lower(): value for name, value in response.getheaders()}, response.read(BODY)

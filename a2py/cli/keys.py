@@ -116,7 +116,7 @@ def new(args: argparse.Namespace, terminal: Terminal) -> int:
         )
     token, fields = make_key(), {"created": _now()}
     fields = {"sha256": _digest(token), **_limits(args, models), **fields}
-    with state.locked("keys"):
+    with state.lock("keys"):
         text, keys = read_file(path)
         _refuse_existing(args.name, keys, path)
         _write(path, text, lambda: edits.add_key(text, args.name, fields))
@@ -133,7 +133,7 @@ def new(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def revoke(args: argparse.Namespace, terminal: Terminal) -> int:
     path = find_file(args)
-    with state.locked("keys"):
+    with state.lock("keys"):
         text, keys = read_file(path)
         if not _find(args.name, keys, path).is_revoked:
             _write(path, text, lambda: edits.set_fields(text, args.name, {"revoked": _now()}))
@@ -143,7 +143,7 @@ def revoke(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def rotate(args: argparse.Namespace, terminal: Terminal) -> int:
     path, token = find_file(args), make_key()
-    with state.locked("keys"):
+    with state.lock("keys"):
         text, keys = read_file(path)
         key = _find(args.name, keys, path)
         if key.is_revoked:
@@ -177,10 +177,10 @@ def show(args: argparse.Namespace, terminal: Terminal) -> int:
 def find_file(args: argparse.Namespace) -> str:
     """Return the path of keys.yaml: beside the configuration that a2py would read here."""
     env, cwd = read_environment(), os.getcwd()
-    located = locate(args.config, env, cwd)
-    if located is not None and not os.path.isfile(located.path):
-        raise Stop(f"there is no configuration {located.path}: correct its name", CONFIG)
-    path = find_keys(located.path if located is not None else None, env)
+    config_file = locate(args.config, env, cwd)
+    if config_file is not None and not os.path.isfile(config_file.path):
+        raise Stop(f"there is no configuration {config_file.path}: correct its name", CONFIG)
+    path = find_keys(config_file.path if config_file is not None else None, env)
     if not path:
         raise Stop("there is no home directory for keys.yaml: name a configuration with --config", CONFIG)
     return path
@@ -202,15 +202,15 @@ def read_file(path: str) -> tuple[str, tuple[Key, ...]]:
 def _write(path: str, text: str, edit: Callable[[], str]) -> None:
     """Replace the file by what `edit` makes of its text."""
     try:
-        changed = edit()
-        parse_keys(changed.encode(), path)
+        new_text = edit()
+        parse_keys(new_text.encode(), path)
     except edits.CannotEdit as error:
         raise Stop(
             f"{path} has a form that a2py can't change ({error}): write it as docs/keys.md shows", FAILED
         ) from None
     if not text:
         state.make_private(os.path.dirname(path))
-    state.write(path, changed)
+    state.write(path, new_text)
 
 
 def _find(name: str, keys: Sequence[Key], path: str) -> Key:
@@ -278,9 +278,9 @@ def _limits(args: argparse.Namespace, models: Sequence[str]) -> dict[str, str]:
 def _load_config(args: argparse.Namespace) -> Config | None:
     """Return the configuration beside the keys, None if there is none that can be read: it is only for warnings."""
     env, cwd = read_environment(), os.getcwd()
-    located = locate(args.config, env, cwd)
+    config_file = locate(args.config, env, cwd)
     try:
-        return load(located.path, env, cwd, untrusted=located.untrusted) if located is not None else None
+        return load(config_file.path, env, cwd, untrusted=config_file.untrusted) if config_file is not None else None
     except ConfigError:
         return None
 
@@ -296,8 +296,8 @@ def warnings_of(caller: Caller, config: Config) -> Iterator[str]:
     from a2py.ledger.prices import PriceList
 
     prices = PriceList()
-    unpriced = (one for one in config.deployments if caller.lists(one.name) and prices.find(one) is None)
-    names = list(dict.fromkeys(one.name for one in unpriced))
+    deployments = (one for one in config.deployments if caller.lists(one.name) and prices.find(one) is None)
+    names = list(dict.fromkeys(one.name for one in deployments))
     if names:
         yield (
             f"no price is known for {', '.join(names[:MAX_NAMED])}, so that a key with a budget can't"

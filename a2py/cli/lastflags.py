@@ -30,19 +30,19 @@ def merge_flags(parser: options.Parser, old: tuple[Sequence[str], str], new: tup
     dests = {dest for dest, _ in _group(parser, new[0])}
     if dests & CHOICES:
         dests |= SOURCE
-    merged: list[str] = []
+    flags: list[str] = []
     for dest, words in _group(parser, old[0]):
         if dest not in dests:
-            merged += _absolute(words, old[1]) if dest in PATHS else words
+            flags += _absolute(words, old[1]) if dest in PATHS else words
     for dest, words in _group(parser, new[0]):
-        merged += _absolute(words, new[1]) if dest in PATHS else words
-    return merged
+        flags += _absolute(words, new[1]) if dest in PATHS else words
+    return flags
 
 
 def _group(parser: options.Parser, argv: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield each flag's destination and its words: `--port 1`, `--port=1`, `-p 1` and `-p1` all have the destination
     `port`."""
-    words = options.dashed(argv)
+    words = options.use_dashes(argv)
     n = 0
     while n < len(words):
         name, equals, _ = words[n].partition("=")

@@ -58,9 +58,9 @@ PLACES = (
     "/usr/local/bin/claude",
     "/opt/homebrew/bin/claude",
 )
-#: SHARED: signals that a terminal also sends to the program. FORWARDED: signals that only this process gets, and sends
-#: on.
-SHARED, FORWARDED = ("SIGINT", "SIGQUIT"), ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+#: SHARED_SIGNALS: signals that a terminal also sends to the program. FORWARDED_SIGNALS: signals that only this process
+#: gets, and sends on.
+SHARED_SIGNALS, FORWARDED_SIGNALS = ("SIGINT", "SIGQUIT"), ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
 def parser(name: str) -> options.Parser:
@@ -117,14 +117,14 @@ def split(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[list[st
     """Return our own flags, which come first, and the rest: the program's arguments, after a lone `--` or without
     one."""
     is_switch = {name: action.nargs == 0 for action in parser._actions for name in action.option_strings}
-    shared = {"-c", "-p", "-m", "--model"}  # without a --, these belong to the program
+    short = {"-c", "-p", "-m", "--model"}  # without a --, these belong to the program
     i = 0
     while i < len(argv):
         arg = argv[i]
         if arg == "--":
             return list(argv[:i]), list(argv[i + 1 :])
-        name, equals, _ = options.dashed([arg])[0].partition("=")
-        if name not in is_switch or (name in shared and "--" not in argv):
+        name, equals, _ = options.use_dashes([arg])[0].partition("=")
+        if name not in is_switch or (name in short and "--" not in argv):
             break
         i += 1 if is_switch[name] or equals else 2
     return list(argv[:i]), list(argv[i:])
@@ -229,9 +229,9 @@ def _forward(process: asyncio.subprocess.Process) -> Callable[[], None]:
     else:
         loop = asyncio.get_running_loop()
         undo = []
-        for name in (*SHARED, *FORWARDED):
+        for name in (*SHARED_SIGNALS, *FORWARDED_SIGNALS):
             number = getattr(signal, name)
-            loop.add_signal_handler(number, forward if name in FORWARDED else _ignore, number)
+            loop.add_signal_handler(number, forward if name in FORWARDED_SIGNALS else _ignore, number)
             undo.append(partial(loop.remove_signal_handler, number))
 
     def restore() -> None:

@@ -39,12 +39,15 @@ SKIP = "--skip-server-startup"
 
 
 class _Ignore(argparse.Action):
-    """Note the flag in `ignored`, with what to know instead."""
+    """Note the flag in `ignored_flags`, with what to know instead."""
 
     def __call__(
         self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
     ) -> None:
-        namespace.ignored = [*(getattr(namespace, "ignored", None) or ()), (str(option_string), str(self.metavar))]
+        namespace.ignored_flags = [
+            *(getattr(namespace, "ignored_flags", None) or ()),
+            (str(option_string), str(self.metavar)),
+        ]
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -65,5 +68,5 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def describe_ignored(args: argparse.Namespace) -> Sequence[str]:
     """Return a warning for each ignored flag."""
-    ignored = dict(getattr(args, "ignored", ()))
-    return [f"{flag} is a flag of LiteLLM and ignored: {consequence}" for flag, consequence in ignored.items()]
+    flags = dict(getattr(args, "ignored_flags", ()))
+    return [f"{flag} is a flag of LiteLLM and ignored: {consequence}" for flag, consequence in flags.items()]

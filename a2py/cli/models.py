@@ -71,7 +71,7 @@ def run(name: str, argv: list[str]) -> int:
         terminal.print(json.dumps({"source": source.what, "default": default, "models": models}, indent=2))
         return OK
     terminal.note(f"from {source.what}")
-    if source.unapproved:
+    if source.unapproved_pairs:
         terminal.warn(f"{source.what} sends secrets that need your consent: run a2py trust --show")
     for warning in source.config.warnings if source.config is not None else ():
         terminal.warn(warning)
@@ -102,7 +102,7 @@ def _table(source: Source) -> list[tuple[Row, int]]:
         return [(Row("demo", "demo/demo", "chat", "embedded"), CONTEXT)]
     table = list_rows(source.config)
     deployments = source.config.deployments
-    if source.unapproved:
+    if source.unapproved_pairs:
         contexts = [dep.max_input_tokens for dep in deployments]
     else:
         contexts = asyncio.run(running.find_windows(deployments))

@@ -115,7 +115,7 @@ class Parser(argparse.ArgumentParser):
 
     def read(self, args: Sequence[str]) -> argparse.Namespace:
         """Return the flags of a command line. HOST, PORT and NUM_WORKERS of the environment replace absent flags."""
-        space = self.parse_args(dashed(args))
+        space = self.parse_args(use_dashes(args))
         for flag in (*LISTEN, *SERVER):
             name = flag.names[0][2:].replace("-", "_")
             value = os.environ.get(flag.env, "").strip() if flag.env else ""
@@ -161,7 +161,7 @@ def _format_positional(action: argparse.Action) -> str:
     return {"?": f"[{name}]", "*": f"[{name}...]"}.get(str(action.nargs), name)
 
 
-def dashed(args: Sequence[str]) -> list[str]:
+def use_dashes(args: Sequence[str]) -> list[str]:
     """Return `args` with `--api_base=x` spelled `--api-base=x`, up to a lone `--`."""
     out, is_after_dashes = [], False
     for arg in args:

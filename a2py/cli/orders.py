@@ -31,7 +31,7 @@ class Orders:
         self.log = log
         self.is_handed_over = False
         self.announce: Callable[[], None] = lambda: None
-        self.tell_others: Callable[[message.Learned], None] = lambda learned: None
+        self.tell_others: Callable[[message.Learned], None] = lambda report: None
 
     def begin(self, server: Server) -> asyncio.Future[None]:
         """Start to follow orders. Cancel the result to stop."""
@@ -54,10 +54,10 @@ class Orders:
         self.server.leave()
         self.worker.say(LEFT)
 
-    def share(self, learned: message.Learned) -> None:
+    def share(self, report: message.Learned) -> None:
         """Tell the parent what a server says of itself, so that all other workers learn it, and other processes."""
-        self.tell_others(learned)
-        self.worker.report(message.encode(learned))
+        self.tell_others(report)
+        self.worker.report(message.encode(report))
 
     async def follow(self) -> None:
         async for order in self.worker.orders():
@@ -95,9 +95,9 @@ class Orders:
         self.server.services.ask_servers()
 
     async def learn(self, order: Order) -> None:
-        learned = message.decode(order.payload)
-        if learned is not None:
-            self.server.services.discovery.take(learned)
+        report = message.decode(order.payload)
+        if report is not None:
+            self.server.services.discovery.take(report)
 
     async def receive(self, order: Order) -> None:
         self.server.services.bus.receive(order.payload)

@@ -64,7 +64,7 @@ def begin_session(link: Link) -> str:
 def read_secret(env: Mapping[str, str]) -> str:
     """Return the secret of this user's state folder, which is made if there is none."""
     path = state.page_secret_path(env)
-    with state.locked("ui"):
+    with state.lock("ui"):
         try:
             with open(path, encoding="ascii") as file:
                 text = file.read(1024).strip()

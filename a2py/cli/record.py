@@ -107,9 +107,9 @@ def note(**changes: str) -> None:
     """Change fields of the record, if it is this process's own. Raise Stop if it can't be written."""
     record = read_running()
     if record is not None and record.pid == os.getpid():
-        changed = replace(record, **changes)  # type: ignore[arg-type]
-        if changed != record:
-            _write(changed)
+        new = replace(record, **changes)  # type: ignore[arg-type]
+        if new != record:
+            _write(new)
 
 
 def end(pid: int) -> None:

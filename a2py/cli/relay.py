@@ -13,7 +13,7 @@ from collections.abc import Callable
 from a2py.cli.control import Link
 from a2py.proxy import bus
 
-_PASSED = (bus.PUBLISH, bus.QUESTION, bus.ANSWER, bus.DECLINE)
+_RELAY_KINDS = (bus.PUBLISH, bus.QUESTION, bus.ANSWER, bus.DECLINE)
 
 
 class Relay:
@@ -32,7 +32,7 @@ class Relay:
         if envelope.kind == bus.JOIN:
             self.members[sender] = link
             self._announce()
-        elif envelope.kind in _PASSED and sender in self.members:
+        elif envelope.kind in _RELAY_KINDS and sender in self.members:
             recipients = self.members if envelope.worker == bus.EVERYBODY else (envelope.worker,)
             data = bus.readdress(data, sender)
             for number in recipients:

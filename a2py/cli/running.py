@@ -108,7 +108,7 @@ def configure_target(args: argparse.Namespace, env: Mapping[str, str], url: str,
         return Target(url, own_key(env, master_key(None, env, os.getcwd())), "demo", ("demo",))
     target = describe_target(source.config, url)
     target = replace(target, token=own_key(env, target.token))
-    return target if source.unapproved else asyncio.run(measure_target(target, source.config))
+    return target if source.unapproved_pairs else asyncio.run(measure_target(target, source.config))
 
 
 def is_a2py(url: str) -> bool:
@@ -133,20 +133,20 @@ def find_answering(url: str, key: str, model: str = "") -> Target | None:
 def _read_models(target: Target, rows: list[Any], model: str) -> Target:
     """Return `target` with the models that it lists, and the limits of the one to use."""
     # An id may be an invented spelling for clients that accept claude-* names only; display_name is the served name.
-    named: dict[str, dict[str, Any]] = {}
+    row_of: dict[str, dict[str, Any]] = {}
     for row in rows:
         if isinstance(row, dict) and isinstance(row.get("id"), str):
-            named.setdefault(str(row.get("display_name") or row["id"]), row)
-    names = tuple(named)
-    chosen = model if model in named else next(iter(names), "")
-    limits = map(named.get(chosen, {}).get, ("max_input_tokens", "max_tokens"))
+            row_of.setdefault(str(row.get("display_name") or row["id"]), row)
+    names = tuple(row_of)
+    name = model if model in row_of else next(iter(names), "")
+    limits = map(row_of.get(name, {}).get, ("max_input_tokens", "max_tokens"))
     window, output = (limit if isinstance(limit, int) else 0 for limit in limits)
-    return replace(target, model=chosen, names=names, window=window, output=output)
+    return replace(target, model=name, names=names, window=window, output=output)
 
 
-def own_key(env: Mapping[str, str], configured: str) -> str:
-    """Return the key that a2py's commands send: $A2PY_KEY, else the `configured` master key."""
-    return env.get("A2PY_KEY", "").strip() or configured
+def own_key(env: Mapping[str, str], master: str) -> str:
+    """Return the key that a2py's commands send: $A2PY_KEY, else the `master` key."""
+    return env.get("A2PY_KEY", "").strip() or master
 
 
 def find_key(args: argparse.Namespace, env: Mapping[str, str]) -> str:

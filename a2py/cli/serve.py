@@ -69,11 +69,11 @@ def run(name: str, argv: list[str]) -> int:
         return run_once(args)
     worker, sockets = Worker(os.environ), listen.take_inherited(os.environ, os.getpid())
     try:
-        pickled = worker.configuration()
+        payload = worker.configuration()
     except EOFError:
         return OK  # the parent has died
-    if pickled is not None:  # the parent has read and checked the configuration
-        config, what = pickle.loads(pickled)
+    if payload is not None:  # the parent has read and checked the configuration
+        config, what = pickle.loads(payload)
         tls = load_tls(args.ssl_certfile_path, args.ssl_keyfile_path)
         job = Job(args, Source(config, what), args.host or options.HOST, 0, tls, sockets)
         run_loop(serve_job(job, worker))

@@ -43,7 +43,7 @@ WATCHDOG, DRAIN = 60, 90
 #: Seconds for systemctl to say whether it reaches its manager.
 ANSWER_SECONDS = 10.0
 #: Folders that ProtectHome and PrivateTmp hide.
-HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")
+HIDDEN_PLACES = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")
 
 #: Hardening of the system unit. With all lines, `systemd-analyze security` reports an exposure of at most 1.5.
 HARDENING = (
@@ -98,14 +98,14 @@ def render_units(argv: list[str], system: bool, socket: bool, host: str, port: i
 
     `secret`: a configuration file that the service's own user can't read. systemd reads it at each start and passes it
     as a credential. There is no ExecReload then, because a reload would read the old credential again."""
-    start = " ".join(_quoted(word) for word in build_command(["serve", *argv]))
+    start = " ".join(_quote(word) for word in build_command(["serve", *argv]))
     lines = ["[Unit]", "Description=a2py: Anthropic Messages clients on any model"]
     if system:  # a user's manager has no such target
         lines += ["After=network-online.target", "Wants=network-online.target"]
     if socket:
         lines += [f"Requires={NAME}.socket", f"After={NAME}.socket"]
     if secret:
-        start = start.replace(_quoted(secret), "%d/config.yaml")
+        start = start.replace(_quote(secret), "%d/config.yaml")
     lines += ["", "[Service]", "Type=notify", f"ExecStart={start}"]
     lines += (
         [f"LoadCredential=config.yaml:{_escape_specifiers(secret)}"]
@@ -142,7 +142,7 @@ def render_units(argv: list[str], system: bool, socket: bool, host: str, port: i
     return Units("\n".join(lines), "\n".join(listener) if socket else "")
 
 
-def _marked(text: str) -> str:
+def _add_mark(text: str) -> str:
     return f"{MARK}{hashlib.sha256(text.encode()).hexdigest()[:16]}\n{text}"
 
 
@@ -151,7 +151,7 @@ def _escape_specifiers(word: str) -> str:
     return word.replace("%", "%%")
 
 
-def _quoted(word: str) -> str:
+def _quote(word: str) -> str:
     """Return `word` as one word of ExecStart."""
     word = _escape_specifiers(word).replace("$", "$$")
     return (
@@ -206,9 +206,9 @@ def run(name: str, argv: list[str]) -> int:
 def is_readable(path: str) -> bool:
     """Return whether the hardened unit's user can read `path`; True if there is no file yet.
 
-    That user sees no HIDDEN directory."""
+    That user sees no HIDDEN_PLACES directory."""
     path = os.path.realpath(path)
-    if path.startswith(HIDDEN):
+    if path.startswith(HIDDEN_PLACES):
         return False
     try:
         if not os.stat(path).st_mode & 0o004:
@@ -256,7 +256,7 @@ def describe_manager_problem(system: bool) -> str:
     if shutil.which("systemctl") is None:
         return "there is no systemctl here"
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             _systemctl(system, "show", "--property=Version"),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -266,9 +266,9 @@ def describe_manager_problem(system: bool) -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"systemctl does not work here ({type(error).__name__})"
-    if done.returncode == 0:
+    if process.returncode == 0:
         return ""
-    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    lines = process.stderr.strip().splitlines() or [f"exit code {process.returncode}"]
     return f"systemctl reaches no systemd {'' if system else 'of this user '}({lines[-1]})"
 
 
@@ -284,7 +284,7 @@ def read_installed(system: bool, root: str) -> dict[str, str]:
             continue
         if not text.startswith(MARK):
             raise Stop(f"{path} was not written by a2py and stays as it is: move it away first", FAILED)
-        if text != _marked(text.partition("\n")[2]):
+        if text != _add_mark(text.partition("\n")[2]):
             edit = f"systemctl {'' if system else '--user '}edit {name}"
             raise Stop(
                 f"{path} has been changed since a2py wrote it and stays as it is: move it away first ({edit} keeps "
@@ -309,7 +309,7 @@ def install(new: Units, system: bool, root: str, config: str, terminal: Terminal
     if root == "/":
         check_install(system, config)
     folder, old = units_folder(system, root), read_installed(system, root)
-    files = {name: _marked(text) for name, text in new.files().items()}
+    files = {name: _add_mark(text) for name, text in new.files().items()}
     if old and old != files:
         if root == "/":
             # The old units may listen elsewhere, or where the other kind of unit is about to listen.
@@ -329,7 +329,9 @@ def install(new: Units, system: bool, root: str, config: str, terminal: Terminal
 def _warn_of_hidden_programs(terminal: Terminal) -> None:
     """Warn if the system unit could not run a2py where it is installed."""
     for program in build_command([]):
-        if os.path.isabs(program) and os.path.realpath(program).startswith(HIDDEN):  # not the -m of python -m a2py
+        if os.path.isabs(program) and os.path.realpath(program).startswith(
+            HIDDEN_PLACES
+        ):  # not the -m of python -m a2py
             terminal.warn(
                 f"{program} is in a home directory or /tmp, which the hardened unit can't see: install a2py below /opt "
                 "or /usr"

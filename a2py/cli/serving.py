@@ -28,7 +28,7 @@ from a2py.cli.orders import Orders
 from a2py.cli.reload import Reloader
 from a2py.cli.source import Source
 from a2py.cli.state import ledger_path, page_secret_path
-from a2py.cli.summary import Served, describe_served, describe_target, own_url, summarize
+from a2py.cli.summary import StartReport, describe_served, describe_target, own_url, summarize
 from a2py.cli.terminal import Terminal, on_terminal, watch_terminal
 from a2py.config import Config
 from a2py.config.dotenv import find_keys
@@ -179,8 +179,10 @@ def announce(job: Job, config: Config, address: Any, log: Log) -> None:
         return
     terminal = Terminal()
     in_variable = bool(config.master_key) and os.environ.get("LITELLM_MASTER_KEY") == config.master_key
-    served = Served(config, client, job.source.what, listening, job.source.config is None, in_variable, has_c_parser())
-    terminal.note(summarize(terminal, served))
+    report = StartReport(
+        config, client, job.source.what, listening, job.source.config is None, in_variable, has_c_parser()
+    )
+    terminal.note(summarize(terminal, report))
 
 
 def has_c_parser() -> bool:

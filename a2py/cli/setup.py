@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from a2py.cli import options, running, state
-from a2py.cli.clientenv import REMOVED, ROUTE, client_env
+from a2py.cli.clientenv import REMOVED_VARIABLES, ROUTE, client_env
 from a2py.cli.exits import FAILED, OK, Stop
 from a2py.cli.source import read_environment
 from a2py.cli.terminal import Terminal
@@ -46,7 +46,7 @@ def list_misleading(route: Mapping[str, str], env: Mapping[str, str], cwd: str) 
         except Stop:
             continue  # Claude Code itself reports what is wrong with the file
         for name, value in ((settings or {}).get("env") or {}).items():
-            if (name in ROUTE and value != route[name]) or (name in REMOVED and value):
+            if (name in ROUTE and value != route[name]) or (name in REMOVED_VARIABLES and value):
                 names[name] = None
     return list(names)
 
@@ -134,9 +134,9 @@ def write(path: str, env: Mapping[str, str]) -> None:
 
 def _restore(current: dict[str, Any], record: dict[str, Any], name: str) -> bool:
     """Restore one variable. Return False, and leave it, if it no longer has the value that was written here."""
-    written = record["written"].pop(name)
+    own = record["written"].pop(name)
     before = record["before"].pop(name, None)
-    if name in current and current[name] != written:
+    if name in current and current[name] != own:
         return False
     if before is None:
         current.pop(name, None)
@@ -156,10 +156,10 @@ def undo(path: str) -> list[str]:
     if record is None:
         raise Stop(f"there is nothing to undo: a2py has not written {path}", FAILED)
     settings = _read(path)
-    changed: list[str] = []
+    names: list[str] = []
     if settings is not None:
         current = settings.get("env") or {}
-        changed = [name for name in list(record["written"]) if not _restore(current, record, name)]
+        names = [name for name in list(record["written"]) if not _restore(current, record, name)]
         if not current and not record["had_env"]:
             settings.pop("env", None)
         if settings or record["existed"]:
@@ -172,4 +172,4 @@ def undo(path: str) -> list[str]:
     for end in (RECORD, BACKUP):
         if os.path.exists(path + end):
             os.unlink(path + end)
-    return changed
+    return names

@@ -36,13 +36,13 @@ CURE = (
 @dataclass(frozen=True)
 class Source:
     """`config` None: the demo. `what`: where the configuration comes from, for people. `again`: reads it again; None:
-    there is nothing to read. `unapproved`: what it would send without consent; empty unless the caller only
+    there is nothing to read. `unapproved_pairs`: what it would send without consent; empty unless the caller only
     inspects."""
 
     config: Config | None
     what: str
     again: Callable[[], Config] | None = None
-    unapproved: Mapping[Pair, Use] = field(default_factory=dict)
+    unapproved_pairs: Mapping[Pair, Use] = field(default_factory=dict)
 
 
 def read_environment() -> dict[str, str]:
@@ -79,18 +79,18 @@ def choose(
     """Return the source that `args` and `env` ask for. `env` does not contain .env, which is read here.
 
     Raise ConfigError for a file with a mistake, and Stop for a file that needs consent and does not get it. `inspect`:
-    the caller sends nothing, so no consent is needed; see `Source.unapproved`. `look`: finds an Ollama."""
+    the caller sends nothing, so no consent is needed; see `Source.unapproved_pairs`. `look`: finds an Ollama."""
     check_model_flags(args)
     if args.demo:
         return Source(None, "the demo model, as --demo asks")
     if args.model:
         return Source(apply_flags(_single(args, env, cwd), args), f"--model {args.model}")
-    located = locate(args.config, env, cwd)
-    if located is not None:
-        path, untrusted = located
+    config_file = locate(args.config, env, cwd)
+    if config_file is not None:
+        path, is_untrusted = config_file
 
         def read(ask: bool) -> Config:
-            config = load(path, env, cwd, untrusted=untrusted)
+            config = load(path, env, cwd, untrusted=is_untrusted)
             if not inspect:
                 consent.require(config, path, ask=ask)
             return apply_flags(config, args)
@@ -126,14 +126,14 @@ def check_model_flags(args: argparse.Namespace) -> None:
 
 def obtain_consent(args: argparse.Namespace, env: Mapping[str, str], cwd: str) -> None:
     """Ask for consent before starting a proxy that has no terminal. Raise Stop if the user does not consent."""
-    located = None if args.demo or args.model else locate(args.config, env, cwd)
-    if located is None or not located.untrusted:
+    config_file = None if args.demo or args.model else locate(args.config, env, cwd)
+    if config_file is None or not config_file.untrusted:
         return
     try:
-        config = load(located.path, env, cwd, untrusted=True)
+        config = load(config_file.path, env, cwd, untrusted=True)
     except ConfigError:
         return  # the proxy itself reports the mistake
-    consent.require(config, located.path, ask=True)
+    consent.require(config, config_file.path, ask=True)
 
 
 def _single(args: argparse.Namespace, env: Mapping[str, str], cwd: str) -> Config:

@@ -57,7 +57,7 @@ def make_private(directory: str) -> str:
 
 
 @contextmanager
-def locked(name: str) -> Iterator[None]:
+def lock(name: str) -> Iterator[None]:
     """Let one process at a time run the block. `name`: of the lock.
 
     Windows has no flock: there, nobody waits."""

@@ -44,16 +44,16 @@ def run(name: str, argv: list[str]) -> int:
     if argv:
         parser(name).read(argv)
     try:
-        given = json.loads(sys.stdin.buffer.read(LIMIT))
+        status = json.loads(sys.stdin.buffer.read(LIMIT))
     except ValueError:
-        given = {}
-    given = given if isinstance(given, dict) else {}
-    session = given.get("session_id")
+        status = {}
+    status = status if isinstance(status, dict) else {}
+    session = status.get("session_id")
     try:
         total = find_session(session, os.environ) if isinstance(session, str) and session else None
     except Exception:  # no sqlite3, a broken file, an odd answer: the rest of the line is still worth something
         total = None
-    line = printable(format_line(given, total))
+    line = printable(format_line(status, total))
     encoding = sys.stdout.encoding or "ascii"
     print(line.encode(encoding, "replace").decode(encoding))
     return OK
@@ -89,15 +89,15 @@ def ask_proxy(session: str, env: Mapping[str, str]) -> SessionSum | None:
     return SessionSum(Group.read("session", groups[0]), "", 0)
 
 
-def format_line(given: Mapping[str, Any], total: SessionSum | None) -> str:
+def format_line(status: Mapping[str, Any], total: SessionSum | None) -> str:
     """Return the line. What is not known is left out; an unknown cost is said."""
-    parts = [name_model(given, total)]
+    parts = [name_model(status, total)]
     if total is not None:
         cost = format_cost(total.total.cost, bool(total.total.unpriced))
         parts.append(cost if "$" in cost else f"cost {cost}")
-    used = measure_context(given, total)
-    if used is not None:
-        parts.append(f"context {used:.0f} %")
+    percentage = measure_context(status, total)
+    if percentage is not None:
+        parts.append(f"context {percentage:.0f} %")
     if total is not None:
         group = total.total
         prompt = group.input_tokens + group.cache_read_tokens + group.cache_write_tokens
@@ -106,33 +106,35 @@ def format_line(given: Mapping[str, Any], total: SessionSum | None) -> str:
     return DOT.join(parts)
 
 
-def name_model(given: Mapping[str, Any], total: SessionSum | None) -> str:
+def name_model(status: Mapping[str, Any], total: SessionSum | None) -> str:
     """Return the model that Claude Code asks for, and the one that answers."""
-    model = given.get("model")
+    model = status.get("model")
     names = model if isinstance(model, dict) else {"id": model}
-    asked = next((name for key in ("display_name", "id") if isinstance(name := names.get(key), str) and name), "")
+    client_model = next(
+        (name for key in ("display_name", "id") if isinstance(name := names.get(key), str) and name), ""
+    )
     upstream = total.upstream if total is not None else ""
-    if not upstream or upstream in (asked, names.get("id")):
-        return asked or "a2py"
-    return f"{asked} → {upstream}" if asked else upstream
+    if not upstream or upstream in (client_model, names.get("id")):
+        return client_model or "a2py"
+    return f"{client_model} → {upstream}" if client_model else upstream
 
 
-def format_cost(known: float | None, is_partial: bool) -> str:
+def format_cost(cost: float | None, is_partial: bool) -> str:
     """Return a cost in dollars: `unknown`, or with `≥` if only a part of it is known."""
-    if known is None or (is_partial and not known):
+    if cost is None or (is_partial and not cost):
         return "unknown"
-    text = f"${known:,.2f}" if known >= 1 or not known else f"${known:.4f}"
+    text = f"${cost:,.2f}" if cost >= 1 or not cost else f"${cost:.4f}"
     return f"≥{text}" if is_partial else text
 
 
-def measure_context(given: Mapping[str, Any], total: SessionSum | None) -> float | None:
+def measure_context(status: Mapping[str, Any], total: SessionSum | None) -> float | None:
     """Return the share of the context that is used, in percent: as Claude Code says, else by the latest prompt; None if
     it is not known."""
-    window = given.get("context_window")
+    window = status.get("context_window")
     window = window if isinstance(window, dict) else {}
-    used, size = window.get("used_percentage"), window.get("context_window_size")
-    if _is_number(used):
-        return float(used)
+    percentage, size = window.get("used_percentage"), window.get("context_window_size")
+    if _is_number(percentage):
+        return float(percentage)
     if not _is_number(size) or not size:
         return None
     current = window.get("current_usage")

@@ -37,7 +37,7 @@ class Row(NamedTuple):
     place: str
 
 
-class Served(NamedTuple):
+class StartReport(NamedTuple):
     """What a start has to report.
 
     `what`: where the configuration comes from. `listening`: the address as it was bound. `has_key_variable`: the master
@@ -139,8 +139,8 @@ def format_curl(target: Target) -> str:
         "messages": [{"role": "user", "content": "Say hello"}],
     }
     key = ' -H "authorization: Bearer $ANTHROPIC_AUTH_TOKEN"' if target.token else ""
-    quoted = json.dumps(body).replace("'", "'\\''")
-    return f"curl -N {target.url}/v1/messages -H 'content-type: application/json'{key} -d '{quoted}'"
+    text = json.dumps(body).replace("'", "'\\''")
+    return f"curl -N {target.url}/v1/messages -H 'content-type: application/json'{key} -d '{text}'"
 
 
 def format_exports(target: Target, has_key_variable: bool) -> list[str]:
@@ -157,13 +157,13 @@ def format_exports(target: Target, has_key_variable: bool) -> list[str]:
     return [*lines, f"export ANTHROPIC_MODEL={target.model}"] if target.model else lines
 
 
-def summarize(terminal: Terminal, served: Served) -> str:
+def summarize(terminal: Terminal, report: StartReport) -> str:
     """Return the whole summary."""
-    config, target, stream = served.config, served.target, terminal.err
+    config, target, stream = report.config, report.target, terminal.err
     title, url = terminal.style(f"a2py {__version__}", "bold", stream), terminal.style(target.url, "cyan", stream)
-    address = "" if target.url.endswith(served.listening) else f", listening on {served.listening}"
-    lines = [f"{title} at {url}{address}, serving {served.what}"]
-    if served.is_demo:
+    address = "" if target.url.endswith(report.listening) else f", listening on {report.listening}"
+    lines = [f"{title} at {url}{address}, serving {report.what}"]
+    if report.is_demo:
         lines.append(terminal.style("  for a real model: " + "; ".join(CURE), "yellow", stream))
     table = list_rows(config)
     if table:
@@ -172,7 +172,7 @@ def summarize(terminal: Terminal, served: Served) -> str:
         lines.append(f"  … and {len(table) - MAX_ROWS} more: a2py models")
     lines += [f"  route {n}: {rule.label} → {rule.model}" for n, rule in enumerate(config.settings.routes, 1)]
     lines += [f"{terminal.style('warning:', 'yellow', stream)} {warning}" for warning in config.warnings]
-    if not served.has_c_parser:
+    if not report.has_c_parser:
         lines.append("slow: aiohttp's C parser is missing (reinstall aiohttp from a wheel)")
     if all(dep.problem for dep in config.deployments):
         cure = (
@@ -182,6 +182,6 @@ def summarize(terminal: Terminal, served: Served) -> str:
         )
         return "\n".join([*lines, "", terminal.style(f"no model can be used yet: {cure}", "yellow", stream), ""])
     lines += ["", "Claude Code, here or elsewhere on this machine (or: a2py claude; more variables: a2py env):"]
-    lines += [f"  {line}" for line in format_exports(target, served.has_key_variable)]
+    lines += [f"  {line}" for line in format_exports(target, report.has_key_variable)]
     lines += ["", "Try it:", f"  {format_curl(target)}", ""]
     return "\n".join(lines)

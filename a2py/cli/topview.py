@@ -15,7 +15,7 @@ from typing import Any
 from a2py.printable import printable
 
 #: Requests that have ended and are shown.
-ENDED = 200
+MAX_HISTORY = 200
 JSON = dict[str, Any]
 
 
@@ -26,11 +26,11 @@ class View:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._offset = 0.0  # the proxy's time less `clock`
-        self._stated = 0.0  # when the deployments were told, by `clock`
+        self._state_time = 0.0  # when the deployments were told, by `clock`
         self.hello: JSON = {}
         self.now: JSON = {}
         self.deployments: list[JSON] = []
-        self.ended: deque[JSON] = deque(maxlen=ENDED)
+        self.history: deque[JSON] = deque(maxlen=MAX_HISTORY)
 
     def add(self, line: Mapping[str, Any]) -> None:
         kind = line.get("type")
@@ -42,9 +42,9 @@ class View:
             self._offset = line["time"] - self._clock()
         elif kind == "state":
             self.deployments = list(line.get("deployments", ()))
-            self._stated = self._clock()
+            self._state_time = self._clock()
         elif kind == "request":
-            self.ended.append(dict(line))
+            self.history.append(dict(line))
 
     @property
     def is_complete(self) -> bool:
@@ -53,7 +53,7 @@ class View:
 
     def draw(self, url: str, width: int = 0, height: int = 0) -> list[str]:
         """Return the lines of the picture. `width`, `height`: at most so many, 0 for no limit."""
-        lines = [self._head(url), self._minute(), "", *self._running(), "", *self._problems(), *self._ended()]
+        lines = [self._head(url), self._minute(), "", *self._running(), "", *self._problems(), *self._history()]
         while lines and not lines[-1]:
             lines.pop()
         lines = [line[:width] if width else line for line in lines]
@@ -102,18 +102,18 @@ class View:
         return [*(_table((head, *rows)) if rows else ["nothing runs"]), *([f"and {more} more"] if more else [])]
 
     def _problems(self) -> list[str]:
-        out, passed = [], self._clock() - self._stated
+        out, elapsed = [], self._clock() - self._state_time
         for one in self.deployments:
             name = f"{one['name']} ({one['id']})"
             if one["problem"]:
                 out.append(f"{name}: {one['problem']}")
             if one["cooldown"]:
-                seconds = max(0.0, one["cooldown"]["seconds"] - passed)
+                seconds = max(0.0, one["cooldown"]["seconds"] - elapsed)
                 out.append(f"{name}: is not asked for {seconds:.0f} s ({one['cooldown']['reason']})")
             out += [f"{name}: learned {lesson['changes']}" for lesson in one["lessons"]]
         return [*map(_clean, out), ""] if out else []
 
-    def _ended(self) -> list[str]:
+    def _history(self) -> list[str]:
         head = ("TIME", "STATUS", "MODEL", "DEPLOYMENT", "IN", "OUT", "FIRST", "SECONDS", "ERROR")
         rows = [
             (
@@ -127,7 +127,7 @@ class View:
                 f"{row['seconds']:.1f}",
                 row["error"],
             )
-            for row in reversed(self.ended)
+            for row in reversed(self.history)
         ]
         return _table((head, *rows)) if rows else []
 

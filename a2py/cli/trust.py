@@ -46,10 +46,10 @@ def run(name: str, argv: list[str]) -> int:
         _list_consents(terminal)
         return OK
     env, cwd = read_environment(), os.getcwd()
-    located = locate(args.file, {key: value for key, value in env.items() if key not in _NAMING}, cwd)
-    if located is None or not (args.file or located.untrusted):
+    config_file = locate(args.file, {key: value for key, value in env.items() if key not in _NAMING}, cwd)
+    if config_file is None or not (args.file or config_file.untrusted):
         raise Stop("there is no a2py.yaml or litellm_config.yaml in this folder: name a file", FAILED)
-    path, basename = located.path, escape_text(os.path.basename(located.path))
+    path, basename = config_file.path, escape_text(os.path.basename(config_file.path))
     if args.undo:
         terminal.print(f"{basename}: consent revoked" if revoke(path) else f"{basename} was not allowed anything")
         return OK

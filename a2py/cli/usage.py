@@ -167,9 +167,9 @@ def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
 
 def _add(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the sum of all rows."""
-    known = [row["known_cost"] for row in rows if row["known_cost"] is not None]
+    costs = [row["known_cost"] for row in rows if row["known_cost"] is not None]
     sums = {column: sum(row[column] for row in rows) for column in (*COLUMNS[:6], "unpriced")}
-    return {**sums, "known_cost": sum(known) if known else None}
+    return {**sums, "known_cost": sum(costs) if costs else None}
 
 
 def _bar(size: float, largest: float) -> str:

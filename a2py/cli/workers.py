@@ -102,7 +102,7 @@ class Supervisor:
         self.exit_codes: dict[int, int] = {}  # worker → exit code of its latest life; OK: it has served
         self.asker: int | None = None  # the worker that asks private servers what they are
         self.relay = Relay(hooks.say)
-        self.learned: dict[str, bytes] = {}  # base → what the server there says of itself
+        self.reports: dict[str, bytes] = {}  # base → what the server there says of itself
         self.stopping = asyncio.Event()
         self.code = OK
         self.is_terminal_closed = watch_terminal()
@@ -152,7 +152,7 @@ class Supervisor:
 
     def _finish_reload(self) -> None:
         """Tell systemd that the reload is over, once every worker has loaded the configuration."""
-        if self.is_reloading and not any(link.unloaded for link in self.links.values()):
+        if self.is_reloading and not any(link.pending_configs for link in self.links.values()):
             self.is_reloading = False
             self.notifier.reload_ends()
 
@@ -217,8 +217,8 @@ class Supervisor:
             self.running[number], self.links[number] = process, Link(here)
             link = self.links[number]
             link.send(control.CONFIG, self.config)
-            for base, learned in self.learned.items():
-                link.teach(base, learned)
+            for base, report in self.reports.items():
+                link.teach(base, report)
             if self.is_leaving:
                 link.send(control.LEAVE)
             if self.stopping.is_set():
@@ -268,13 +268,13 @@ class Supervisor:
 
     def share(self, number: int, payload: bytes) -> None:
         """Keep what worker `number` has learned of a server, and send it to all others."""
-        learned = message.decode(payload)
-        if learned is None or (learned.base not in self.learned and len(self.learned) >= MAX_SERVERS):
+        report = message.decode(payload)
+        if report is None or (report.base not in self.reports and len(self.reports) >= MAX_SERVERS):
             return
-        self.learned[learned.base] = payload
+        self.reports[report.base] = payload
         for other, link in self.links.items():
             if other != number:
-                link.teach(learned.base, payload)
+                link.teach(report.base, payload)
 
     def _choose_asker(self) -> None:
         """See to it that one of the workers that serve asks private servers what they are."""

@@ -62,9 +62,9 @@ async def test_orders_arrive_whole_and_in_order() -> None:
             assert order.sock is not None and order.sock.getsockname()[1] == port
             order.sock.close()
         worker.say(control.LOADED)
-        assert link.unloaded == 1 and await asyncio.get_running_loop().sock_recv(link.sock, 8) == control.LOADED
+        assert link.pending_configs == 1 and await asyncio.get_running_loop().sock_recv(link.sock, 8) == control.LOADED
         link.count_loaded(5)
-        assert link.unloaded == 0
+        assert link.pending_configs == 0
 
 
 async def test_of_configurations_that_wait_the_newest_is_kept() -> None:
@@ -74,7 +74,7 @@ async def test_of_configurations_that_wait_the_newest_is_kept() -> None:
         for config in configs:
             link.configure(config)
         link.send(control.DRAIN)
-        assert len(link._frames) <= 3 and link.unloaded == 2
+        assert len(link._frames) <= 3 and link.pending_configs == 2
         seen = await taken(worker, 3)
         assert [order.payload[:1] for order in seen] == [b"\x01", b"\x13", b""] and seen[2].kind == control.DRAIN
 
@@ -151,9 +151,9 @@ async def test_a_frame_may_come_in_pieces(size: int) -> None:
         seen = [link.split(data[at : at + size]) for at in range(0, len(data), size)]
         assert b"".join(words for words, _ in seen) == b"rl.c"
         assert [frame for _, frames in seen for frame in frames] == [
-            Order(control.LEARNED, b"abc"),
+            Order(control.REPORT, b"abc"),
             Order(control.MAIL, b"rm"),
-            Order(control.LEARNED, b""),
+            Order(control.REPORT, b""),
         ]
 
 
@@ -190,7 +190,7 @@ async def test_of_one_server_only_the_newest_waits() -> None:
             link.teach("http://b/v1", b"b%d" % n)
             link.configure(b"c%d" % n)
         seen = await taken(worker, 4)
-        assert [order.payload for order in seen[1:]] == [b"a4", b"b4", b"c4"] and link.unloaded == 1
+        assert [order.payload for order in seen[1:]] == [b"a4", b"b4", b"c4"] and link.pending_configs == 1
 
 
 async def test_a_frame_for_a_parent_that_has_gone_is_dropped() -> None:

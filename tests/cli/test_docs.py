@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from a2py.cli.check.probes import PROBES
-from a2py.cli.clientenv import FAMILIES, REMOVED, SHELLS, TUNING
+from a2py.cli.clientenv import FAMILIES, REMOVED_VARIABLES, SHELLS, TUNING
 from a2py.cli.exits import EXITS
 from a2py.cli.main import COMMANDS
 from a2py.cli.options import LISTEN, SERVER, SOURCE
@@ -67,7 +67,7 @@ def test_the_variables_of_claude_code_stand_in_the_docs_with_their_reasons() -> 
         assert f"| `{name}` | `{value}` | {reason} |" in page
     for name in (
         *FAMILIES.values(),
-        *REMOVED,
+        *REMOVED_VARIABLES,
         "ANTHROPIC_SMALL_FAST_MODEL",
         "CLAUDE_CODE_MAX_CONTEXT_TOKENS",
         "CLAUDE_CODE_MAX_OUTPUT_TOKENS",

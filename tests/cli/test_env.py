@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from a2py.cli import exits, main
-from a2py.cli.clientenv import FAMILIES, REMOVED, SHELLS, TUNING, Target, client_env, overlay
+from a2py.cli.clientenv import FAMILIES, REMOVED_VARIABLES, SHELLS, TUNING, Target, client_env, overlay
 from tests.commands import nothing
 
 NASTY = {"A": 'it\'s "$HOME" `x` \\ !', "B": "", "C": "plain-1.2:3/4", "D": "two\nlines"}
@@ -56,7 +56,7 @@ def test_the_users_own_values_stay_but_the_route_is_ours() -> None:
     }
     env = overlay(user, client_env(Target("http://x:1")))
     assert env["API_TIMEOUT_MS"] == "1" and env["PATH"] == "/bin" and env["ANTHROPIC_BASE_URL"] == "http://x:1"
-    assert not set(REMOVED) & set(env)
+    assert not set(REMOVED_VARIABLES) & set(env)
 
 
 def test_a_target_hides_its_token() -> None:

@@ -140,7 +140,7 @@ def test_dashes_and_underscores_and_the_environment(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PORT", "5000")
     monkeypatch.setenv("HOST", "::1")
     assert (parse().port, parse().host, parse("--port", "1").port) == (5000, "::1", 1)
-    assert options.dashed(["--a_b", "--", "--a_b"]) == ["--a-b", "--", "--a_b"]
+    assert options.use_dashes(["--a_b", "--", "--a_b"]) == ["--a-b", "--", "--a_b"]
 
 
 LITELLM = (
@@ -171,7 +171,7 @@ LITELLM = (
 def test_every_litellm_flag_is_known_to_serve(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["serve", "--help"])
-    assert options.dashed([flag])[0] in capsys.readouterr().out.replace(",", " ").split()
+    assert options.use_dashes([flag])[0] in capsys.readouterr().out.replace(",", " ").split()
 
 
 @pytest.mark.parametrize(

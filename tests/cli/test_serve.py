@@ -355,7 +355,7 @@ def test_a_summary_where_nothing_works_promises_nothing(problem: bool) -> None:
     made = (Deployment("m", "m", "", "x", "", problem="a.yaml:2, model_list[0] (m): no key"),) if problem else ()
     config, shown = Config(deployments=made), Terminal(io.StringIO(), io.StringIO())
     aim = summary.describe_target(config, "http://h:2")
-    text = summary.summarize(shown, summary.Served(config, aim, "a.yaml", "h:2", False, False))
+    text = summary.summarize(shown, summary.StartReport(config, aim, "a.yaml", "h:2", False, False))
     assert "curl" not in text and "export" not in text and "no model can be used yet" in text
     assert "  m  x  chat  ✗" in text if problem else "✗" not in text
 
@@ -377,7 +377,7 @@ def test_summary_counts_what_it_does_not_list_and_names_what_is_off() -> None:
     )
     shown = Terminal(io.StringIO(), io.StringIO())
     aim = summary.describe_target(config, "http://h:2")
-    text = summary.summarize(shown, summary.Served(config, aim, "x.yaml", "h:2", False, False, False))
+    text = summary.summarize(shown, summary.StartReport(config, aim, "x.yaml", "h:2", False, False, False))
     assert "✗ no key" in text and "… and 12 more: a2py models" in text and "warning: careful" in text
     assert "C parser" in text and "uvloop" not in text
     listed = summary.list_rows(config)

@@ -137,7 +137,7 @@ def test_print_shows_what_install_writes(nothing: Path, capsys: pytest.CaptureFi
     assert main(["service", "print"]) == exits.OK
     out = capsys.readouterr().out
     assert "--config" not in out and "EnvironmentFile=-%E/a2py/env" in out and "DynamicUser" not in out
-    assert service._quoted('a "b" $c %d') == '"a \\"b\\" $$c %%d"' and service._quoted("") == '""'
+    assert service._quote('a "b" $c %d') == '"a \\"b\\" $$c %%d"' and service._quote("") == '""'
 
 
 def test_what_can_not_be_installed(
@@ -206,7 +206,7 @@ def test_a_configuration_that_only_root_may_read_is_a_credential(
         assert main(["service", "print", scope, "-c", str(file)]) == exits.OK
         return capsys.readouterr().out
 
-    hidden = str(nothing).startswith(service.HIDDEN)  # below /tmp
+    hidden = str(nothing).startswith(service.HIDDEN_PLACES)  # below /tmp
     secret = printed(0o600)
     assert "serve --config %d/config.yaml " in secret and f"LoadCredential=config.yaml:{nothing}/c d%%.yaml\n" in secret
     assert "ExecReload" not in secret, "a reload would find the old one"

@@ -340,7 +340,7 @@ async def test_a_refused_reload_changes_nothing(manager: Any) -> None:
     ) as seen:
         await seen.until(lambda: seen.made.is_announced)
         seen.made.reload()
-        assert seen.made.config == b"old" and not seen.made.is_reloading and not seen.made.links[0].unloaded
+        assert seen.made.config == b"old" and not seen.made.is_reloading and not seen.made.links[0].pending_configs
 
 
 async def test_a_worker_of_another_version_reads_the_file_itself(
@@ -422,13 +422,13 @@ async def test_what_one_worker_learns_the_others_learn(tmp_path: Path) -> None:
 
     async with watched(script, 2, str(tmp_path)) as seen:
         await seen.until(lambda: heard(1) == [expected])
-        assert list(seen.made.learned) == [LEARNED.base] and not heard(0)
+        assert list(seen.made.reports) == [LEARNED.base] and not heard(0)
         seen.made.running[1].kill()
         await seen.until(lambda: heard(1) == [expected] * 2)
 
 
 async def test_a_worker_that_sends_what_nobody_can_read_is_replaced() -> None:
-    async with watched(WORKER + "worker.say(LEARNED + b'\\xff' * 4)\ntime.sleep(1000)") as seen:
+    async with watched(WORKER + "worker.say(REPORT + b'\\xff' * 4)\ntime.sleep(1000)") as seen:
         await seen.until(lambda: len(seen.said) >= 2)
     assert seen.said[0] == "worker 0 sent a frame of 4294967295 bytes, which nothing reads: it is killed"
 

@@ -38,7 +38,7 @@ SECONDS = 90.0
 class Answer:
     """`pieces`: for each network read with content, the seconds since the request. `has_usage`: the upstream counted
     the tokens.
-    `reads`: the bytes of each read. `sent`: the upstream request's body."""
+    `reads`: the bytes of each read. `request`: the upstream request's body."""
 
     error: ApiError | None = None
     content: list[JSON] = field(default_factory=list)
@@ -48,15 +48,15 @@ class Answer:
     pieces: list[float] = field(default_factory=list)
     reads: list[bytes] = field(default_factory=list)
     took: float = 0.0
-    sent: JSON = field(default_factory=dict)
+    request: JSON = field(default_factory=dict)
 
-    def joined(self, kind: str) -> str:
+    def join_blocks(self, kind: str) -> str:
         """Return the joined text of the blocks of one kind (`text`, `thinking`)."""
         return "".join(block.get(kind, "") for block in self.content if block.get("type") == kind)
 
     @property
     def text(self) -> str:
-        return self.joined("text")
+        return self.join_blocks("text")
 
     @property
     def calls(self) -> list[tuple[str, JSON]]:
@@ -108,16 +108,16 @@ class Bench:
         began = time.monotonic()
         self.requests += 1
         try:
-            prepared = protocol.prepare(call, dep, stream)
-            answer.sent = _parse_object(prepared.body)
+            request = protocol.prepare(call, dep, stream)
+            answer.request = _parse_object(request.body)
             sink = Reply("msg_check", dep.name, dep.origin)
-            outcome = await asyncio.wait_for(self._exchange(dep, prepared, sink, answer, began), self.seconds)
+            outcome = await asyncio.wait_for(self._exchange(dep, request, sink, answer, began), self.seconds)
             if outcome.error is not None:
                 raise outcome.error
             message = sink.message(outcome, Usage())
             answer.content, answer.stop_reason, answer.usage = message["content"], message["stop_reason"], outcome.usage
             answer.has_usage = (dep.wire != "chat" and outcome.usage is not None) or _has_usage(
-                answer.reads, prepared.stream
+                answer.reads, request.stream
             )
             self.tokens += (
                 sum((answer.usage.input, answer.usage.cache_read, answer.usage.output)) if answer.usage else 0
@@ -129,20 +129,18 @@ class Bench:
         answer.took = time.monotonic() - began
         return answer
 
-    async def _exchange(
-        self, dep: Deployment, prepared: Prepared, sink: Reply, answer: Answer, began: float
-    ) -> Outcome:
+    async def _exchange(self, dep: Deployment, request: Prepared, sink: Reply, answer: Answer, began: float) -> Outcome:
         protocol = wire(dep.wire)
-        response = await self.upstream.send(dep, prepared, total=self.seconds, silence=self.seconds)
+        response = await self.upstream.send(dep, request, total=self.seconds, silence=self.seconds)
         try:
             if response.status // 100 != 2:
                 body = await response.error_body()
                 raise read(response.status, response.headers, body, Peer.of(dep))
-            if not prepared.stream:
+            if not request.stream:
                 data = await response.whole(REPLY_BODY)
                 answer.reads.append(data)
-                return reply(protocol, prepared, data, sink)
-            decoder = protocol.decoder(prepared, sink)
+                return reply(protocol, request, data, sink)
+            decoder = protocol.decoder(request, sink)
             await response.read(_Recorder(decoder, answer, began))
             return decoder.close()
         except Failure as failure:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from a2py.cli.check.bench import Answer, Bench
-from a2py.cli.check.finding import FOUND, NO, OK, REFUSING, Finding, Progress, first_that, others, refused, user
+from a2py.cli.check.finding import FOUND, NO, OK, REFUSING, Finding, Progress, first_that, make_failure, others, user
 
 
 def tool(name: str, argument: str) -> dict[str, Any]:
@@ -65,9 +65,9 @@ async def _force(
     if answer.error is None:
         return Finding(NO, "not obeyed", advice)
     if answer.error.kind not in REFUSING:
-        return refused(answer.error)
-    dropped = await bench.ask(body, quirks={name: none})
-    return Finding(NO, f"refused: {answer.error.message}", "", {} if dropped.error else {name: none})
+        return make_failure(answer.error)
+    retry = await bench.ask(body, quirks={name: none})
+    return Finding(NO, f"refused: {answer.error.message}", "", {} if retry.error else {name: none})
 
 
 async def _compare(
@@ -75,8 +75,8 @@ async def _compare(
 ) -> Finding:
     """Ask again without the force. If the answer `works` as well, the force has shown nothing."""
     free = {field: value for field, value in body.items() if field != "tool_choice"}
-    unforced = await bench.ask(free, quirks=quirks)
-    if unforced.error is None and works(unforced):
+    answer = await bench.ask(free, quirks=quirks)
+    if answer.error is None and works(answer):
         return Finding(NO, "not known: the model calls the tool anyway", "a stronger model shows more")
     by = f" by {json.dumps(quirks[name])}" if quirks else ""
     return Finding(FOUND if quirks else OK, f"forced{by}", "", quirks)
@@ -94,4 +94,4 @@ async def choice_none(bench: Bench, progress: Progress) -> Finding:
         return Finding(
             FOUND if quirks else OK, "no call, once the tools are left out" if quirks else "no call", "", quirks
         )
-    return refused(answer.error) if answer.error else Finding(NO, "calls a tool nevertheless")
+    return make_failure(answer.error) if answer.error else Finding(NO, "calls a tool nevertheless")

@@ -103,10 +103,10 @@ def pick_deployments(config: Config, names: tuple[str, ...]) -> list[Deployment]
     deployments: dict[tuple[str, str], Deployment] = {}
     for name in names or config.list_chat_names():
         try:
-            found = config.resolve(name)
-            if not any(dep.is_chat for dep in found):
-                raise Stop(f"{name} is a model for {found[0].mode}: check probes models that write text", FAILED)
-            for dep in found:
+            matches = config.resolve(name)
+            if not any(dep.is_chat for dep in matches):
+                raise Stop(f"{name} is a model for {matches[0].mode}: check probes models that write text", FAILED)
+            for dep in matches:
                 if dep.is_chat:
                     deployments.setdefault((dep.id, dep.model), dep)
         except ApiError as error:

@@ -68,7 +68,7 @@ ADVICE = {
 }
 
 
-def refused(error: ApiError, quirks: Mapping[str, Any] | None = None) -> Finding:
+def make_failure(error: ApiError, quirks: Mapping[str, Any] | None = None) -> Finding:
     has_advice = "api_base" in error.message  # a failed connection already says what to check
     return Finding(
         FAIL, f"{error.status}: {error.message}", "" if has_advice else ADVICE.get(error.kind, ""), quirks or {}

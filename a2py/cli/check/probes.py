@@ -29,8 +29,8 @@ from a2py.cli.check.finding import (
     Probe,
     Progress,
     first_that,
+    make_failure,
     others,
-    refused,
     user,
 )
 from a2py.cli.facts import gather
@@ -54,7 +54,7 @@ async def reach(bench: Bench, progress: Progress) -> Finding:
     quirks, answer = await first_that(bench, user("Say hello"), lambda answer: True, *candidates)
     if quirks is None:
         assert answer.error is not None
-        return refused(answer.error)
+        return make_failure(answer.error)
     what = f"answers in {answer.took:.1f} s"
     return Finding(FOUND if quirks else OK, what, "", quirks)
 
@@ -81,7 +81,7 @@ async def streaming(bench: Bench, progress: Progress) -> Finding:
     quirks, answer = await first_that(bench, user("Count from 1 to 30."), lambda answer: True, *candidates, stream=True)
     if quirks is None:
         assert answer.error is not None
-        return refused(answer.error)
+        return make_failure(answer.error)
     progress.stream = answer
     many = answer.usage is None or answer.usage.output >= 20
     if len(answer.pieces) <= 2 and many and answer.took >= SLOW:
@@ -108,7 +108,7 @@ async def tools(bench: Bench, progress: Progress) -> Finding:
     answer = await bench.ask(user(ASK_WEATHER, tools=[WEATHER]), stream=True)
     if answer.error is not None:
         if answer.error.kind not in REFUSING:
-            return refused(answer.error)
+            return make_failure(answer.error)
         without = await bench.ask(user(ASK_WEATHER, tools=[WEATHER]), stream=True, quirks={"tools": False})
         advice = (
             "Claude Code needs tools: serve another model (vLLM: --enable-auto-tool-choice "
@@ -138,7 +138,7 @@ async def results(bench: Bench, progress: Progress) -> Finding:
     ]
     answer = await bench.ask({"messages": history, "tools": [WEATHER]}, stream=True)
     if answer.error is not None:
-        return refused(answer.error)
+        return make_failure(answer.error)
     return Finding(
         OK, "goes on after a tool's answer" if answer.text else "goes on after a tool's answer, without words"
     )
@@ -148,7 +148,7 @@ async def parallel(bench: Bench, progress: Progress) -> Finding:
     question = "What is the weather in Paris and in London? Call the get_weather tool for both at once."
     answer = await bench.ask(user(question, tools=[WEATHER]), stream=True)
     if answer.error is not None:
-        return refused(answer.error)
+        return make_failure(answer.error)
     return (
         Finding(OK, f"{len(answer.calls)} calls in one answer")
         if len(answer.calls) > 1
@@ -172,34 +172,34 @@ async def images(bench: Bench, progress: Progress) -> Finding:
     content = [image, {"type": "text", "text": "What colour is this image? One word."}]
     body = {"messages": [{"role": "user", "content": content}], "max_tokens": 100}
     answer = await bench.ask(body, quirks={"images": True})
-    configured = bench.dep.quirks.images
+    has_images = bench.dep.quirks.images
     if answer.error is None:
         sees = "says that it is red" if "red" in answer.text.lower() else "takes them (what it sees is another matter)"
-        return Finding(OK if configured else FOUND, sees, "", {} if configured else {"images": True})
+        return Finding(OK if has_images else FOUND, sees, "", {} if has_images else {"images": True})
     if answer.error.kind not in REFUSING:
-        return refused(answer.error)
-    return Finding(NO, "text only: images become a line of text", "", {"images": False} if configured else {})
+        return make_failure(answer.error)
+    return Finding(NO, "text only: images become a line of text", "", {"images": False} if has_images else {})
 
 
 async def reasoning(bench: Bench, progress: Progress) -> Finding:
     body = user("Think first: what is 17 * 23?", max_tokens=2000, thinking={"type": "enabled", "budget_tokens": 1024})
     answer = await bench.ask(body, stream=True)
-    if answer.error is None and answer.joined("thinking"):
-        return Finding(OK, f"thinks ({bench.dep.quirks.reasoning}): {len(answer.joined('thinking'))} letters")
+    if answer.error is None and answer.join_blocks("thinking"):
+        return Finding(OK, f"thinks ({bench.dep.quirks.reasoning}): {len(answer.join_blocks('thinking'))} letters")
     if answer.error is None and "</think>" in answer.text:
         knob = "think_tags" if "<think>" in answer.text else "think_open"
         again = await bench.ask(body, stream=True, quirks={knob: True})
-        if again.error is None and again.joined("thinking"):
+        if again.error is None and again.join_blocks("thinking"):
             return Finding(FOUND, "thinks inside its text, in <think> tags", "", {knob: True})
     for quirks in others(
         bench, "reasoning", "effort", "thinking_type", "enable_thinking", "template", "think", "openrouter"
     ):
         again = await bench.ask(body, stream=True, quirks=quirks)
-        if again.error is None and again.joined("thinking"):
+        if again.error is None and again.join_blocks("thinking"):
             return Finding(FOUND, f"thinks when it is asked by {json.dumps(quirks['reasoning'])}", "", quirks)
         if again.error is not None and again.error.kind not in REFUSING:
             break
-    return refused(answer.error) if answer.error is not None else Finding(NO, "does not show any")
+    return make_failure(answer.error) if answer.error is not None else Finding(NO, "does not show any")
 
 
 async def small(bench: Bench, progress: Progress) -> Finding:
@@ -212,7 +212,7 @@ async def small(bench: Bench, progress: Progress) -> Finding:
     )
     if quirks is None:
         return (
-            refused(answer.error)
+            make_failure(answer.error)
             if answer.error
             else Finding(NO, "no words within 64 tokens", "Claude Code's auto mode can't check actions with it")
         )
@@ -232,10 +232,10 @@ async def automode(bench: Bench, progress: Progress) -> Finding:
     ):
         answer = await bench.ask(body)
         if answer.error is not None:
-            return refused(answer.error)
+            return make_failure(answer.error)
         if answer.calls or answer.stop_reason not in VERDICT_ENDS or not answer.text.strip().startswith("<block>no"):
-            said = f"calls {answer.calls[0][0]}" if answer.calls else " ".join(answer.text.split())[:40] or "no words"
-            what = f"{said!r} within {body['max_tokens']:,} tokens, not <block>no"
+            words = f"calls {answer.calls[0][0]}" if answer.calls else " ".join(answer.text.split())[:40] or "no words"
+            what = f"{words!r} within {body['max_tokens']:,} tokens, not <block>no"
             return Finding(NO, what, "Claude Code's auto mode would block every action that it asks this model about")
     return Finding(OK, "gives a verdict in the form that is asked for")
 
@@ -269,7 +269,7 @@ async def structured(bench: Bench, progress: Progress) -> Finding:
             quirks,
         )
     if answer.error is not None and answer.error.kind not in REFUSING:
-        return refused(answer.error)
+        return make_failure(answer.error)
     return Finding(
         NO,
         f"refused: {answer.error.message}" if answer.error else "does not keep to a schema",
@@ -280,29 +280,29 @@ async def structured(bench: Bench, progress: Progress) -> Finding:
 async def limit(bench: Bench, progress: Progress) -> Finding:
     answer = await bench.ask(user("Count from 1 to 200.", max_tokens=8))
     if answer.error is not None:
-        return refused(answer.error)
-    obeyed = answer.stop_reason == "max_tokens"
+        return make_failure(answer.error)
+    is_obeyed = answer.stop_reason == "max_tokens"
     large = await bench.ask(user("Say OK", max_tokens=128_000), stream=True)
     if large.error is not None and large.error.limit:
         size = large.error.limit
         return Finding(FOUND, f"at most {size} tokens", "", {"max_tokens_limit": size})
     if large.error is not None:
-        return refused(large.error)
-    clamped = bench.dep.max_output_tokens or bench.dep.quirks.max_tokens_limit
-    what = f"sent as at most {clamped}" if clamped else "takes 128,000"
+        return make_failure(large.error)
+    cap = bench.dep.max_output_tokens or bench.dep.quirks.max_tokens_limit
+    what = f"sent as at most {cap}" if cap else "takes 128,000"
     return (
         Finding(OK, what)
-        if obeyed
+        if is_obeyed
         else Finding(NO, f"{what}; a small one is not obeyed (stop reason {answer.stop_reason})")
     )
 
 
 async def context(bench: Bench, progress: Progress) -> Finding:
-    size, configured = progress.facts.context, bench.dep.max_input_tokens
+    size, setting = progress.facts.context, bench.dep.max_input_tokens
     if not size:
         return (
-            Finding(OK, f"{configured:,} tokens (configured)")
-            if configured
+            Finding(OK, f"{setting:,} tokens (configured)")
+            if setting
             else Finding(
                 NO, "the server does not say", "set model_info.max_input_tokens, so that Claude Code compacts in time"
             )
@@ -315,10 +315,10 @@ async def context(bench: Bench, progress: Progress) -> Finding:
             "vLLM: --max-model-len)"
         )
         return Finding(NO, what, cure)
-    if configured > size:
-        return Finding(NO, f"{what}, but model_info.max_input_tokens says {configured:,}", f"set it to {size}")
+    if setting > size:
+        return Finding(NO, f"{what}, but model_info.max_input_tokens says {setting:,}", f"set it to {size}")
     return Finding(
-        OK, what, "" if configured else f"model_info: {{max_input_tokens: {size}}} lets Claude Code compact in time"
+        OK, what, "" if setting else f"model_info: {{max_input_tokens: {size}}} lets Claude Code compact in time"
     )
 
 
@@ -354,9 +354,9 @@ async def probe(
     for name, row in PROBES.items():
         if name not in names:
             continue
-        failed = next((need for need in row.needs if progress.findings[need].state in (FAIL, SKIPPED)), "")
-        if failed:
-            finding = Finding(SKIPPED, f"not asked: {PROBES[failed].title} failed")
+        blocker = next((need for need in row.needs if progress.findings[need].state in (FAIL, SKIPPED)), "")
+        if blocker:
+            finding = Finding(SKIPPED, f"not asked: {PROBES[blocker].title} failed")
         else:
             finding = await row.ask(bench, progress)
         if finding.quirks:

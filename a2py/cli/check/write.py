@@ -35,18 +35,18 @@ def edit(text: str, by_id: QuirksById) -> str | None:
     """Return `text` with the quirks under `a2py: quirks:`, None if that place can't be edited line by line."""
     for id, quirks in by_id.items():
         for name, value in quirks.items():
-            changed = _put(text, ("a2py", "quirks", id, name), value)
-            if changed is None:
+            new_text = _put(text, ("a2py", "quirks", id, name), value)
+            if new_text is None:
                 return None
-            text = changed
+            text = new_text
     return text if _has_quirks(text, by_id) else None
 
 
 def _has_quirks(text: str, by_id: QuirksById) -> bool:
     try:
         tree = yaml.safe_load(text)
-        written = tree["a2py"]["quirks"]
-        return all(written[id][name] == value for id, quirks in by_id.items() for name, value in quirks.items())
+        table = tree["a2py"]["quirks"]
+        return all(table[id][name] == value for id, quirks in by_id.items() for name, value in quirks.items())
     except (yaml.YAMLError, KeyError, TypeError):
         return False
 

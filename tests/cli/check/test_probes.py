@@ -635,5 +635,5 @@ def test_told_joins_its_blocks() -> None:
     answer = Answer(
         content=[{"type": "text", "text": "a"}, {"type": "thinking", "thinking": "b"}, {"type": "text", "text": "c"}]
     )
-    assert (answer.text, answer.joined("thinking"), answer.calls) == ("ac", "b", [])
+    assert (answer.text, answer.join_blocks("thinking"), answer.calls) == ("ac", "b", [])
     assert Finding(OK, "x").quirks == {}
