@@ -264,7 +264,7 @@ PROXY = (
     ("admission", "bookkeeper", "cooldowns", "keylimits", "shared_line", "waiting"),
     ("budgets",),
     ("books",),
-    ("__init__", "discovery", "refused", "responses", "router", "sizes", "tokenizers"),
+    ("__init__", "discovery", "refusals", "responses", "router", "sizes", "tokenizers"),
     ("news",),
     ("connection", "shared_news", "shared_plan", "worker_news"),
     ("sharing",),

@@ -39,8 +39,8 @@ class Orders:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent gets it, too, and reads the file for all workers
         self.server = server
         server.set_leave_handler(self.leave_all)
-        self.tell_others = server.services.discovery.learned
-        server.services.discovery.learned = self.share
+        self.tell_others = server.services.discovery.on_report
+        server.services.discovery.on_report = self.share
         return asyncio.ensure_future(self.follow())
 
     def join(self) -> None:

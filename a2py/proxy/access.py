@@ -135,10 +135,10 @@ def find_host(target: str, headers: Mapping[str, str]) -> str:
     return headers.get("host", "") if absolute is None else absolute[1] or "?"
 
 
-def _is_listed(text: str, allowed: tuple[str, ...]) -> bool:
+def _is_listed(text: str, hosts: tuple[str, ...]) -> bool:
     """Return whether a Host is in the list, with its port or without."""
     host = parse_host(text)
-    return host is not None and any(parse_host(name) in (host, Host(host.name)) for name in allowed)
+    return host is not None and any(parse_host(name) in (host, Host(host.name)) for name in hosts)
 
 
 def is_local_host(text: str) -> bool:

@@ -26,7 +26,7 @@ class Taker(Protocol):
         """Count an attempt at the first candidate that has room."""
 
 
-class Admitted(NamedTuple):
+class Decision(NamedTuple):
     """`deployment`: that has room, None if none has; `grant`: None if it has no limits; `shortages`: deployment id →
     why it has no room."""
 
@@ -40,17 +40,17 @@ class Admission:
         self._taker = taker
         self._limits = limits
 
-    async def admit(self, deployments: Sequence[Deployment], demand: Demand) -> Admitted:
+    async def admit(self, deployments: Sequence[Deployment], demand: Demand) -> Decision:
         """Count an attempt at the first of `deployments` that has room, in their order."""
         deployments = deployments[:MAX_CANDIDATES]
         candidates = [self._list_asks(one, demand) for one in deployments]
         if not candidates[0]:
-            return Admitted(deployments[0], None, {})
+            return Decision(deployments[0], None, {})
         verdict = await self._taker.take(candidates)
         if verdict.choice >= 0:
-            return Admitted(deployments[verdict.choice], verdict.grant, {})
+            return Decision(deployments[verdict.choice], verdict.grant, {})
         pairs = zip(deployments, verdict.refusals, strict=False)
-        return Admitted(None, None, {one.id: describe_refusal(one, refusal) for one, refusal in pairs})
+        return Decision(None, None, {one.id: describe_refusal(one, refusal) for one, refusal in pairs})
 
     def list_ids(self, deployments: Iterable[Deployment]) -> list[str]:
         """Return the ids of what `deployments` count for."""

@@ -82,9 +82,9 @@ def _cost_of(budgets: Budgets, account: Account, hold: Hold, least: float) -> fl
 
     If an upstream was asked and the client left before anything was counted, the input counts, `least`. Otherwise a key
     could spend what it likes and leave early."""
-    total, cost = budgets.keeper.sum_up(account.counted)
+    total, cost = budgets.keeper.sum_up(account.usages)
     if cost is None:
-        cost = hold.cost if account.counted and not total.is_empty else 0.0
+        cost = hold.cost if account.usages and not total.is_empty else 0.0
     return cost or (least if account.is_estimated and total.is_empty else 0.0)
 
 
@@ -101,7 +101,7 @@ def _estimate(services: Services, inbound: Inbound, deployments: Iterable[Deploy
 
 def _sum_up(account: Account) -> Usage:
     total = Usage()
-    for _, usage in account.counted:
+    for _, usage in account.usages:
         total = total + usage
     return total
 
@@ -109,7 +109,7 @@ def _sum_up(account: Account) -> Usage:
 def _observe(services: Services, record: Record) -> None:
     """Let a complete reply count in its model's usual output. A deployment with `tpm` has done so itself."""
     account = record.account
-    if account.counted and not record.error and not account.is_estimated:
-        deployment, usage = account.counted[-1]
+    if account.usages and not record.error and not account.is_estimated:
+        deployment, usage = account.usages[-1]
         if usage.output and not deployment.tpm:
             services.limits.observe(deployment, usage.output)

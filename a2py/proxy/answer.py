@@ -99,8 +99,8 @@ def _initial_usage(inbound: Inbound, model: str) -> Usage:
 class StreamAnswer:
     """An answer as an event stream.
 
-    Pivots: `client.committed` (the status line is out: from then on an error is an event) and `is_delivered` (content
-    is out: from then on nothing is asked again). Keep-alives can commit before anything was delivered."""
+    Pivots: `client.is_committed` (the status line is out: from then on an error is an event) and `is_delivered`
+    (content is out: from then on nothing is asked again). Keep-alives can commit before anything was delivered."""
 
     is_stream = True
 
@@ -119,7 +119,7 @@ class StreamAnswer:
         )
         self.degraded: tuple[str, ...] = ()
         self._model = ""  # of the latest attempt
-        self._sent = NOTHING  # request body of the latest attempt
+        self._request_body = NOTHING  # of the latest attempt
         self._has_content = False
 
     @property
@@ -141,7 +141,7 @@ class StreamAnswer:
         self.client.rate_limits = rate_limits(headers)
 
     def open_sink(self, deployment: Deployment, prepared: Prepared) -> Writer:
-        self._sent = prepared.sent
+        self._request_body = prepared.sent
         writer = self._writer = self._keepalive.writer = self._new_writer(deployment.origin, deployment.model)
         return writer
 
@@ -176,9 +176,9 @@ class StreamAnswer:
 
     def finish(self, error: ApiError | None) -> StreamResponse | ApiError:
         client = self.client
-        if error is not None and not client.committed:
+        if error is not None and not client.is_committed:
             return error
-        if not client.committed:
+        if not client.is_committed:
             self._begin_content()
         writer = self._writer
         if error is not None:
@@ -210,7 +210,7 @@ class StreamAnswer:
         """Free the request's messages. 100 KB of JSON are some 300 KB of objects, and the stream may last for
         minutes."""
         self._inbound.size.sample(self._model)
-        self._sent.forget()
+        self._request_body.forget()
         request = self._inbound.call.request
         request.body, request.messages, request.system, request.tools = {}, [], [], []
 

@@ -46,7 +46,7 @@ class Proxy:
         services, loop = self.services, asyncio.get_running_loop()
         record = Record(id=new_id("req_"), path=request.path[:200])
         start_time = loop.time()
-        granted = grant(services.config.settings.allowed_origins, request.headers)
+        cors_headers = grant(services.config.settings.allowed_origins, request.headers)
         try:
             route = self._check(request, record)
             if not isinstance(route, Route):
@@ -72,7 +72,7 @@ class Proxy:
                 services.ui.watcher.end(record)
             if record.status:
                 services.log.request(record)
-        response.headers.update(granted)  # a stream has sent these and the next already: see StreamAnswer
+        response.headers.update(cors_headers)  # a stream has sent these and the next already: see StreamAnswer
         response.headers.update(route_headers(record))
         if record.queue[0]:
             response.headers[PLACE_HEADER] = str(record.queue[0])
@@ -145,9 +145,9 @@ def _count_request(metrics: Metrics, record: Record) -> None:
     if record.account.choice:
         add("a2py_routes_total", rule=record.account.choice.rule, model=record.account.choice.model or "as asked")
     tokens = "a2py_tokens_estimated_total" if record.account.is_estimated else "a2py_tokens_total"
-    for asked, usage in record.account.counted:
+    for source, usage in record.account.usages:
         for direction, amount in usage.by_direction():
-            add(tokens, amount, deployment=asked.id, direction=direction)
+            add(tokens, amount, deployment=source.id, direction=direction)
             if record.account.key:
                 add("a2py_key_tokens_total", amount, key=record.account.key, direction=direction)
     if record.account.key:

@@ -19,9 +19,9 @@ from a2py.messages.sent import Sent
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
 from a2py.proxy.answer import AnswerT, DecodedAnswer
 from a2py.proxy.inbound import Inbound
-from a2py.proxy.limits import Granted, Reservation
+from a2py.proxy.limits import Reservation, SharedGrant
 from a2py.proxy.places import Place
-from a2py.proxy.refused import Refused
+from a2py.proxy.refusals import Refusals
 from a2py.proxy.router import AtLimit
 from a2py.proxy.services import Services
 from a2py.upstream import Response
@@ -42,8 +42,8 @@ REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
 
 class Attempt(Generic[AnswerT]):
     """`deployment`: as it is asked, after its lessons; `original`: as it is configured; `place`: of the request, at
-    `original`; `refused`: what this request need not ask again; `is_repetition`: it would have asked that, so nothing
-    was sent; `expected`: what the reply must
+    `original`; `refusals`: what this request need not ask again; `is_repetition`: it would have asked that, so nothing
+    was sent; `expectation`: what the reply must
     obey; `prepared`: the request, None until it is prepared. Its body and headers are dropped once it is sent.
     `outcome`: once the attempt has ended, how its reply did; None if there was none."""
 
@@ -54,19 +54,19 @@ class Attempt(Generic[AnswerT]):
         answer: AnswerT,
         original: Deployment,
         deployment: Deployment,
-        refused: Refused,
+        refusals: Refusals,
     ) -> None:
         self._services = services
         self._inbound = inbound
         self._answer = answer
         self._original = original
         self.deployment = deployment
-        self._refused = refused
+        self._refusals = refusals
         self.place: Place | None = None
-        self.grant: Granted | None = None
+        self.grant: SharedGrant | None = None
         self.is_repetition = False
         self.prepared: Prepared | None = None
-        self.expected = Expectation()
+        self.expectation = Expectation()
         self.outcome: Outcome | None = None
         self._response: Response | None = None  # that is being read
         self._outcome: Outcome | None = None  # of the latest response, None until it has ended
@@ -115,7 +115,7 @@ class Attempt(Generic[AnswerT]):
             await self._prepare()
         except ApiError as error:
             return error
-        refusal = self._refused.find(deployment, self.prepared)
+        refusal = self._refusals.find(deployment, self.prepared)
         if refusal is not None:
             self.is_repetition = True
             return refusal
@@ -231,9 +231,9 @@ class DecodedAttempt(Attempt[DecodedAnswer]):
         answer: DecodedAnswer,
         original: Deployment,
         deployment: Deployment,
-        refused: Refused,
+        refusals: Refusals,
     ) -> None:
-        super().__init__(services, inbound, answer, original, deployment, refused)
+        super().__init__(services, inbound, answer, original, deployment, refusals)
         self._decoder: Decoder | None = None
         self._searching: Searching | None = None
         if inbound.config.search is not None:
@@ -260,7 +260,7 @@ class DecodedAttempt(Attempt[DecodedAnswer]):
         services, call, deployment = self._services, self._call, self.deployment
         prepared = await self._prepare_hop()
         if self._searching is None:
-            self.expected = expectation_of(call.request, prepared)
+            self.expectation = expectation_of(call.request, prepared)
         self._answer.begin_attempt(deployment, prepared)
         if deployment.quirks.context_probe:
             tokens = await services.sizes.count(call.request, deployment.model)
@@ -296,7 +296,7 @@ class DecodedAttempt(Attempt[DecodedAnswer]):
     async def _follow_searches(self, searching: Searching, outcome: Outcome) -> Outcome:
         """Make the searches that the reply asks for, and ask the model again with what they bring, until it asks for
         none. Return the outcome of it all. Raise `ApiError` if a later question is refused."""
-        while searches := searching.wanted(outcome):
+        while searches := searching.list_searches(outcome):
             self._leave()
             await self._answer.flush()  # the client sees the search before its results
             if not await searching.run(searches, outcome):

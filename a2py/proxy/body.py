@@ -36,8 +36,8 @@ async def read_body(request: BaseRequest, limit: int, timeouts: Timeouts) -> byt
             if content.is_eof():  # all of it has arrived: no timer is needed
                 piece = content.read_nowait()
             else:
-                earned = len(body) / timeouts.body_rate  # seconds that the bytes so far have paid for
-                piece = await _read_some(content, min(deadline + earned, loop.time() + timeouts.body_pause))
+                credit = len(body) / timeouts.body_rate  # seconds that the bytes so far have paid for
+                piece = await _read_some(content, min(deadline + credit, loop.time() + timeouts.body_pause))
         except asyncio.TimeoutError as error:
             drop_frames(error)
             # aiohttp then reads on for `Timeouts.linger`: a reset would take the answer along

@@ -50,7 +50,7 @@ class Bookkeeper:
         """Queue the row of an answer that has ended."""
         account = record.account
         choice = account.choice
-        total, cost = self.sum_up(account.counted)
+        total, cost = self.sum_up(account.usages)
         if cost:
             self._metrics.add("a2py_cost_dollars_total", cost, deployment=record.deployment, key=account.key)
         self.writer.add(
@@ -87,13 +87,13 @@ class Bookkeeper:
             )
         )
 
-    def sum_up(self, counted: list[tuple[Deployment, Usage]]) -> tuple[Usage, float | None]:
+    def sum_up(self, usages: list[tuple[Deployment, Usage]]) -> tuple[Usage, float | None]:
         """Return the tokens of all attempts of one answer, and their cost; None if it is not known."""
-        if len(counted) == 1:
-            return counted[0][1], self.cost(*counted[0])
-        if not counted:
+        if len(usages) == 1:
+            return usages[0][1], self.cost(*usages[0])
+        if not usages:
             return Usage(), None
-        took = [pair for pair in counted if not pair[1].is_empty] or counted[-1:]
+        took = [pair for pair in usages if not pair[1].is_empty] or usages[-1:]
         total, costs = took[0][1], [self.cost(*pair) for pair in took]
         for _, usage in took[1:]:
             total = total + usage

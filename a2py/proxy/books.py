@@ -34,10 +34,10 @@ class Books:
         """Begin as `settings` say: go on with the ledger, begin another one, or none. Return a ledger that must be
         closed. A file is made with its first row."""
         path = self._default_path if settings.ledger is True else settings.ledger or ""
-        wanted = (path, settings.ledger_days, settings.ledger_mb) if path else ("",)
-        if wanted == self._settings:
+        options = (path, settings.ledger_days, settings.ledger_mb) if path else ("",)
+        if options == self._settings:
             return None
-        former, self.keeper, self._settings = self.keeper, None, wanted
+        former, self.keeper, self._settings = self.keeper, None, options
         self.close_budgets()
         if path:
             from a2py.proxy.bookkeeper import Bookkeeper, has_sqlite
@@ -49,7 +49,7 @@ class Books:
         return former
 
     @property
-    def lost(self) -> int:
+    def lost_rows(self) -> int:
         """How many answers have no row, because the file could not be written."""
         return self.keeper.writer.lost if self.keeper is not None else 0
 

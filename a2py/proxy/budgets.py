@@ -78,7 +78,7 @@ class Budgets:
         self._ledger = ""
 
     @property
-    def unsettled(self) -> int:
+    def open_count(self) -> int:
         """How many reservations are not settled."""
         return len(self._open)
 

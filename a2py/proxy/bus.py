@@ -69,10 +69,10 @@ class Envelope(NamedTuple):
     payload: bytes
 
 
-class Gathered(NamedTuple):
-    """`answers`: by worker; `missing`: the workers without one."""
+class Answers(NamedTuple):
+    """`by_worker`: what each has answered; `missing`: the workers without an answer."""
 
-    answers: dict[int, bytes]
+    by_worker: dict[int, bytes]
     missing: tuple[int, ...]
 
 
@@ -197,7 +197,7 @@ class Bus:
         if self.peers:
             self._post(PUBLISH, EVERYBODY, next(self._numbers), topic, payload)
 
-    async def gather(self, topic: str, payload: bytes, timeout: float) -> Gathered:
+    async def gather(self, topic: str, payload: bytes, timeout: float) -> Answers:
         """Ask all workers, this one included, and return what has come after `timeout` seconds at the latest. (Within
         the first seconds of a worker it may take as long again to learn who is there.)"""
         await self.meet(timeout)
@@ -208,7 +208,7 @@ class Bus:
         )
         if own is not None:
             answers[self.number] = own
-        return Gathered(dict(sorted(answers.items())), tuple(sorted(everybody - answers.keys())))
+        return Answers(dict(sorted(answers.items())), tuple(sorted(everybody - answers.keys())))
 
     async def ask(self, worker: int, topic: str, payload: bytes, timeout: float) -> bytes | None:
         """Ask one worker, which may be this one. Return its answer, None if there is none within `timeout` seconds."""
@@ -262,8 +262,8 @@ class Bus:
     def _meet(self, members: frozenset[int]) -> None:
         """Note who can be reached. Those who have gone answer nothing any more."""
         self.peers = members - {self.number}
-        for gone in self._incomplete.keys() - self.peers - {EVERYBODY}:
-            del self._incomplete[gone]
+        for worker in self._incomplete.keys() - self.peers - {EVERYBODY}:
+            del self._incomplete[worker]
         for question in self._questions.values():
             for worker in question.waiting - self.peers:
                 question.settle(worker)
@@ -273,13 +273,13 @@ class Bus:
             callback()
 
     async def _question(
-        self, recipient: int, asked: set[int], topic: str, payload: bytes, timeout: float
+        self, recipient: int, workers: set[int], topic: str, payload: bytes, timeout: float
     ) -> dict[int, bytes]:
-        """Return the answers of the workers `asked`. They are asked at once, and waited for later."""
+        """Return the answers of the `workers`. They are asked at once, and waited for later."""
         number = next(self._numbers) % _NUMBERS
-        if not asked or len(self._questions) >= MAX_QUESTIONS:
+        if not workers or len(self._questions) >= MAX_QUESTIONS:
             return {}
-        question = self._questions[number] = _Question(asked)
+        question = self._questions[number] = _Question(workers)
         try:
             if self._post(QUESTION, recipient, number, topic, payload):
                 await asyncio.wait_for(question.is_done.wait(), timeout)

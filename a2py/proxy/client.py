@@ -54,7 +54,7 @@ class ClientStream:
     """`limit`: bytes that the client may leave unread; `extra`: more headers; `stall_seconds`: how long it may read
     nothing (seconds).
 
-    `last_write`: loop time of the latest write; `committed`: the head is out, or goes out with the next write;
+    `last_write`: loop time of the latest write; `is_committed`: the head is out, or goes out with the next write;
     `place`: in the line, 0 if the request did not wait; `chunked`: the body is framed in chunks (not for HTTP/1.0,
     whose body ends with the connection, and not where its length is known); `send`: the transport's `write`, for whole
     chunks that were framed elsewhere
@@ -70,8 +70,8 @@ class ClientStream:
         "_stall_seconds",
         "_transport",
         "chunked",
-        "committed",
-        "finished",
+        "is_committed",
+        "is_finished",
         "keep_alive",
         "last_write",
         "place",
@@ -101,8 +101,8 @@ class ClientStream:
         self.keep_alive = request.keep_alive and self.chunked
         self.request_id = request_id
         self.place = 0
-        self.committed = False
-        self.finished = False
+        self.is_committed = False
+        self.is_finished = False
         self.last_write = self._loop.time()
 
     @property
@@ -113,7 +113,7 @@ class ClientStream:
     def _begin(self, head: list[str]) -> None:
         """Begin the answer. `head`: status line and headers, each with its line end; those about the connection are
         added here. They go out with the next `write`."""
-        self.committed = True
+        self.is_committed = True
         if self._connection is not None and self._connection.is_leaving:
             self.keep_alive = False
         if self._extra:
@@ -164,12 +164,12 @@ class ClientStream:
 
     def finish(self, data: bytes = b"") -> StreamResponse:
         """Send the last bytes and the end of the body in one write. Return what the handler must return."""
-        if not self.finished and not self.has_left:
+        if not self.is_finished and not self.has_left:
             if self.chunked:
                 data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
             self._transport.write(self._head + data)
             self._head = b""
-        self.finished = True
+        self.is_finished = True
         return self._response()
 
     def _response(self) -> StreamResponse:
@@ -194,7 +194,7 @@ class EventStream(ClientStream):
 
     def commit(self, degraded: tuple[str, ...] = ()) -> None:
         """Make the answer a 200 and an event stream. The head goes out with the next `write`."""
-        if self.committed:
+        if self.is_committed:
             return
         head = [_HEAD, self.request_id, "\r\n"]
         if degraded:
@@ -223,7 +223,7 @@ class PassedStream(ClientStream):
 
     def cut(self) -> StreamResponse:
         """End the answer without the proper end of its body, so that the client knows that something is missing."""
-        self.finished = True
+        self.is_finished = True
         self.keep_alive = False
         if not self._is_framed:  # the end of the connection would be the end of the body
             self.abort()

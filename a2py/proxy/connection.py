@@ -71,7 +71,7 @@ class Connection(RequestHandler):
 
     aiohttp's `_manager` is the `Keeper`, and becomes None once the connection is lost, or closed by force."""
 
-    __slots__ = ("_body", "_body_left", "_held", "_stall_guard", "_tail", "_transport", "answer_time", "is_paused")
+    __slots__ = ("_backlog", "_body", "_body_left", "_stall_guard", "_tail", "_transport", "answer_time", "is_paused")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         keeper: Keeper | None = self._manager  # type: ignore[assignment]
@@ -82,7 +82,7 @@ class Connection(RequestHandler):
         self._stall_guard = StallGuard(transport, keeper.timeouts.stall)  # type: ignore[arg-type]
         self._tail = b""  # the last three bytes that the parser was fed: a head may end in the next ones
         self._body_left = 0  # bytes to come of a body of known length
-        self._held = b""  # received, but the parser takes no more for now
+        self._backlog = b""  # received, but the parser takes no more for now
         self._body: StreamReader | None = None  # of the last request
         super().connection_made(transport)
         small_reads(transport)
@@ -136,23 +136,23 @@ class Connection(RequestHandler):
         aiohttp's `_upgraded` is reset. (A cut in the middle of a chunked body, where its data contains an empty line,
         does no harm: the parser goes on with the next piece.)"""
         if self._is_held():
-            self._held += data
+            self._backlog += data
             return
-        if self._held:
+        if self._backlog:
             super().data_received(b"")  # what the parser itself has held back comes first
-            data, self._held = self._held + data, b""
+            data, self._backlog = self._backlog + data, b""
             if self._is_held():
-                self._held = data
+                self._backlog = data
                 return
         start, size = 0, len(data)
         while True:
             end = self._find_end(data, start)
             piece = data if end - start == size else data[start:end]
-            queued = len(self._messages)
+            count = len(self._messages)
             super().data_received(piece)
             if self._body_left:
                 self._body_left -= len(piece)
-            if len(self._messages) > queued and not self._note_request():
+            if len(self._messages) > count and not self._note_request():
                 return
             if self._upgraded and self._parser is not None:
                 self._parser.set_upgraded(False)
@@ -163,7 +163,7 @@ class Connection(RequestHandler):
                 return
             self._tail = b""
             if self._is_held():
-                self._held = data[start:]
+                self._backlog = data[start:]
                 return
 
     def _find_end(self, data: bytes, start: int) -> int:
@@ -203,12 +203,12 @@ class Connection(RequestHandler):
 
     def resume_reading(self, *args: Any, **kwargs: Any) -> None:
         super().resume_reading(*args, **kwargs)
-        if self._held:
-            self._loop.call_soon(self._feed_held)  # not now: the parser itself calls this at the end of a body
+        if self._backlog:
+            self._loop.call_soon(self._feed_backlog)  # not now: the parser itself calls this at the end of a body
 
-    def _feed_held(self) -> None:
+    def _feed_backlog(self) -> None:
         """Feed what was held back. (Since 3.14 aiohttp calls `data_received` itself when a body is read on.)"""
-        if self._held and self._manager is not None and not self._is_held():
+        if self._backlog and self._manager is not None and not self._is_held():
             self.data_received(b"")
 
     # -- clients that do not read --------------------------------------------------------------------------------------
@@ -244,13 +244,13 @@ class Connection(RequestHandler):
         self._body = None  # it refers to this connection: a cycle
         super().connection_lost(exc)
         free(self._transport)
-        queued = getattr(
+        requests = getattr(
             self, "_messages", None
         )  # requests that were not answered; the body of each refers to this connection
-        if queued:
-            for message, _ in queued:
+        if requests:
+            for message, _ in requests:
                 drop_frames(getattr(message, "exc", None))
-            queued.clear()
+            requests.clear()
         if keeper is not None:
             keeper.forget(self)
 

@@ -90,7 +90,7 @@ def _parse_size(value: Any) -> int:
         return 0
 
 
-def is_cut(deployment: Deployment, estimate: int, reported: int) -> bool:
-    """Return whether the server seems to have cut a prompt: it `reported` less than half of the tokens that were
+def is_cut(deployment: Deployment, estimate: int, input_tokens: int) -> bool:
+    """Return whether the server seems to have cut a prompt: it counted `input_tokens`, less than half of what was
     estimated."""
-    return deployment.quirks.context_probe == "ollama" and estimate >= SMALL_PROMPT and 0 < reported < estimate / 2
+    return deployment.quirks.context_probe == "ollama" and estimate >= SMALL_PROMPT and 0 < input_tokens < estimate / 2

@@ -102,8 +102,8 @@ class Cooldowns:
 
     def end(self, id: str, model: str, reporter: Reporter | None = None) -> None:
         """End the cooldowns of the deployment and of its `model`."""
-        ended = [self.active.pop(key, None) for key in ((id, ""), (id, model))]
-        if reporter is not None and any(ended):
+        cooldowns = [self.active.pop(key, None) for key in ((id, ""), (id, model))]
+        if reporter is not None and any(cooldowns):
             reporter.report_recovery(id, model)
 
     def list_active(self) -> list[tuple[str, str, str, float]]:

@@ -7,7 +7,7 @@ Who is asked, and when (`a2py: discover: false` switches all of it off):
 - any other host that the provider table does not know: once, after the first request that succeeded there, with that
   deployment's key;
 - a host of the provider table: never.
-Of several workers one asks at the start (`is_asker`), and what any of them learns reaches the others (`learned`,
+Of several workers one asks at the start (`is_asker`), and what any of them learns reaches the others (`on_report`,
 `take`).
 
 Knows: addresses, time, which paths are asked. Must not know: what an answer means (evidence/server.py), what a
@@ -64,32 +64,32 @@ def is_private(base: str) -> bool:
 
 
 class Discovery:
-    """`changed` is called with base → word after each server that was recognized anew. The words of one process outlive
-    a reload.
+    """`on_change` is called with base → word after each server that was recognized anew. The words of one process
+    outlive a reload.
 
-    `is_asker`: ask private servers at the start; `learned`: called with each answer, for other processes."""
+    `is_asker`: ask private servers at the start; `on_report`: called with each answer, for other processes."""
 
-    def __init__(self, changed: Callable[[Mapping[str, ServerWord]], None]) -> None:
-        self.known: dict[str, Learned] = {}  # by base
+    def __init__(self, on_change: Callable[[Mapping[str, ServerWord]], None]) -> None:
+        self.reports: dict[str, Learned] = {}  # by base
         self.is_on = self.is_asker = True
-        self.learned: Callable[[Learned], None] = lambda learned: None
-        self._changed = changed
+        self.on_report: Callable[[Learned], None] = lambda report: None
+        self._on_change = on_change
         self._upstream: Upstream | None = None
         self._stale: dict[str, Deployment] = {}  # private servers that could not be reached
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._decided: set[str] = set()  # bases of which it is decided whether they are asked after a success
+        self._decided_bases: set[str] = set()  # bases of which it is decided whether they are asked after a success
 
     @property
     def words(self) -> dict[str, ServerWord]:
         """What the servers said of themselves, by base."""
-        return {base: learned.word for base, learned in self.known.items()}
+        return {base: report.word for base, report in self.reports.items()}
 
     def start(self, upstream: Upstream, deployments: Iterable[Deployment], is_on: bool) -> None:
         """Ask the private servers among `deployments` that were not asked yet. Call again after a reload."""
         self._upstream = upstream
         self.is_on = is_on
         for deployment in deployments if is_on and self.is_asker else ():
-            if _is_asked_at_start(deployment) and deployment.base not in self.known:
+            if _is_asked_at_start(deployment) and deployment.base not in self.reports:
                 self._ask(deployment, TRIES)
 
     def note_success(self, deployment: Deployment) -> None:
@@ -99,9 +99,9 @@ class Discovery:
             return
         if base in self._stale:
             self._ask(self._stale.pop(base), 1)
-        elif base not in self._decided and len(self._decided) < MAX_SERVERS:
-            self._decided.add(base)  # so that the next requests pay nothing
-            if base not in self.known and _is_unknown(deployment) and not is_private(base):
+        elif base not in self._decided_bases and len(self._decided_bases) < MAX_SERVERS:
+            self._decided_bases.add(base)  # so that the next requests pay nothing
+            if base not in self.reports and _is_unknown(deployment) and not is_private(base):
                 self._ask(deployment, 1)
 
     def note_failed_connection(self, deployment: Deployment) -> None:
@@ -110,14 +110,14 @@ class Discovery:
         if self.is_on and deployment.base not in self._tasks and _is_asked_at_start(deployment):
             self._stale.setdefault(deployment.base, deployment)
 
-    def take(self, learned: Learned) -> None:
-        """Take what another process has learned: this one need not ask."""
-        base = learned.base
+    def take(self, report: Learned) -> None:
+        """Take what another process has report: this one need not ask."""
+        base = report.base
         self._stale.pop(base, None)
         task = self._tasks.get(base)
         if task is not None:
             task.cancel()
-        self._keep(learned)
+        self._keep(report)
 
     async def close(self) -> None:
         self.is_on = False
@@ -128,7 +128,7 @@ class Discovery:
 
     def _ask(self, deployment: Deployment, tries: int) -> None:
         base = deployment.base
-        if base in self._tasks or (base not in self.known and len(self.known) + len(self._tasks) >= MAX_SERVERS):
+        if base in self._tasks or (base not in self.reports and len(self.reports) + len(self._tasks) >= MAX_SERVERS):
             return
         task = self._tasks[base] = asyncio.get_running_loop().create_task(self._learn(deployment, tries))
         task.add_done_callback(lambda _: self._tasks.pop(base))
@@ -140,17 +140,17 @@ class Discovery:
             if is_private(base):
                 self._stale[base] = deployment
         else:
-            learned = Learned(base, word, iso_date(time.time()))
-            self._keep(learned)
-            self.learned(learned)
+            report = Learned(base, word, iso_date(time.time()))
+            self._keep(report)
+            self.on_report(report)
 
-    def _keep(self, learned: Learned) -> None:
-        earlier = self.known.get(learned.base)
-        if len(self.known) >= MAX_SERVERS if earlier is None else earlier.word == learned.word:
+    def _keep(self, report: Learned) -> None:
+        earlier = self.reports.get(report.base)
+        if len(self.reports) >= MAX_SERVERS if earlier is None else earlier.word == report.word:
             return
-        self.known[learned.base] = learned
+        self.reports[report.base] = report
         if self.is_on:
-            self._changed(self.words)
+            self._on_change(self.words)
 
     async def _word(self, deployment: Deployment, tries: int) -> ServerWord | None:
         """Return what the server says; None if it cannot be reached."""

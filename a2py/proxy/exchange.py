@@ -28,7 +28,7 @@ from a2py.proxy.context import is_cut
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.lessons import WIRE, Trial
 from a2py.proxy.log import INTERNAL, Spent
-from a2py.proxy.refused import Refused
+from a2py.proxy.refusals import Refusals
 from a2py.proxy.router import AtLimit, Plan, Step
 from a2py.proxy.services import Services
 from a2py.proxy.waiting import Waiting
@@ -53,7 +53,7 @@ class Exchange(Generic[AnswerT]):
         self.running_attempt: Attempt[AnswerT] | None = None  # None while the request waits
         self._outcome: Outcome | None = None  # of the latest attempt, None if it got no reply
         self._trial = Trial(services.lessons)
-        self._refused = Refused()
+        self._refusals = Refusals()
         self._task = asyncio.current_task()
         self._interruption: ApiError | None = None
 
@@ -128,8 +128,8 @@ class Exchange(Generic[AnswerT]):
             step = await plan.admit(step)
             original = step.deployment
             record.attempts += 1
-            refused = self._refused if not step.delay else Refused()  # after a pause the same may be asked again
-            attempt = self._attempt = self._new_attempt(original, refused)
+            refusals = self._refusals if not step.delay else Refusals()  # after a pause the same may be asked again
+            attempt = self._attempt = self._new_attempt(original, refusals)
             attempt.place, attempt.grant = plan.place, plan.grant
             error = await self._run_attempt(attempt)
             if isinstance(error, AtLimit):
@@ -170,7 +170,7 @@ class Exchange(Generic[AnswerT]):
         """Leave those deployments in the plan that can answer. Raise `ApiError` if there is none."""
         raise NotImplementedError
 
-    def _new_attempt(self, original: Deployment, refused: Refused) -> Attempt[AnswerT]:
+    def _new_attempt(self, original: Deployment, refusals: Refusals) -> Attempt[AnswerT]:
         raise NotImplementedError
 
     def _learn(self, attempt: Attempt[AnswerT], original: Deployment, error: ApiError) -> bool:
@@ -181,7 +181,7 @@ class Exchange(Generic[AnswerT]):
     def _learn_from_reply(self, attempt: Attempt[AnswerT], original: Deployment) -> None:
         """Note what a complete reply shows of the deployment."""
 
-    def _learn_size(self, deployment: Deployment, reported: int) -> None:
+    def _learn_size(self, deployment: Deployment, input_tokens: int) -> None:
         """Note how many input tokens the upstream has counted."""
 
     def _judge_cache(self, usage: Usage) -> None:
@@ -208,7 +208,7 @@ class Exchange(Generic[AnswerT]):
         if not is_delivered:
             is_taught = self._learn(attempt, original, error)
             if is_taught or error.kind in CLIENT_ERRORS:
-                self._refused.note(attempt.deployment, attempt.prepared, error)
+                self._refusals.note(attempt.deployment, attempt.prepared, error)
             step = plan.repeat(original) if is_taught else None
             if step is not None:
                 return step
@@ -255,12 +255,12 @@ class Exchange(Generic[AnswerT]):
         `is_cut_off`: the client has left, or the time is up, so that an upstream that was silent may have worked."""
         outcome, account = attempt.outcome, self._inbound.record.account
         if outcome is None:  # refused, or nothing came
-            account.counted.append((attempt.deployment, Usage()))
+            account.usages.append((attempt.deployment, Usage()))
             account.is_estimated = account.is_estimated or (is_cut_off and attempt.prepared is not None)
             return
         tokens = self._inbound.size.estimated_tokens(attempt.deployment.model)
         usage, is_estimated = outcome.measure(tokens, is_complete)
-        account.counted.append((attempt.deployment, usage))
+        account.usages.append((attempt.deployment, usage))
         account.is_estimated = account.is_estimated or is_estimated
 
     def _end_recording(self, recording: Recording, error: ApiError | None, status: int) -> None:
@@ -318,9 +318,9 @@ class Conversation(Exchange[DecodedAnswer]):
                 should_retry=False,
             )
 
-    def _new_attempt(self, original: Deployment, refused: Refused) -> DecodedAttempt:
+    def _new_attempt(self, original: Deployment, refusals: Refusals) -> DecodedAttempt:
         deployment = self._trial.apply(original)
-        return DecodedAttempt(self._services, self._inbound, self.answer, original, deployment, refused)
+        return DecodedAttempt(self._services, self._inbound, self.answer, original, deployment, refusals)
 
     def _learn(self, attempt: Attempt[DecodedAnswer], original: Deployment, error: ApiError) -> bool:
         deployment, prepared = attempt.deployment, attempt.prepared
@@ -344,7 +344,7 @@ class Conversation(Exchange[DecodedAnswer]):
         deployment, outcome = attempt.deployment, attempt.outcome
         if deployment.wire == "native" or outcome is None:
             return
-        finding = judge(attempt.expected, deployment.quirks, outcome)
+        finding = judge(attempt.expectation, deployment.quirks, outcome)
         if not finding.note:
             return
         self._inbound.record.notes.append(finding.note)
@@ -381,12 +381,12 @@ class Conversation(Exchange[DecodedAnswer]):
         for reason in losses:
             self._services.metrics.add("a2py_cache_lost_total", reason=reason)
 
-    def _learn_size(self, deployment: Deployment, reported: int) -> None:
+    def _learn_size(self, deployment: Deployment, input_tokens: int) -> None:
         size = self._inbound.size
-        if is_cut(deployment, size.estimate, reported):
+        if is_cut(deployment, size.estimate, input_tokens):
             self._inbound.record.notes.append("the upstream seems to have cut the prompt to its context")
         else:
-            size.learn(deployment.model, reported)
+            size.learn(deployment.model, input_tokens)
 
 
 def _describe_step(step: Step, original: Deployment) -> str:

@@ -27,12 +27,12 @@ def raise_limit() -> None:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for wanted in (MAX_FILES, MAX_FILES_MACOS):
-        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        if soft == resource.RLIM_INFINITY or soft >= wanted:
+    for target in (MAX_FILES, MAX_FILES_MACOS):
+        target = target if hard == resource.RLIM_INFINITY else min(target, hard)
+        if soft == resource.RLIM_INFINITY or soft >= target:
             return
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
             return
         except (OSError, ValueError):
             continue
@@ -48,7 +48,7 @@ def limit() -> int:
     return 0 if soft == resource.RLIM_INFINITY else soft
 
 
-def fit_connections(wanted: int) -> int:
-    """Return `wanted`, or as many connections as the limit has room for."""
+def fit_connections(count: int) -> int:
+    """Return `count`, or as many connections as the limit has room for."""
     most = limit()
-    return min(wanted, max(1, (most - OTHERS) // EACH)) if most else wanted
+    return min(count, max(1, (most - OTHERS) // EACH)) if most else count

@@ -51,10 +51,10 @@ class KeepAlive:
     def _on_timer(self) -> None:
         self._timer = None
         stream = self._stream
-        if stream.finished or stream.has_left:
+        if stream.is_finished or stream.has_left:
             return
         now = self._loop.time()
-        if stream.committed:
+        if stream.is_committed:
             if not stream.full():
                 self._fill(now - stream.last_write)
         elif now >= self.commit_time:
@@ -80,7 +80,7 @@ class KeepAlive:
         The timer is not moved when something is written: that would cost a timer per chunk. It goes off, sees that the
         silence is shorter, and is set again."""
         now = self._loop.time()
-        due = NEVER if self._stream.committed else self.commit_time
+        due = NEVER if self._stream.is_committed else self.commit_time
         for interval in (self.ping_interval, self._delta_interval):
             if interval > 0:
                 due = min(due, last_write + interval if last_write + interval > now else now + interval)

@@ -29,33 +29,33 @@ class KeyUse(NamedTuple):
 
 
 class _Counters:
-    """`held`: output tokens that running requests have reserved; `running`: these requests."""
+    """`output`: tokens that running requests have reserved for output; `running`: these requests."""
 
-    __slots__ = ("held", "running", "starts", "tokens")
+    __slots__ = ("output", "running", "starts", "tokens")
 
     def __init__(self) -> None:
         self.starts = RateWindow()
         self.tokens = RateWindow()
-        self.held = 0
+        self.output = 0
         self.running = 0
 
 
 class KeyReservation:
     """What one running request counts for in the limits of its key."""
 
-    __slots__ = ("_clock", "_counters", "_entry", "_is_running", "_reserved")
+    __slots__ = ("_clock", "_counters", "_entry", "_is_running", "_tokens")
 
-    def __init__(self, clock: Callable[[], float], counters: _Counters, caller: Caller, reserved: Tokens) -> None:
+    def __init__(self, clock: Callable[[], float], counters: _Counters, caller: Caller, tokens: Tokens) -> None:
         self._clock = clock
         self._counters = counters
-        self._reserved = reserved
+        self._tokens = tokens
         self._is_running = True
         now = clock()
         counters.running += 1
         if caller.rpm:
             counters.starts.add(now, 1)
-        counters.held += reserved.max_tokens
-        self._entry = counters.tokens.add(now, reserved.input) if caller.tpm else None
+        counters.output += tokens.max_tokens
+        self._entry = counters.tokens.add(now, tokens.input) if caller.tpm else None
 
     def settle(self, input: int, output: int) -> None:
         """End the request, and replace the reserved tokens by the real ones. Only the first call counts."""
@@ -64,9 +64,9 @@ class KeyReservation:
         self._is_running = False
         counters, now = self._counters, self._clock()
         counters.running -= 1
-        counters.held -= self._reserved.max_tokens
+        counters.output -= self._tokens.max_tokens
         if self._entry is not None:
-            counters.tokens.correct(now, self._entry, input - self._reserved.input)
+            counters.tokens.correct(now, self._entry, input - self._tokens.input)
             if output:
                 counters.tokens.add(now, output)
 
@@ -87,13 +87,13 @@ class KeyLimits:
             counters = self._counters[caller.name] = _Counters()
         room = self._share.part(caller.tpm) - demand.input if caller.tpm else 0
         output = fit_output(demand.max_tokens, room)
-        reserved = Tokens(demand.input, output)
-        reached = max(self._find_shortages(caller, counters, reserved), default=None)
-        if reached is not None:
-            raise refuse(caller, *reached)
-        return KeyReservation(self._clock, counters, caller, reserved)
+        tokens = Tokens(demand.input, output)
+        shortage = max(self._find_shortages(caller, counters, tokens), default=None)
+        if shortage is not None:
+            raise refuse(caller, *shortage)
+        return KeyReservation(self._clock, counters, caller, tokens)
 
-    def _find_shortages(self, caller: Caller, counters: _Counters, reserved: Tokens) -> Iterator[tuple[float, str]]:
+    def _find_shortages(self, caller: Caller, counters: _Counters, tokens: Tokens) -> Iterator[tuple[float, str]]:
         """Yield the limits that are reached, each with the seconds until there is room; infinite for never."""
         now, share = self._clock(), self._share
         if caller.max_parallel and counters.running >= share.part(caller.max_parallel):
@@ -104,7 +104,7 @@ class KeyLimits:
                 yield seconds, share.describe("rpm", caller.rpm)
         if caller.tpm:
             part = share.part(caller.tpm)
-            seconds = wait_for_tokens(counters.tokens, now, counters.held, caller.tpm, part, reserved)
+            seconds = wait_for_tokens(counters.tokens, now, counters.output, caller.tpm, part, tokens)
             if seconds:
                 yield seconds, share.describe("tpm", caller.tpm)
 
@@ -112,7 +112,7 @@ class KeyLimits:
         """Return by a key's name what counts now, for keys that have a limit and asked."""
         now = self._clock()
         return {
-            name: KeyUse(one.running, one.starts.total(now), one.tokens.total(now) + one.held)
+            name: KeyUse(one.running, one.starts.total(now), one.tokens.total(now) + one.output)
             for name, one in self._counters.items()
         }
 

@@ -51,7 +51,7 @@ class Lessons:
         self._clock = clock
         self._wall_clock = wall_clock
         self.report_lesson: Callable[[str, str, dict[str, Any], Source, str], object] | None = None
-        self._known: dict[tuple[str, str], dict[str, Lesson]] = {}  # the pair that learned last is last
+        self._lessons: dict[tuple[str, str], dict[str, Lesson]] = {}  # the pair that learned last is last
 
     def learn(
         self, deployment: Deployment, changes: dict[str, Any], source: Source = "refusal", reason: str = ""
@@ -68,12 +68,12 @@ class Lessons:
         today."""
         key, now, (source, reason, date) = (id, model), self._clock(), origin
         date = date or iso_date(self._wall_clock())
-        known = _unexpired(self._known.pop(key, {}), now)
+        lessons = _drop_expired(self._lessons.pop(key, {}), now)
         for name, value in changes.items():
-            earlier = known.get(name)
+            earlier = lessons.get(name)
             value = join_lessons(name, earlier.value, value) if earlier else value
-            known[name] = Lesson(value, now + seconds, Fact(value, source, reason, date))
-        self._known[key] = known
+            lessons[name] = Lesson(value, now + seconds, Fact(value, source, reason, date))
+        self._lessons[key] = lessons
         self._trim(id, now)
 
     def list_lessons(self) -> list[tuple[str, str, dict[str, Any], float, Source, str, str]]:
@@ -81,36 +81,36 @@ class Lessons:
         now = self._clock()
         return [
             (id, model, {name: lesson.value}, lesson.expiry - now, *lesson.fact[1:])
-            for (id, model), known in self._known.items()
-            for name, lesson in _unexpired(known, now).items()
+            for (id, model), lessons in self._lessons.items()
+            for name, lesson in _drop_expired(lessons, now).items()
         ]
 
     def _trim(self, id: str, now: float) -> None:
         """Drop what has expired, and the oldest lessons above the limits: first those of deployment `id`, which has
         just learned."""
-        known = {key: unexpired for key, lessons in self._known.items() if (unexpired := _unexpired(lessons, now))}
-        for key in [key for key in known if key[0] == id][:-MAX_MODELS]:
-            del known[key]
-        while sum(map(len, known.values())) > MAX_LESSONS:
-            del known[next(iter(known))]
-        self._known = known
+        current = {key: rest for key, lessons in self._lessons.items() if (rest := _drop_expired(lessons, now))}
+        for key in [key for key in current if key[0] == id][:-MAX_MODELS]:
+            del current[key]
+        while sum(map(len, current.values())) > MAX_LESSONS:
+            del current[next(iter(current))]
+        self._lessons = current
 
     def apply(self, deployment: Deployment) -> Deployment:
         """Return `deployment` with its lessons."""
         key = (deployment.id, deployment.model)
-        known = self._known.get(key)
-        if not known:
+        lessons = self._lessons.get(key)
+        if not lessons:
             return deployment
-        unexpired = _unexpired(known, self._clock())
-        if not unexpired:
-            del self._known[key]  # otherwise there would be an empty entry for each name that clients think of
+        rest = _drop_expired(lessons, self._clock())
+        if not rest:
+            del self._lessons[key]  # otherwise there would be an empty entry for each name that clients think of
             return deployment
-        return with_changes(deployment, {name: lesson.value for name, lesson in unexpired.items()})
+        return with_changes(deployment, {name: lesson.value for name, lesson in rest.items()})
 
     def facts(self, deployment: Deployment) -> list[tuple[str, Fact]]:
         """Return what was learned about `deployment`: quirk and fact."""
-        known = _unexpired(self._known.get((deployment.id, deployment.model), {}), self._clock())
-        return [(name, lesson.fact) for name, lesson in known.items()]
+        lessons = _drop_expired(self._lessons.get((deployment.id, deployment.model), {}), self._clock())
+        return [(name, lesson.fact) for name, lesson in lessons.items()]
 
     def report(self) -> list[dict[str, Any]]:
         """Return all lessons for `/health`."""
@@ -123,13 +123,13 @@ class Lessons:
                 "value": plain(lesson.value),
                 "seconds_left": round(lesson.expiry - now),
             }
-            for (id, model), known in self._known.items()
-            for name, lesson in known.items()
+            for (id, model), lessons in self._lessons.items()
+            for name, lesson in lessons.items()
             if lesson.expiry > now
         ]
 
 
-def _unexpired(lessons: dict[str, Lesson], now: float) -> dict[str, Lesson]:
+def _drop_expired(lessons: dict[str, Lesson], now: float) -> dict[str, Lesson]:
     return {name: lesson for name, lesson in lessons.items() if lesson.expiry > now}
 
 
@@ -148,7 +148,7 @@ class Trial:
         self._lessons = lessons
         self._own: dict[str, dict[str, Any]] = {}  # what this request changes, on top of everybody's lessons
         self._unproven: dict[str, list[_Unproven]] = {}
-        self._asked: dict[str, list[Quirks]] = {}  # how it was asked so far
+        self._earlier_quirks: dict[str, list[Quirks]] = {}  # how it was asked so far
 
     def apply(self, original: Deployment) -> Deployment:
         """Return `original` with everybody's lessons and this request's."""
@@ -161,19 +161,19 @@ class Trial:
         return WIRE in self._own.get(original.id, ())
 
     def learn(
-        self, original: Deployment, deployment: Deployment, error: ApiError, added: frozenset[str]
+        self, original: Deployment, deployment: Deployment, error: ApiError, optional_fields: frozenset[str]
     ) -> tuple[str, ...]:
         """Return the quirks to change before `original` is asked once more; () if `error` teaches nothing.
 
-        `deployment`: as the failed attempt asked it; `added`: the optional fields that the attempt sent. What
+        `deployment`: as the failed attempt asked it; `optional_fields`: the optional fields that the attempt sent. What
         other requests have learned meanwhile does not matter to that error. Where they have changed the same quirks
         already, their values are used. Nothing that this request has learned is taken back."""
         cause = _cause_of(error)
-        earlier = self._asked.setdefault(original.id, [])
+        earlier = self._earlier_quirks.setdefault(original.id, [])
         waiting = self._unproven.get(original.id, [])
         # The same error again: the lessons that it taught before did not help.
         self._unproven[original.id] = [one for one in waiting if one.cause != cause]
-        changes = find_lesson(error, deployment.quirks, added, original.fixed, earlier)
+        changes = find_lesson(error, deployment.quirks, optional_fields, original.fixed, earlier)
         earlier.append(deployment.quirks)
         if changes is None:
             return ()
@@ -211,13 +211,13 @@ def iso_date(seconds: float) -> str:
 def with_wire(deployment: Deployment, wire: str) -> Deployment:
     """Return `deployment` for an OpenAI wire, instead of the wire that was chosen for it."""
     row = PROVIDERS.get(deployment.provider)
-    moved = replace(deployment, wire=wire, path="", auth=row.auth if row else "bearer")
+    variant = replace(deployment, wire=wire, path="", auth=row.auth if row else "bearer")
     if deployment.wire != "native":
-        return moved
+        return variant
     base = row.base if row and row.base and row.native == deployment.base else f"{deployment.base}/v1"
-    moved = apply_evidence(replace(moved, base=base), {}, None)
-    configured = {name: getattr(deployment.quirks, name) for name in deployment.fixed}
-    return replace(moved, quirks=override(moved.quirks, configured), fixed=deployment.fixed)
+    variant = apply_evidence(replace(variant, base=base), {}, None)
+    fixed_quirks = {name: getattr(deployment.quirks, name) for name in deployment.fixed}
+    return replace(variant, quirks=override(variant.quirks, fixed_quirks), fixed=deployment.fixed)
 
 
 def with_changes(deployment: Deployment, changes: dict[str, Any]) -> Deployment:

@@ -188,22 +188,22 @@ class Use(NamedTuple):
 class _Counters:
     """What counts towards rpm and tpm of one deployment.
 
-    `starts`: one for each attempt; `tokens`: input of all attempts, and output of those that have ended; `held`: output
-    tokens that running attempts have reserved. They are not in the window, because they count until the attempt ends,
-    however long that takes."""
+    `starts`: one for each attempt; `tokens`: input of all attempts, and output of those that have ended; `output`: what
+    running attempts have reserved for it. It is not in the window, because it counts until the attempt ends, however
+    long that takes."""
 
-    __slots__ = ("held", "starts", "tokens")
+    __slots__ = ("output", "starts", "tokens")
 
     def __init__(self) -> None:
         self.starts = RateWindow()
         self.tokens = RateWindow()
-        self.held = 0
+        self.output = 0
 
     def use(self, now: float) -> Use:
-        return Use(self.starts.total(now), self.tokens.total(now) + self.held, self.held)
+        return Use(self.starts.total(now), self.tokens.total(now) + self.output, self.output)
 
 
-class Granted(Protocol):
+class SharedGrant(Protocol):
     """What an attempt counts for in limits that other processes share."""
 
     def settle(self, input: int, output: int) -> None:
@@ -238,7 +238,7 @@ class Reservation:
         self._counters = counters
         self._entry = entry
         self._is_running = True
-        self.grant: Granted | None = None
+        self.grant: SharedGrant | None = None
         self.input = input
         self.output = output
 
@@ -265,7 +265,7 @@ class Reservation:
         counters = self._counters
         if counters is not None and self._entry is not None:
             now = self._limits.clock()
-            counters.held -= self.output
+            counters.output -= self.output
             counters.tokens.correct(now, self._entry, input - self.input)
             if output:
                 counters.tokens.add(now, output)
@@ -279,14 +279,14 @@ def fit_output(output: int, room: int) -> int:
     return max(0, min(output, room))
 
 
-def wait_for_tokens(window: RateWindow, now: float, held: int, tpm: int, part: int, reserved: Tokens) -> float:
-    """Return the seconds until tokens can be `reserved`: 0 for now, infinite for never. `window`: what counts; `held`:
-    output that running requests have reserved; `part`: this process's, of `tpm`."""
-    is_large = part < reserved.input <= tpm  # no process would ever take it
-    room = -held if is_large else part - held - reserved.input - reserved.max_tokens
+def wait_for_tokens(window: RateWindow, now: float, reserved_output: int, tpm: int, part: int, tokens: Tokens) -> float:
+    """Return the seconds until `tokens` can be reserved: 0 for now, infinite for never. `window`: what counts;
+    `reserved_output`: of running requests; `part`: this process's, of `tpm`."""
+    is_large = part < tokens.input <= tpm  # no process would ever take it
+    room = -reserved_output if is_large else part - reserved_output - tokens.input - tokens.max_tokens
     seconds = window.seconds_until(now, room)
     # Running requests hold the rest. What they use leaves the window that long after their end.
-    return WINDOW if seconds == math.inf and reserved.input <= tpm else seconds
+    return WINDOW if seconds == math.inf and tokens.input <= tpm else seconds
 
 
 class Limits:
@@ -311,10 +311,10 @@ class Limits:
         """Deployment id → requests that run there now."""
         return self.places.running()
 
-    def find_shortage(self, deployment: Deployment, demand: Demand, held: Place | None = None) -> Shortage | None:
+    def find_shortage(self, deployment: Deployment, demand: Demand, own_place: Place | None = None) -> Shortage | None:
         """Return why `deployment` has no room for `demand` now, or None if it has. Of several reasons, return the one
-        that lasts longest. `held`: the place that the request has already."""
-        bound = self.places.find_limit(deployment, held)
+        that lasts longest. `own_place`: the place that the request has already."""
+        bound = self.places.find_limit(deployment, own_place)
         shortage = None if bound is None else Shortage(bound.label, 0.0, subject=bound.subject)
         if not (deployment.rpm or deployment.tpm):
             return shortage  # most deployments have no limits, and this is asked for every attempt
@@ -332,11 +332,11 @@ class Limits:
             if seconds:
                 yield Shortage(share.describe("rpm", deployment.rpm), seconds)
         if deployment.tpm:
-            input, output = self.reservation_size(deployment, demand)
+            size = Tokens(*self.reservation_size(deployment, demand))
             part = share.part(deployment.tpm)
-            seconds = wait_for_tokens(counters.tokens, now, counters.held, deployment.tpm, part, Tokens(input, output))
+            seconds = wait_for_tokens(counters.tokens, now, counters.output, deployment.tpm, part, size)
             if seconds:
-                yield Shortage(share.describe("tpm", deployment.tpm), seconds, input + output)
+                yield Shortage(share.describe("tpm", deployment.tpm), seconds, size.input + size.max_tokens)
 
     def reservation_size(self, deployment: Deployment, demand: Demand) -> tuple[int, int]:
         """Return the input and output tokens that an attempt reserves.
@@ -361,20 +361,20 @@ class Limits:
             del self._usual[next(iter(self._usual))]
 
     def reserve(
-        self, deployment: Deployment, demand: Demand, held: Place | None = None, grant: Granted | None = None
+        self, deployment: Deployment, demand: Demand, own_place: Place | None = None, grant: SharedGrant | None = None
     ) -> Reservation | None:
         """Start an attempt now. Return None if there is no room. The caller settles the reservation in every way out.
 
-        `held`: the place of the request. Without one, the attempt takes a place until it is settled. `grant`: what it
+        `own_place`: of the request. Without one, the attempt takes a place until it is settled. `grant`: what it
         counts for in shared limits. It is settled with the reservation."""
-        if self.find_shortage(deployment, demand, held) is not None:
+        if self.find_shortage(deployment, demand, own_place) is not None:
             return None
-        reservation = self._reserve(deployment, demand, held)
+        reservation = self._reserve(deployment, demand, own_place)
         reservation.grant = grant
         return reservation
 
-    def _reserve(self, deployment: Deployment, demand: Demand, held: Place | None) -> Reservation:
-        place = self.places.take(deployment) if held is None else None
+    def _reserve(self, deployment: Deployment, demand: Demand, own_place: Place | None) -> Reservation:
+        place = self.places.take(deployment) if own_place is None else None
         if not (deployment.rpm or deployment.tpm):
             return Reservation(self, deployment, place)
         id, now = deployment.id, self.clock()
@@ -387,7 +387,7 @@ class Limits:
         if not deployment.tpm:
             return Reservation(self, deployment, place, counters)
         input, output = self.reservation_size(deployment, demand)
-        counters.held += output
+        counters.output += output
         return Reservation(self, deployment, place, counters, input, output, counters.tokens.add(now, input))
 
     def note_use(self, deployment: Deployment) -> None:
@@ -426,19 +426,19 @@ def limit_error(model: str, short: Sequence[tuple[Deployment, Shortage]]) -> Api
     """Return the error if no deployment of `model` has room: which limits are reached, and when the first of them has
     room again. `short`: the deployments, and why each has none; [] if others took the last places."""
     seconds = min((shortage.seconds or ROOM_SECONDS for _, shortage in short), default=ROOM_SECONDS)
-    reached = list_shortages(short) or " (others took its last places)"
+    details = list_shortages(short) or " (others took its last places)"
     if math.isinf(seconds):
         tokens = min(shortage.tokens for _, shortage in short)
         return ApiError(
             "rate_limit",
             f"{model!r} takes no request of this size: its input has about {tokens} tokens, more than the configured"
-            f" limit allows in a minute{reached}. Shorten the request, or raise the limit in the configuration.",
+            f" limit allows in a minute{details}. Shorten the request, or raise the limit in the configuration.",
             should_retry=False,
         )
     seconds = math.ceil(seconds)
     return ApiError(
         "rate_limit",
-        f"{model!r} has reached its configured limit{reached}. Ask again in {seconds} s, or raise the limit in the"
+        f"{model!r} has reached its configured limit{details}. Ask again in {seconds} s, or raise the limit in the"
         " configuration.",
         retry_after=seconds,
     )

@@ -160,13 +160,13 @@ class Line:
         self.places = places
         places.on_release = self._hand_over
         self._gates: OrderedDict[tuple[str, ...], _Gate] = OrderedDict()  # the one whose turn it is comes first
-        self._configured: dict[str, Deployment] = {}  # deployment id → where its limits are taken from
+        self._deployments: dict[str, Deployment] = {}  # deployment id → where its limits are taken from
         self.waiting = 0
 
     def renew(self, deployments: Iterable[Deployment]) -> None:
         """Let everybody wait by the limits of `deployments` from now on: those of a new configuration, or with what
         their servers say."""
-        self._configured = {one.id: one for one in deployments}
+        self._deployments = {one.id: one for one in deployments}
         for gate in self._gates.values():
             gate.deployments = self._with_limits(gate.deployments)
         self._hand_over()
@@ -179,11 +179,11 @@ class Line:
         *,
         length: int,
         seconds: float,
-        joined: Callable[[int], None] = lambda place: None,
+        on_join: Callable[[int], None] = lambda place: None,
     ) -> Place:
         """Return a place at one of `deployments`, which are all full now, at most `seconds` from now.
 
-        `choose`: which of those that have a place to take; `length`: how many requests may wait; `joined`: called with
+        `choose`: which of those that have a place to take; `length`: how many requests may wait; `on_join`: called with
         the place in the line, 1 is the next. Raise LineFull or TooLate."""
         if self.waiting >= length:
             raise LineFull
@@ -191,7 +191,7 @@ class Line:
         waiter = self._join(deployments, asker, choose, loop.time())
         timer = loop.call_later(seconds, self._end_wait, waiter)
         try:
-            joined(self._position(waiter))
+            on_join(self._position(waiter))
             self._hand_over()  # there is a place if the request began before its limit was raised
             return await waiter.future
         except asyncio.CancelledError:
@@ -216,7 +216,7 @@ class Line:
 
     def _with_limits(self, deployments: Sequence[Deployment]) -> list[Deployment]:
         """Return `deployments` with the limits that are in force."""
-        pairs = ((one, self._configured.get(one.id, one)) for one in deployments)
+        pairs = ((one, self._deployments.get(one.id, one)) for one in deployments)
         return [
             replace(one, max_parallel=now.max_parallel, name_parallel=now.name_parallel, slots=now.slots)
             for one, now in pairs

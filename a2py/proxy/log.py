@@ -44,14 +44,14 @@ class Spent(NamedTuple):
 class Account:
     """Who asked, and what it took.
 
-    `caller`: the client's key; `session`, `agent`: as the client sent them; `counted`: the tokens of each attempt;
+    `caller`: the client's key; `session`, `agent`: as the client sent them; `usages`: the tokens of each attempt;
     `is_estimated`: the upstreams did not count all of them; `is_count`: the request only counts tokens, and is no
     answer of a model; `choice`: the rule of `a2py: routes:` that decided, None if there are none."""
 
     caller: Caller = ANYBODY
     session: str = ""
     agent: str = ""
-    counted: list[tuple[Deployment, Usage]] = field(default_factory=list)
+    usages: list[tuple[Deployment, Usage]] = field(default_factory=list)
     is_estimated: bool = False
     is_count: bool = False
     choice: Choice | None = None

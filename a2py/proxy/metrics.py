@@ -73,12 +73,12 @@ Export = dict[str, list[Any]]
 
 
 class Metrics:
-    """All counters of this process. `shown`: the counters of the other workers, as a page has shown them last;
+    """All counters of this process. `peer_exports`: the counters of the other workers, as a page has shown them last;
     `inheritance`: set once the counters of the worker before this one are counted here, None if nobody was asked for
     them."""
 
     def __init__(self) -> None:
-        self.shown: dict[int, Export] = {}
+        self.peer_exports: dict[int, Export] = {}
         self.inheritance: asyncio.Event | None = None
         self._values: dict[str, dict[Labels, float]] = {}
 

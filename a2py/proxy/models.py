@@ -57,8 +57,8 @@ def list_ids(config: Config, caller: Caller = ANYBODY) -> list[tuple[str, str]]:
         own = [name for name in caller.models if "*" not in name and name not in config.hidden and config.knows(name)]
         names = _select(config, caller, [*names, *own])
         chat_names = _select(config, caller, [*chat_names, *filter(config.can_chat, own)])
-    taken = set(names)
-    extra = [(id, name) for name in chat_names if (id := config.make_discovery_id(name)) not in taken]
+    model_names = set(names)
+    extra = [(id, name) for name in chat_names if (id := config.make_discovery_id(name)) not in model_names]
     return [(name, name) for name in names] + extra
 
 
@@ -88,13 +88,13 @@ def list_page(config: Config, query: str, caller: Caller = ANYBODY) -> dict[str,
     after, before = _find_bounds(ids, parameters)
     is_backwards = "before_id" in parameters and "after_id" not in parameters
     start, stop = (max(before - limit, 0), before) if is_backwards else (after, min(after + limit, before))
-    selected = entries[start:stop]
+    page = entries[start:stop]
     return {
         "object": "list",
-        "data": [model_info(id, name, _find_deployment(config, name)) for id, name in selected],
+        "data": [model_info(id, name, _find_deployment(config, name)) for id, name in page],
         "has_more": start > 0 if is_backwards else stop < before,
-        "first_id": selected[0][0] if selected else None,
-        "last_id": selected[-1][0] if selected else None,
+        "first_id": page[0][0] if page else None,
+        "last_id": page[-1][0] if page else None,
     }
 
 

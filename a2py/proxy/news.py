@@ -85,7 +85,7 @@ class News:
         self._cooldowns, self._lessons = cooldowns, lessons
         self._sizes = {"counts": sizes.counts, "estimates": sizes.estimates}
         self._versions: dict[tuple[str, str], tuple[int, str]] = {}  # (way of counting, model) → version, origin
-        self._known: tuple[Config | None, frozenset[str]] = (None, frozenset())
+        self._known_ids: tuple[Config | None, frozenset[str]] = (None, frozenset())
         self._waiting: dict[Hashable, Callable[[], bytes]] = {}
         self._failures: dict[str, int] = {}
         self._timer: asyncio.Handle | None = None
@@ -133,9 +133,9 @@ class News:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, {}
-        told = [word for make in waiting.values() if len(word := make()) <= WORD_BYTES]
+        words = [word for make in waiting.values() if len(word := make()) <= WORD_BYTES]
         for tell in self.tell:
-            tell(told)
+            tell(words)
         self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush)
 
     def _encode_size(self, way: str, model: str) -> bytes:
@@ -153,8 +153,8 @@ class News:
         """Return words for all that is known, for a process that begins."""
         words = [orjson.dumps(["cooldown", *row]) for row in self._cooldowns.list_active()]
         words += [_encode_lesson(*row) for row in self._lessons.list_lessons()]
-        for (way, model), known in self._versions.items():
-            words.append(orjson.dumps(["size", way, model, *self._sizes[way].sums(model), *known]))
+        for (way, model), version in self._versions.items():
+            words.append(orjson.dumps(["size", way, model, *self._sizes[way].sums(model), *version]))
         return [word for word in words if len(word) <= WORD_BYTES]
 
     # -- what happens elsewhere ----------------------------------------------------------------------------------------
@@ -171,27 +171,33 @@ class News:
 
     def _take_cooldown(self, parts: list[Any], age: float) -> None:
         id, model, kind, seconds = parts
-        left = _number(seconds, 0.0, MAX_COOLDOWN) - age
-        if KINDS[kind] and left > 0 and not self._config().settings.disable_cooldowns:
-            self._cooldowns.begin(self.known(id), _name(model), kind, left)
+        remaining_seconds = _number(seconds, 0.0, MAX_COOLDOWN) - age
+        if KINDS[kind] and remaining_seconds > 0 and not self._config().settings.disable_cooldowns:
+            self._cooldowns.begin(self.check_id(id), _name(model), kind, remaining_seconds)
 
     def _take_recovery(self, parts: list[Any], age: float) -> None:
         id, model = parts
-        self._cooldowns.end(self.known(id), _name(model))
+        self._cooldowns.end(self.check_id(id), _name(model))
 
     def _take_failure(self, parts: list[Any], age: float) -> None:
         id, count = parts
         for _ in range(_integer(count, MAX_FAILURES)):
-            self._cooldowns.count_failure(self.known(id), age=age)
+            self._cooldowns.count_failure(self.check_id(id), age=age)
 
     def _take_lesson(self, parts: list[Any], age: float) -> None:
         id, model, changes, seconds, source, reason, date = parts
-        left = _number(seconds, 0.0, LESSON_SECONDS) - age
+        remaining_seconds = _number(seconds, 0.0, LESSON_SECONDS) - age
         if source not in _SOURCES or (date and not _DATE.fullmatch(date)):
             raise ValueError("lesson")
-        if left > 0:
-            checked = check_changes(changes)
-            self._lessons.keep(self.known(id), _name(model), checked, left, (source, _name(reason, MAX_REASON), date))
+        if remaining_seconds > 0:
+            valid_changes = check_changes(changes)
+            self._lessons.keep(
+                self.check_id(id),
+                _name(model),
+                valid_changes,
+                remaining_seconds,
+                (source, _name(reason, MAX_REASON), date),
+            )
 
     def _take_size(self, parts: list[Any], age: float) -> None:
         way, model, real, counted, version, origin = parts
@@ -201,12 +207,12 @@ class News:
         if is_newer and self._sizes[way].adopt(model, *sums):
             self._set_version(way, model, *latest)
 
-    def known(self, id: Any) -> str:
+    def check_id(self, id: Any) -> str:
         """Return `id` if it is the id of a deployment. Raise ValueError."""
         config = self._config()
-        if self._known[0] is not config:
-            self._known = config, frozenset(one.id for one in config.deployments)
-        if type(id) is not str or id not in self._known[1]:
+        if self._known_ids[0] is not config:
+            self._known_ids = config, frozenset(one.id for one in config.deployments)
+        if type(id) is not str or id not in self._known_ids[1]:
             raise ValueError("deployment")
         return id
 
@@ -223,18 +229,18 @@ def check_changes(changes: Any) -> dict[str, Any]:
     that no lesson has."""
     if type(changes) is not dict or not changes or len(changes) > len(Quirks.__dataclass_fields__):
         raise ValueError("changes")
-    typed = override(Quirks(), {name: value for name, value in changes.items() if name != WIRE})
-    return {name: _check_change(name, value, typed) for name, value in changes.items()}
+    quirks = override(Quirks(), {name: value for name, value in changes.items() if name != WIRE})
+    return {name: _check_change(name, value, quirks) for name, value in changes.items()}
 
 
-def _check_change(name: str, value: Any, typed: Quirks) -> Any:
-    """Return the new value of a quirk or of the wire. `typed`: has the right types. Raise ValueError or TypeError if it
-    may not come from a lesson."""
+def _check_change(name: str, value: Any, quirks: Quirks) -> Any:
+    """Return the new value of a quirk or of the wire. `quirks`: has the right types. Raise ValueError or TypeError if
+    it may not come from a lesson."""
     if name == WIRE:
         if value not in _WIRES:
             raise ValueError(name)
         return value
-    value = getattr(typed, name)
+    value = getattr(quirks, name)
     if isinstance(value, str) and name not in words() and value not in _TEXTS and (name, value) not in _EFFORTS:
         raise ValueError(name)
     if isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -17,7 +17,7 @@ from a2py.proxy.exchange import Exchange
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.passed_answer import PassedAnswer
 from a2py.proxy.passed_attempt import PassedAttempt
-from a2py.proxy.refused import Refused
+from a2py.proxy.refusals import Refusals
 from a2py.proxy.router import Plan
 from a2py.proxy.services import Services
 from a2py.wires.passthrough.deployments import explain_refusal, find_account
@@ -63,9 +63,9 @@ class Passage(Exchange[PassedAnswer]):
             error.code = "previous_response_not_found"
             raise error
 
-    def _new_attempt(self, original: Deployment, refused: Refused) -> PassedAttempt:
+    def _new_attempt(self, original: Deployment, refusals: Refusals) -> PassedAttempt:
         return PassedAttempt(
-            self._services, self._inbound, self.answer, original, refused, self._endpoint, self._question
+            self._services, self._inbound, self.answer, original, refusals, self._endpoint, self._question
         )
 
     def _learn_from_reply(self, attempt: Attempt[PassedAnswer], original: Deployment) -> None:

@@ -29,7 +29,7 @@ from a2py.wires.passthrough.usage import Watcher, outcome_of
 
 EVENT_STREAM = "text/event-stream"
 #: The error, for the log and the ledger, of a stream that passed whole. What the upstream said may hold anything.
-FAILED = "upstream: the stream ended with an error event of the upstream"
+STREAM_ERROR = "upstream: the stream ended with an error event of the upstream"
 
 
 class PassingFlow:
@@ -38,7 +38,7 @@ class PassingFlow:
     It is its own splice: a read that is exactly one HTTP chunk goes to the client as it is. What comes with the last
     byte of the body is held back, so that it goes out together with the end of the answer: one system call less."""
 
-    __slots__ = ("_client", "_has_content", "_held", "_on_content", "_response", "_see", "watcher")
+    __slots__ = ("_client", "_has_content", "_on_content", "_response", "_see", "_tail", "watcher")
 
     ended = False
 
@@ -47,7 +47,7 @@ class PassingFlow:
     ) -> None:
         self._response = response
         self._client = client
-        self._held = b""
+        self._tail = b""
         self._on_content = on_content
         self._has_content = False
         self.watcher = watcher
@@ -64,18 +64,18 @@ class PassingFlow:
             self._has_content = True
             self._on_content()
         self._see(data)
-        if self._held:
-            self._client.write(self._held)
-            self._held = b""
+        if self._tail:
+            self._client.write(self._tail)
+            self._tail = b""
         if self._response.is_whole:
-            self._held = data
+            self._tail = data
         else:
             self._client.write(data)
 
-    def take_held(self) -> bytes:
+    def take_tail(self) -> bytes:
         """Return what is still to be written."""
-        held, self._held = self._held, b""
-        return held
+        tail, self._tail = self._tail, b""
+        return tail
 
     def splice(self) -> PassingFlow | None:
         return self if self._has_content and self._client.chunked else None
@@ -132,9 +132,9 @@ class PassedAnswer:
         self._endpoint = endpoint
         self.is_stream = is_stream
         request, settings = inbound.request, inbound.config.settings
-        granted = grant(settings.allowed_origins, request.headers)
-        self.client = PassedStream(request, inbound.record.id, settings.buffer_kb * 1024, granted, stall_seconds)
-        self._granted = granted
+        cors_headers = grant(settings.allowed_origins, request.headers)
+        self.client = PassedStream(request, inbound.record.id, settings.buffer_kb * 1024, cors_headers, stall_seconds)
+        self._cors_headers = cors_headers
         self._watcher = Watcher()
         self._flow: PassingFlow | None = None  # of the latest attempt that got a reply
         self._is_event_stream = False
@@ -143,7 +143,7 @@ class PassedAnswer:
 
     @property
     def is_delivered(self) -> bool:
-        return self.client.committed
+        return self.client.is_committed
 
     @property
     def is_complete(self) -> bool:
@@ -187,14 +187,14 @@ class PassedAnswer:
         """Commit to the upstream's status, because its first byte has come. Nothing is asked again from here on."""
         inbound = self._inbound
         inbound.record.first_content = asyncio.get_running_loop().time() - inbound.start_time
-        self.client.commit(status, _named(client_headers(headers), inbound.record.id), length)
+        self.client.commit(status, _add_request_id(client_headers(headers), inbound.record.id), length)
 
     def end_reply(self, response: Response) -> Outcome:
         """Return the outcome of a reply whose body has ended by itself."""
-        if not self.client.committed:
+        if not self.client.is_committed:
             self._begin(response.status, response.headers, 0)
         if self._is_event_stream and self._watcher.has_failed:
-            self._inbound.record.error = FAILED
+            self._inbound.record.error = STREAM_ERROR
         return self.read_outcome()
 
     def read_outcome(self) -> Outcome:
@@ -223,12 +223,12 @@ class PassedAnswer:
 
     def finish(self, error: ApiError | None) -> StreamResponse | ApiError:
         client = self.client
-        held = self._flow.take_held() if self._flow is not None else b""
-        if error is None or (client.committed and self.is_complete):
-            return client.finish(held)
-        if client.committed:
-            if held:
-                client.write(held)
+        tail = self._flow.take_tail() if self._flow is not None else b""
+        if error is None or (client.is_committed and self.is_complete):
+            return client.finish(tail)
+        if client.is_committed:
+            if tail:
+                client.write(tail)
             if not (self._is_event_stream and self._watcher.is_between_events and client.chunked):
                 return client.cut()
             data = b"event: error\ndata: " + orjson.dumps({"type": "error", **error.openai_envelope()}) + b"\n\n"
@@ -241,11 +241,11 @@ class PassedAnswer:
         id = self._inbound.record.id
         if self._inbound.recording is not None:
             self._inbound.recording.add_answer(body)
-        named = {**_named(client_headers(headers), id), "request-id": id, **self._granted}
-        return NamelessResponse(body=body, status=status, headers=named)
+        answer_headers = {**_add_request_id(client_headers(headers), id), "request-id": id, **self._cors_headers}
+        return NamelessResponse(body=body, status=status, headers=answer_headers)
 
 
-def _named(headers: dict[str, str], id: str) -> dict[str, str]:
+def _add_request_id(headers: dict[str, str], id: str) -> dict[str, str]:
     """Return `headers` with an `x-request-id`, which OpenAI's SDKs show: the upstream's, else our own."""
     headers.setdefault("x-request-id", id)
     return headers

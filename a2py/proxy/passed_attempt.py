@@ -14,7 +14,7 @@ from a2py.messages.types import Outcome, Prepared
 from a2py.proxy.attempt import Attempt, web_page_error
 from a2py.proxy.inbound import Inbound
 from a2py.proxy.passed_answer import PassedAnswer
-from a2py.proxy.refused import Refused
+from a2py.proxy.refusals import Refusals
 from a2py.proxy.services import Services
 from a2py.upstream import Response
 from a2py.upstream.client import api_error
@@ -37,11 +37,11 @@ class PassedAttempt(Attempt[PassedAnswer]):
         inbound: Inbound,
         answer: PassedAnswer,
         deployment: Deployment,
-        refused: Refused,
+        refusals: Refusals,
         endpoint: Endpoint,
         question: Question,
     ) -> None:
-        super().__init__(services, inbound, answer, deployment, deployment, refused)
+        super().__init__(services, inbound, answer, deployment, deployment, refusals)
         self._endpoint = endpoint
         self._question = question
         self._has_begun = False

@@ -86,18 +86,18 @@ class Places:
         """Whether as many requests run as may run in total."""
         return 0 < self.share.part(self.total_limit) <= self._total
 
-    def find_limit(self, deployment: Deployment, held: Place | None = None) -> Bound | None:
-        """Return which limit keeps a request from `deployment` now, None if there is a place. `held`: the place that
-        the request has already, and would leave; at the same deployment it is all that the request needs, even if a
-        reload has changed the limits."""
+    def find_limit(self, deployment: Deployment, own_place: Place | None = None) -> Bound | None:
+        """Return which limit keeps a request from `deployment` now, None if there is a place. `own_place`: the place
+        that the request has already, and would leave; at the same deployment it is all that the request needs, even if
+        a reload has changed the limits."""
         one = deployment
-        if held is not None and held.deployment.id == one.id:
+        if own_place is not None and own_place.deployment.id == one.id:
             return None
         if not (self.total_limit or one.max_parallel or one.slots or one.name_parallel):
             return None  # most deployments have no limits, and this is asked for every attempt
         for bound in self._bounds(deployment):
             count = self._count(bound.kind, deployment)
-            if held is not None and _counts_for(bound.kind, held.deployment, deployment):
+            if own_place is not None and _counts_for(bound.kind, own_place.deployment, deployment):
                 count -= 1
             if count >= bound.limit:
                 return bound
@@ -121,7 +121,7 @@ class Places:
         for which the running requests have held theirs so far, if that is longer."""
         now, turns = self._clock(), 0.0
         for id in {id for one in deployments for id in self._list_holders(one)}:
-            ages = [now - held.start for held in self._running[id]]
+            ages = [now - each.start for each in self._running[id]]
             turns += len(ages) / max(self._holds.get(id, 0.0), sum(ages) / len(ages), SHORTEST_HOLD)
         return place / turns if turns else 0.0
 

@@ -43,32 +43,32 @@ class Room:
 
     def __init__(self, limit: int, make_room: Callable[[], bool] = lambda: False) -> None:
         self.limit = limit
-        self.used = 0
+        self.used_bytes = 0
         self._make_room = make_room
 
     def take(self, size: int) -> bool:
         """Take `size` bytes. Return False if there is no room for them."""
-        while self.used + size > self.limit:
+        while self.used_bytes + size > self.limit:
             if not self._make_room():
                 return False
-        self.used += size
+        self.used_bytes += size
         return True
 
     def give_back(self, size: int) -> None:
-        self.used -= size
+        self.used_bytes -= size
 
 
 class Body:
     """A body, recorded piece by piece up to BODY_LIMIT. `seconds`: returns how long the request has run; `room`: that
     all bodies share, None for no limit but their own."""
 
-    __slots__ = ("_room", "_seconds", "is_cut", "pieces", "size", "taken", "times")
+    __slots__ = ("_room", "_seconds", "is_cut", "pieces", "size", "times", "used_bytes")
 
     def __init__(self, data: bytes = b"", seconds: Callable[[], float] = float, room: Room | None = None) -> None:
         self.pieces: list[bytes] = []
         self.times = array("I")  # milliseconds, of each piece
         self.size = 0  # bytes of the whole body, the cost of its pieces included
-        self.taken = 0  # bytes of `room`
+        self.used_bytes = 0  # bytes of `room`
         self.is_cut = False  # the body was longer than what is kept
         self._seconds = seconds
         self._room = room
@@ -76,18 +76,18 @@ class Body:
             self.add(data)
 
     def add(self, data: bytes) -> None:
-        left = BODY_LIMIT + BEYOND - self.size
+        space = BODY_LIMIT + BEYOND - self.size
         self.size += len(data) + (PIECE_COST if self.pieces else 0)
         self.is_cut = self.is_cut or self.size > BODY_LIMIT
-        if left <= 0:
+        if space <= 0:
             return
-        piece = bytes(memoryview(data)[:left])  # a copy: what orjson makes occupies 4 to 13 times its size
+        piece = bytes(memoryview(data)[:space])  # a copy: what orjson makes occupies 4 to 13 times its size
         if self._room is not None:
             if not self._room.take(len(piece) + PIECE_COST):
                 self.is_cut = True
                 self.size = BODY_LIMIT + BEYOND  # nothing is kept after a gap
                 return
-            self.taken += len(piece) + PIECE_COST
+            self.used_bytes += len(piece) + PIECE_COST
         self.pieces.append(piece)
         self.times.append(min(int(self._seconds() * 1000), 0xFFFFFFFF))
 
@@ -105,14 +105,14 @@ class Body:
         size = sum(map(len, self.pieces)) + PIECE_COST * len(self.pieces)
         if not room.take(size):
             return False
-        self._room, self.taken = room, size
+        self._room, self.used_bytes = room, size
         return True
 
     def release(self) -> None:
         """Give the room back that the pieces have taken."""
         if self._room is not None:
-            self._room.give_back(self.taken)
-            self.taken = 0
+            self._room.give_back(self.used_bytes)
+            self.used_bytes = 0
 
 
 class Wait(NamedTuple):

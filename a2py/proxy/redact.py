@@ -146,10 +146,10 @@ class Redactor:
             for path, container, key in _strings(value, ()):
                 blocks.setdefault(path, []).append((len(events), container, key, container[key].encode()))
             events.append((match.start(1), match.end(1), value))
-        changed: set[int] = set()
+        indexes: set[int] = set()
         for pieces in blocks.values():
-            changed.update(self._mend(pieces))
-        return [Span(start, end, orjson.dumps(value)) for n, (start, end, value) in enumerate(events) if n in changed]
+            indexes.update(self._mend(pieces))
+        return [Span(start, end, orjson.dumps(value)) for n, (start, end, value) in enumerate(events) if n in indexes]
 
     def _mend(self, pieces: list[tuple[int, Any, Any, bytes]]) -> Iterator[int]:
         """Replace secrets in the strings of one block, and yield the numbers of the events that this changes.
@@ -222,16 +222,16 @@ def apply(data: bytes, spans: Sequence[Span], cuts: Sequence[int]) -> tuple[byte
     if not spans:
         return data, list(cuts)
     parts: list[bytes] = []
-    moved: list[int] = []
+    new_cuts: list[int] = []
     at = size = n = 0
     for span in (*spans, Span(len(data), len(data), b"")):
         while n < len(cuts) and cuts[n] <= span.start:
-            moved.append(size + cuts[n] - at)
+            new_cuts.append(size + cuts[n] - at)
             n += 1
         parts += [data[at : span.start], span.replacement]
         size += span.start - at + len(span.replacement)
         at = span.end
         while n < len(cuts) and cuts[n] < at:
-            moved.append(size)
+            new_cuts.append(size)
             n += 1
-    return b"".join(parts), moved
+    return b"".join(parts), new_cuts

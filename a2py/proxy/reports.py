@@ -24,7 +24,7 @@ from a2py.proxy.services import Services
 #: Seconds that the others have to answer.
 GATHER_SECONDS = 1.0
 #: Topics of the bus.
-HEALTH, METRICS, SHOWN, FLUSH = "health", "metrics", "metrics.shown", "ledger.flush"
+HEALTH, METRICS, EXPORTS, FLUSH = "health", "metrics", "metrics.shown", "ledger.flush"
 #: Gauges that are not added up: the largest one counts.
 _LARGEST = frozenset({"a2py_uptime_seconds"})
 
@@ -52,7 +52,7 @@ class Health(NamedTuple):
         return total
 
     @property
-    def used(self) -> dict[str, dict[str, int]]:
+    def usage(self) -> dict[str, dict[str, int]]:
         """Deployment id → what counts towards its limits."""
         total: dict[str, dict[str, int]] = {}
         for part in self.parts:
@@ -93,26 +93,26 @@ def join(services: Services) -> None:
 
     bus.answer(HEALTH, lambda payload, worker: orjson.dumps(measure_health(services)))
     bus.answer(METRICS, count)
-    bus.answer(SHOWN, lambda payload, worker: orjson.dumps(metrics.shown.get(worker, {})))
+    bus.answer(EXPORTS, lambda payload, worker: orjson.dumps(metrics.peer_exports.get(worker, {})))
     bus.answer(FLUSH, flush)
-    bus.subscribe(SHOWN, lambda payload, worker: _keep_shown(services, *orjson.loads(payload)))
+    bus.subscribe(EXPORTS, lambda payload, worker: _keep_export(services, *orjson.loads(payload)))
     bus.on_peers.append(begin)
 
 
 async def _inherit(services: Services, is_done: asyncio.Event) -> None:
     """Go on with the counters that pages have shown of the worker before this one."""
     try:
-        gathered = await services.bus.gather(SHOWN, b"", GATHER_SECONDS)
-        services.metrics.absorb(_largest(map(orjson.loads, gathered.answers.values())))
+        answers = await services.bus.gather(EXPORTS, b"", GATHER_SECONDS)
+        services.metrics.absorb(_largest(map(orjson.loads, answers.by_worker.values())))
     finally:
         is_done.set()
 
 
-def _keep_shown(services: Services, worker: int, export: Export) -> None:
+def _keep_export(services: Services, worker: int, export: Export) -> None:
     """Keep the counters of `worker` that a page has shown. Pages of two workers may arrive in another order."""
-    shown = services.metrics.shown
+    exports = services.metrics.peer_exports
     if worker != services.bus.number:
-        shown[worker] = _largest([shown.get(worker, {}), export])
+        exports[worker] = _largest([exports.get(worker, {}), export])
 
 
 def _largest(exports: Iterable[Export]) -> Export:
@@ -122,8 +122,8 @@ def _largest(exports: Iterable[Export]) -> Export:
         for name, every in export.items():
             series = values.setdefault(name, {})
             for labels, value in every:
-                known = series.setdefault(repr(labels), [labels, value])
-                known[1] = max(known[1], value)
+                entry = series.setdefault(repr(labels), [labels, value])
+                entry[1] = max(entry[1], value)
     return {name: list(series.values()) for name, series in values.items()}
 
 
@@ -144,8 +144,8 @@ async def gather_health(services: Services) -> Health:
     """Return the health of all workers."""
     if services.bus.count == 1:
         return Health([measure_health(services)], ())
-    gathered = await services.bus.gather(HEALTH, b"", GATHER_SECONDS)
-    return Health([orjson.loads(part) for part in gathered.answers.values()], gathered.missing)
+    answers = await services.bus.gather(HEALTH, b"", GATHER_SECONDS)
+    return Health([orjson.loads(part) for part in answers.by_worker.values()], answers.missing)
 
 
 def measure_gauges(services: Services) -> dict[str, float]:
@@ -157,7 +157,7 @@ def measure_gauges(services: Services) -> dict[str, float]:
         "a2py_upstream_idle": services.upstream.idle,
         "a2py_connections": services.connections.open if services.connections is not None else 0,
         "a2py_uptime_seconds": services.running.uptime(),
-        "a2py_ledger_lost_total": services.books.lost,
+        "a2py_ledger_lost_total": services.books.lost_rows,
     }
 
 
@@ -169,20 +169,20 @@ async def gather_metrics(services: Services) -> str:
     await bus.meet(GATHER_SECONDS)
     if metrics.inheritance is not None:
         await metrics.inheritance.wait()
-    gathered = await bus.gather(METRICS, b"", GATHER_SECONDS)
-    exports = {**metrics.shown, bus.number: metrics.export()}
+    answers = await bus.gather(METRICS, b"", GATHER_SECONDS)
+    exports = {**metrics.peer_exports, bus.number: metrics.export()}
     gauges = measure_gauges(services)
-    for worker, answer in gathered.answers.items():
+    for worker, answer in answers.by_worker.items():
         if worker != bus.number:
-            exports[worker], measured = orjson.loads(answer)
-            for name, value in measured.items():
+            exports[worker], worker_gauges = orjson.loads(answer)
+            for name, value in worker_gauges.items():
                 gauges[name] = max(gauges[name], value) if name in _LARGEST else gauges[name] + value
     total = Metrics()
     for worker, export in sorted(exports.items()):
         total.absorb(export)
-        _keep_shown(services, worker, export)
-        bus.publish(SHOWN, orjson.dumps([worker, export]))
-    missing = len({*gathered.missing} - {bus.number})
+        _keep_export(services, worker, export)
+        bus.publish(EXPORTS, orjson.dumps([worker, export]))
+    missing = len({*answers.missing} - {bus.number})
     return total.text({**gauges, "a2py_workers": bus.count - missing, "a2py_workers_missing": missing})
 
 

@@ -31,7 +31,7 @@ from a2py.proxy.accounts import Accounts
 from a2py.proxy.asker import NOBODY, Asker
 from a2py.proxy.cooldowns import Cooldowns
 from a2py.proxy.fallbacks import fallbacks_for
-from a2py.proxy.limits import Demand, Granted, Limits, Shortage, Tokens, limit_error, list_shortages
+from a2py.proxy.limits import Demand, Limits, SharedGrant, Shortage, Tokens, limit_error, list_shortages
 from a2py.proxy.line import Line
 from a2py.proxy.places import Place
 from a2py.proxy.waiting import Full, Waiting
@@ -84,7 +84,7 @@ class AtLimit(ApiError):
 class Sharing(Protocol):
     """What shares limits with other processes (sharing.py)."""
 
-    async def admit_key(self, caller: Caller, demand: Tokens) -> Granted | None:
+    async def admit_key(self, caller: Caller, demand: Tokens) -> SharedGrant | None:
         """Count a request of a key, None if the key has no limits. Raise `ApiError` if one is reached."""
 
     def renew(self, config: Config) -> None:
@@ -159,7 +159,7 @@ class Plan:
         self._tries: dict[str, int] = {}  # deployment id → attempts, in this group
         self._retries = 0
         self.place: Place | None = None
-        self.grant: Granted | None = None
+        self.grant: SharedGrant | None = None
         self.waiting = Waiting(router.line, config.settings, asker)
         self.on_join: Callable[[int], None] = lambda place: None
         self.may_ask: Callable[[str], bool] = lambda name: True
@@ -326,8 +326,8 @@ class Plan:
         policy_retries = self._policy_retries(deployment, error)
         if error.kind in CLIENT_ERRORS and not policy_retries:
             return None
-        untried = [one for one in self._group if one.id not in self._tries]
-        step = self._choose_among(untried) if untried else None
+        candidates = [one for one in self._group if one.id not in self._tries]
+        step = self._choose_among(candidates) if candidates else None
         if step is not None or error.should_retry is False:
             return step
         retries = self._default_retries(deployment, error) if policy_retries is None else policy_retries

@@ -78,9 +78,9 @@ async def drain(services: Services, request: BaseRequest, record: Record) -> Str
         await asyncio.wait_for(running.wait_until_idle(), config.settings.drain_seconds)
     except asyncio.TimeoutError:
         pass
-    record.status, left = 200, len(running.exchanges)
+    record.status, rest = 200, len(running.exchanges)
     return json_response(
-        {"status": "draining" if left else "drained", "drained_requests": max(0, before - left), "running": left},
+        {"status": "draining" if rest else "drained", "drained_requests": max(0, before - rest), "running": rest},
         record.id,
     )
 
@@ -97,7 +97,7 @@ async def report_health(services: Services, request: BaseRequest, record: Record
     if caller.name and not caller.is_admin:
         return json_response({"status": status}, record.id)
     health = await reports.gather_health(services)
-    used, running, sharing = health.used, health.running, services.router.sharing
+    usage, running, sharing = health.usage, health.running, services.router.sharing
     names = parse_qs(request.query_string).get("model")
     deployments = services.config.resolve(names[-1]) if names else services.config.deployments
     workers = {"workers": {"count": services.bus.count, "missing": health.missing}} if services.bus.count > 1 else {}
@@ -119,7 +119,7 @@ async def report_health(services: Services, request: BaseRequest, record: Record
                     "model": deployment.model,
                     "wire": deployment.wire,
                     "running": running.get(deployment.id, 0),
-                    **({"used": used[deployment.id]} if deployment.id in used else {}),
+                    **({"used": usage[deployment.id]} if deployment.id in usage else {}),
                     **({"problem": deployment.problem} if deployment.problem else services.explain(deployment)),
                 }
                 for deployment in deployments
@@ -214,7 +214,7 @@ ROUTES: dict[str, Route] = {
     "/model/info": Route(GET, list_for_litellm),
 }
 #: Matched exactly, because they reach upstreams: without a prefix of any kind or a slash at the end.
-PASSED = {path: Route(POST, pass_on) for path in OPENAI_PATHS}
+OPENAI_ROUTES = {path: Route(POST, pass_on) for path in OPENAI_PATHS}
 #: Matched exactly. With a prefix or a trailing slash it is another path: a front server may guard exactly this one.
 DRAIN_PATH = "/health/drain"
 DRAIN = Route(("GET", "POST"), drain, admin=True)
@@ -256,7 +256,7 @@ def find_route(path: str) -> Route | None:
     An API path may have a prefix (`/anthropic/v1/messages`, `/v1/v1/messages`), because clients add their path to
     whatever base URL they are given. Pages, health and metrics have none, so that a front server that guards `/metrics`
     guards all of it."""
-    route = ROUTES.get(path) or PASSED.get(path)
+    route = ROUTES.get(path) or OPENAI_ROUTES.get(path)
     if route is not None:
         return route
     if path == DRAIN_PATH:

@@ -76,16 +76,16 @@ class Searching:
         """Whether a hop has begun, so that the client's reply has its sink."""
         return self._sink is not None
 
-    def wanted(self, outcome: Outcome) -> list[hops.Search]:
+    def list_searches(self, outcome: Outcome) -> list[hops.Search]:
         """Return the searches that the hop asks for; none if the reply is over."""
         return self._loop.end_hop(outcome)
 
     async def run(self, searches: list[hops.Search], outcome: Outcome) -> bool:
         """Make `searches`. Return whether the model is to be asked again, with what they brought."""
         await asyncio.gather(*(self._search(search) for search in searches if search.query is not None))
-        failed = [search.error for search in searches if search.error]
+        errors = [search.error for search in searches if search.error]
         self._inbound.record.notes.append(
-            f"searched {len(searches)} at {self._tool.name}" + (f", failed: {','.join(failed)}" if failed else "")
+            f"searched {len(searches)} at {self._tool.name}" + (f", failed: {','.join(errors)}" if errors else "")
         )
         return self._loop.add_results(outcome)
 

@@ -92,7 +92,7 @@ class Server:
         )
         self._leave_handler: Callable[[], None] = self.leave
         self._listening: list[asyncio.Server] = []
-        self._borrowed: dict[int, asyncio.Server] = {}
+        self._loans: dict[int, asyncio.Server] = {}
         self._connections: Connections | None = None
         self._tls: ssl.SSLContext | None = None
         self._leave_time: float | None = None
@@ -141,11 +141,11 @@ class Server:
     def _max_connections(self, config: Config) -> int:
         """Return how many clients may be connected: as many as the configuration says, if there are file descriptors
         for them."""
-        wanted = config.settings.max_connections
-        possible = files.fit_connections(wanted)
-        if possible < wanted:
+        limit = config.settings.max_connections
+        possible = files.fit_connections(limit)
+        if possible < limit:
             self.services.log.warning(
-                "fewer connections than max_connections", wanted=wanted, served=possible, file_descriptors=files.limit()
+                "fewer connections than max_connections", wanted=limit, served=possible, file_descriptors=files.limit()
             )
         return possible
 
@@ -157,14 +157,14 @@ class Server:
             return
         loop = asyncio.get_running_loop()
         server = await loop.create_server(self._connections, sock=sock, ssl=self._tls, backlog=BACKLOG)
-        if not self._is_listening or number in self._borrowed:
+        if not self._is_listening or number in self._loans:
             await _stop_accepting([server])
         else:
-            self._borrowed[number] = server
+            self._loans[number] = server
 
     async def take_back(self, number: int) -> None:
         """No longer accept from the socket that was lent under `number`. What was accepted from it stays."""
-        server = self._borrowed.pop(number, None)
+        server = self._loans.pop(number, None)
         if server is not None:
             await _stop_accepting([server])
 
@@ -209,12 +209,12 @@ class Server:
     async def _delay(self, seconds: float, at_once: asyncio.Event | None) -> None:
         """Wait until `seconds` after `leave`, or until `at_once` is set."""
         assert self._leave_time is not None
-        left = self._leave_time + seconds - asyncio.get_running_loop().time()
-        if left <= 0:
+        remaining_seconds = self._leave_time + seconds - asyncio.get_running_loop().time()
+        if remaining_seconds <= 0:
             return
-        self.services.log.info("leaving", seconds=round(left, 1))
+        self.services.log.info("leaving", seconds=round(remaining_seconds, 1))
         try:
-            await asyncio.wait_for((at_once or asyncio.Event()).wait(), left)
+            await asyncio.wait_for((at_once or asyncio.Event()).wait(), remaining_seconds)
         except asyncio.TimeoutError:
             pass
 
@@ -240,13 +240,13 @@ class Server:
         The sockets may be shared with other processes. With `handed_over`, what the kernel has queued is for the
         successor."""
         self._is_listening = False
-        servers = [*self._listening, *self._borrowed.values()]
+        servers = [*self._listening, *self._loans.values()]
         self._listening.clear()
-        self._borrowed.clear()
+        self._loans.clear()
         copies = [] if handed_over else [copy for server in servers for copy in _copy_sockets(server)]
         await _stop_accepting(servers)
-        queued = [connection for copy in copies for connection in _accept_queued(copy)]
-        tasks = [asyncio.ensure_future(self._serve_accepted(connection)) for connection in queued]
+        connections = [connection for copy in copies for connection in _accept_queued(copy)]
+        tasks = [asyncio.ensure_future(self._serve_accepted(connection)) for connection in connections]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self.services.timeouts.fresh)
             for task in late:
@@ -263,10 +263,10 @@ class Server:
 
     async def close(self) -> None:
         """Close sockets and connections at once."""
-        for server in (*self._listening, *self._borrowed.values()):
+        for server in (*self._listening, *self._loans.values()):
             server.close()
         self._listening.clear()
-        self._borrowed.clear()
+        self._loans.clear()
         if self._connections is not None:
             await asyncio.sleep(0)  # what has been accepted gets its first step
             self._connections.pre_shutdown()

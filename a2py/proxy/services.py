@@ -293,8 +293,8 @@ class Services:
 
     def explain(self, deployment: Deployment) -> dict[str, Any]:
         """Return what is known of `deployment`, and why; of a wildcard's models only its own list says something."""
-        learned = self.discovery.known.get(deployment.base)
-        return explain(deployment, self.config.settings.quirks, learned, self.lessons.facts(deployment))
+        report = self.discovery.reports.get(deployment.base)
+        return explain(deployment, self.config.settings.quirks, report, self.lessons.facts(deployment))
 
     def _forget_keys(self) -> None:
         """Forget what was counted for keys that are gone."""

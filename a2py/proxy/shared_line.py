@@ -36,7 +36,7 @@ class SharedLine(Line):
     def __init__(self, places: Places) -> None:
         super().__init__(places)
         self._pumps: dict[tuple[str, ...], asyncio.Task[None]] = {}
-        self._freed: dict[tuple[str, ...], asyncio.Event] = {}
+        self._events: dict[tuple[str, ...], asyncio.Event] = {}
         self._is_closing = False
 
     def find_wait(self, deployment: Deployment) -> Shortage | None:
@@ -59,24 +59,24 @@ class SharedLine(Line):
     def _hand_over(self) -> None:
         for gate in self._gates.values():
             if gate.ids not in self._pumps:
-                self._freed[gate.ids] = asyncio.Event()
+                self._events[gate.ids] = asyncio.Event()
                 self._pumps[gate.ids] = asyncio.get_running_loop().create_task(self._pump(gate))
-        for freed in self._freed.values():
-            freed.set()
+        for event in self._events.values():
+            event.set()
 
     async def _pump(self, gate: _Gate) -> None:
         """Serve those who wait at `gate` until nobody does."""
-        freed = self._freed[gate.ids]
+        event = self._events[gate.ids]
         try:
             while gate.keys and not self._is_closing:
-                freed.clear()
+                event.clear()
                 if not await self._serve_first(gate):
                     try:
-                        await asyncio.wait_for(freed.wait(), POLL * (1 - random.random() / 2))
+                        await asyncio.wait_for(event.wait(), POLL * (1 - random.random() / 2))
                     except asyncio.TimeoutError:
                         pass
         finally:
-            del self._pumps[gate.ids], self._freed[gate.ids]
+            del self._pumps[gate.ids], self._events[gate.ids]
 
     async def _serve_first(self, gate: _Gate) -> bool:
         """Hand a place to the request whose turn it is. Return False if there is none."""

@@ -36,23 +36,23 @@ class SharedNews:
         news.handlers["hello"] = self._take_hello
         store.news.on_word = self._take
         store.news.on_join = self._greet
-        discovery.learned = self._tell_learned
+        discovery.on_report = self._tell_report
 
     def _tell(self, words: Iterable[bytes]) -> None:
         for word in words:
             self._store.tell(word)
 
-    def _tell_learned(self, learned: Learned) -> None:
-        if "@" not in learned.base:  # a login in an address is a secret
-            self._store.tell(message.encode(learned))
+    def _tell_report(self, report: Learned) -> None:
+        if "@" not in report.base:  # a login in an address is a secret
+            self._store.tell(message.encode(report))
 
     def _take(self, word: bytes, age: float) -> None:
         if not word.startswith(b"{"):
             self._news.take([word], age)
             return
-        learned = message.decode(word)
-        if learned is not None and learned.base in set(self._bases()):
-            self._discovery.take(learned)
+        report = message.decode(word)
+        if report is not None and report.base in set(self._bases()):
+            self._discovery.take(report)
 
     def _greet(self) -> None:
         self._store.tell(orjson.dumps(["hello", self._store.name]))
@@ -66,5 +66,5 @@ class SharedNews:
             return
         self._answer_time = now
         self._tell(self._news.snapshot())
-        for learned in self._discovery.known.values():
-            self._tell_learned(learned)
+        for report in self._discovery.reports.values():
+            self._tell_report(report)

@@ -88,16 +88,16 @@ class SharedPlan(Plan):
         """Return the deployments that would be asked if that of `step` had no room, in this order."""
         if step.is_lesson or len(self._group) == 1:
             return []
-        untried = (one for one in self._group if one.id not in self._tries)
-        return self._order(one for one in untried if self._find_shortage(one) is None)
+        candidates = (one for one in self._group if one.id not in self._tries)
+        return self._order(one for one in candidates if self._find_shortage(one) is None)
 
     def _order(self, deployments: Iterable[Deployment]) -> list[Deployment]:
         """Return `deployments` in the order in which they are tried."""
-        rest, ordered = list(deployments), list[Deployment]()
+        rest, result = list(deployments), list[Deployment]()
         while rest:
-            ordered.append(self._choose(rest))
-            rest.remove(ordered[-1])
-        return ordered
+            result.append(self._choose(rest))
+            rest.remove(result[-1])
+        return result
 
     def _stands_behind(self, deployment: Deployment) -> bool:
         """Return whether others of this process wait for `deployment`. It counts as full then."""
@@ -158,14 +158,14 @@ class SharedPlan(Plan):
 
     async def take(self, deployments: Sequence[Deployment]) -> Deployment | None:
         """Ask for a place while the request waits; see `_Turn`."""
-        ordered = self._order(deployments)
-        outcome = await self._state.admission.admit(ordered, self._demand)
+        candidates = self._order(deployments)
+        outcome = await self._state.admission.admit(candidates, self._demand)
         if outcome.deployment is not None:
             self._drop_grant()
             self.grant = outcome.grant
             return outcome.deployment
         is_place = [id for id, shortage in outcome.shortages.items() if not shortage.seconds]
-        return None if is_place else ordered[0]  # a rate is not waited for: the request hears of it
+        return None if is_place else candidates[0]  # a rate is not waited for: the request hears of it
 
 
 class _Turn:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from a2py.caller import Caller
 from a2py.proxy.admission import Admission
 from a2py.proxy.discovery import Discovery
-from a2py.proxy.limits import ROOM_SECONDS, Granted, Tokens, fit_output
+from a2py.proxy.limits import ROOM_SECONDS, SharedGrant, Tokens, fit_output
 from a2py.proxy.log import Log
 from a2py.proxy.news import News
 from a2py.proxy.router import Router
@@ -57,7 +57,7 @@ class Sharing:
         """Tell the others what this process learns, and learn from them."""
         SharedNews(self.store, news, discovery, lambda: [one.base for one in self._config.deployments])
 
-    async def admit_key(self, caller: Caller, demand: Tokens) -> Granted | None:
+    async def admit_key(self, caller: Caller, demand: Tokens) -> SharedGrant | None:
         """Count a request of a key, None if the key has no limits. Raise `ApiError` if one is reached."""
         if not (caller.rpm or caller.tpm or caller.max_parallel):
             return None

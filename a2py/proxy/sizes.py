@@ -59,7 +59,7 @@ class PassedSize:
     def sample(self, model: str) -> None:
         pass
 
-    def learn(self, model: str, reported: int) -> None:
+    def learn(self, model: str, input_tokens: int) -> None:
         pass
 
 
@@ -101,11 +101,11 @@ class PromptSize:
             is_small = self._request.size <= COUNTED_BYTES
             self._count = count(self._request) if is_small and self._sizes.counts.wants(model) else 0
 
-    def learn(self, model: str, reported: int) -> None:
+    def learn(self, model: str, input_tokens: int) -> None:
         """Correct later numbers for `model` by the tokens that the upstream reported for this prompt."""
         self.sample(model)
         sizes = self._sizes
-        if sizes.estimates.observe(model, self.estimate, reported):
+        if sizes.estimates.observe(model, self.estimate, input_tokens):
             sizes.report("estimates", model)
-        if self._count and sizes.counts.observe(model, self._count, reported):
+        if self._count and sizes.counts.observe(model, self._count, input_tokens):
             sizes.report("counts", model)

@@ -63,7 +63,7 @@ class Waiting:
                 choose,
                 length=settings.queue_length,
                 seconds=max(0.0, settings.queue_seconds - self.seconds),
-                joined=note_join,
+                on_join=note_join,
             )
         except LineFull:
             self.end = "full"

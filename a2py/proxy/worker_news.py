@@ -44,7 +44,8 @@ class WorkerNews:
         # (worker, deployment) → origin → when it was told, requests, tokens
         self._uses: dict[tuple[int, str], dict[str, tuple[float, Slices, Slices]]] = {}
         self._is_asked = False
-        self._restored: set[tuple[str, str]] = set()  # (origin, deployment): what siblings have handed over already
+        # (origin, deployment): what siblings have handed over already
+        self._restored_lives: set[tuple[str, str]] = set()
         news.tell.append(lambda words: bus.publish(TOPIC, b"\n".join(words)))
         news.handlers["use"] = self._take_use
         bus.subscribe(TOPIC, lambda payload, worker: news.take(payload.split(b"\n")))
@@ -59,8 +60,8 @@ class WorkerNews:
             self._run(self._ask_state())
 
     async def _ask_state(self) -> None:
-        gathered = await self._bus.gather(STATE, self._news.origin.encode(), STATE_SECONDS)
-        for worker, answer in gathered.answers.items():
+        answers = await self._bus.gather(STATE, self._news.origin.encode(), STATE_SECONDS)
+        for worker, answer in answers.by_worker.items():
             if worker != self._bus.number:
                 self._news.take(answer.split(b"\n"))
 
@@ -70,8 +71,8 @@ class WorkerNews:
         words = self._news.snapshot()
         for (user, id), lives in self._uses.items():
             for former in [life for life in lives if user == worker and life != origin]:
-                told, starts, tokens = lives.pop(former)
-                age = now - told
+                timestamp, starts, tokens = lives.pop(former)
+                age = now - timestamp
                 words.append(orjson.dumps(["use", user, former, id, _older(starts, age), _older(tokens, age)]))
         return b"\n".join(words)
 
@@ -85,15 +86,15 @@ class WorkerNews:
             raise ValueError("worker")
         use = self._clock(), _check(starts), _check(tokens)
         if worker != self._bus.number:
-            lives = self._uses.setdefault((worker, self._news.known(id)), {})
+            lives = self._uses.setdefault((worker, self._news.check_id(id)), {})
             if len(self._uses) > MAX_USES:
                 del self._uses[next(iter(self._uses))]
             lives.pop(origin, None)
             lives[origin] = use
             if len(lives) > 2:
                 del lives[next(iter(lives))]
-        elif (origin, self._news.known(id)) not in self._restored:
-            self._restored.add((origin, id))
+        elif (origin, self._news.check_id(id)) not in self._restored_lives:
+            self._restored_lives.add((origin, id))
             self._limits.restore_use(id, use[1], use[2])
 
 

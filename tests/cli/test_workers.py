@@ -538,7 +538,7 @@ async def test_workers_send_each_other_messages(tmp_path: Path) -> None:
         "    await there(2)\n"
         "    bus.publish('news', bytes(5_000_000))\n"
         "    while len(bus.peers) != 1:\n"
-        "        assert (await bus.gather('who', b'is there', 30)).answers[0] == b'0 is there'\n"
+        "        assert (await bus.gather('who', b'is there', 30)).by_worker[0] == b'0 is there'\n"
         "        await asyncio.sleep(0.01)\n"
         "    out(repr(await bus.gather('who', b'is left', 30)))\n"
         "    await there(2)\n"
@@ -550,8 +550,8 @@ async def test_workers_send_each_other_messages(tmp_path: Path) -> None:
         seen.made.running[1].kill()
         await seen.until(lambda: len(lines(tmp_path, 0)) == 2)
     assert lines(tmp_path, 0) == [
-        "Gathered(answers={0: b'0 is left', 2: b'2 is left'}, missing=(1,))",
-        "Gathered(answers={0: b'0 is back', 1: b'1 is back', 2: b'2 is back'}, missing=())",
+        "Answers(by_worker={0: b'0 is left', 2: b'2 is left'}, missing=(1,))",
+        "Answers(by_worker={0: b'0 is back', 1: b'1 is back', 2: b'2 is back'}, missing=())",
     ]
 
 

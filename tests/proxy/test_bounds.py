@@ -118,7 +118,7 @@ async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkey
             after = containers(proxy.services)
             kept = [
                 proxy.services.prompts.contexts._sizes,
-                proxy.services.lessons._known,
+                proxy.services.lessons._lessons,
                 proxy.services.sizes.counts._models,
                 proxy.services.config._names.bindings,
             ]
@@ -143,7 +143,7 @@ def test_forgotten_lessons_leave_nothing() -> None:
     now = lessons.LESSON_SECONDS + 1
     for n in range(50):
         assert known.apply(deployment("http://x/v1", model=f"m{n}")) == deployment("http://x/v1", model=f"m{n}")
-    assert not known._known
+    assert not known._lessons
 
 
 def test_what_requests_lose_is_counted_by_name() -> None:

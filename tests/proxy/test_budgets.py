@@ -92,11 +92,11 @@ async def test_a_model_without_a_price_is_refused(path: Path, one: Any) -> None:
 async def test_reserve_and_settle(path: Path) -> None:
     async with opened(path) as budgets:
         hold = await budgets.reserve(ALICE, 0.75)
-        assert await spending(budgets) == Spending(0.0, 0.75) and budgets.unsettled == 1
+        assert await spending(budgets) == Spending(0.0, 0.75) and budgets.open_count == 1
         budgets.settle(hold, 0.5)
         budgets.settle(hold, 0.5)
         assert await spending(budgets) == Spending(0.5, 0.0)
-        await settle(lambda: not budgets.unsettled)
+        await settle(lambda: not budgets.open_count)
 
 
 async def test_a_spent_budget_says_when_it_renews(path: Path) -> None:
@@ -134,7 +134,7 @@ async def test_a_ledger_that_can_t_be_written_refuses_and_leaves_nothing(path: P
             with pytest.raises(ApiError) as caught:
                 await budgets.reserve(ALICE, 0.1)
             assert caught.value.status == 503 and "the ledger can't be written" in caught.value.message
-        assert not budgets.unsettled
+        assert not budgets.open_count
         os.rmdir(path)
         budgets.settle(await budgets.reserve(ALICE, 0.1), 0.2)
         assert await spending(budgets) == Spending(0.2, 0.0)
@@ -153,12 +153,12 @@ async def test_a_settlement_that_can_t_be_written_is_tried_again(path: Path, mon
         budgets.settle(hold, 0.25)
         await settle(lambda: calls)
         await spending(budgets)
-        assert budgets.unsettled == 1
+        assert budgets.open_count == 1
         monkeypatch.setattr(spending_jobs, "settle", real)
         budgets._renew()
         budgets._renew()  # it is on its way: it is not sent twice
         await spending(budgets)
-        assert not budgets.unsettled and await spending(budgets) == Spending(0.25, 0.0)
+        assert not budgets.open_count and await spending(budgets) == Spending(0.25, 0.0)
 
 
 async def test_running_requests_are_renewed(path: Path) -> None:
@@ -170,7 +170,7 @@ async def test_running_requests_are_renewed(path: Path) -> None:
             budgets._renew()
         assert await spending(budgets) == Spending(0.0, 0.75)
         budgets.settle(hold, 0.0)
-        await settle(lambda: not budgets.unsettled)
+        await settle(lambda: not budgets.open_count)
         budgets._renew()
         assert budgets._timer is None, "nothing runs, so nothing is renewed"
 
@@ -222,7 +222,7 @@ async def test_a_client_that_leaves_while_it_waits_leaves_nothing(
         if stuck is not None:
             stuck.release()
         assert await spending(budgets) == Spending(0.0, 0.0)
-        await settle(lambda: not budgets.unsettled)
+        await settle(lambda: not budgets.open_count)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM reserved").fetchone() == (0,)
 
@@ -246,7 +246,7 @@ async def test_nobody_waits_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch
         stuck = Stuck(budgets)
         with pytest.raises(ApiError, match="can't be written \\(TimeoutError\\)") as caught:
             await budgets.reserve(ALICE, 0.5)
-        assert caught.value.status == 503 and not budgets.unsettled
+        assert caught.value.status == 503 and not budgets.open_count
         stuck.release()
         assert await spending(budgets) == Spending(0.0, 0.0)
 
@@ -309,5 +309,5 @@ async def test_a_ledger_that_can_t_be_named_is_no_bug(path: Path, monkeypatch: p
         with pytest.raises(ApiError, match="can't be written \\(disk I/O error\\)") as caught:
             await budgets.reserve(ALICE, 0.5)
         assert caught.value.status == 503
-        await settle(lambda: not budgets.unsettled)
+        await settle(lambda: not budgets.open_count)
         assert await spending(budgets) == Spending(0.0, 0.0)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a2py.proxy import bus
-from a2py.proxy.bus import EVERYBODY, JOIN, MAX_MESSAGE, PIECE, PUBLISH, Bus, Gathered
+from a2py.proxy.bus import EVERYBODY, JOIN, MAX_MESSAGE, PIECE, PUBLISH, Answers, Bus
 from tests.commands import LIMIT
 from tests.proxied import settle
 
@@ -54,7 +54,7 @@ class Parent:
         self.announce()
 
 
-async def gather(worker: Bus, topic: str = "t", payload: bytes = b"", timeout: float = LIMIT) -> Gathered:
+async def gather(worker: Bus, topic: str = "t", payload: bytes = b"", timeout: float = LIMIT) -> Answers:
     return await asyncio.wait_for(worker.gather(topic, payload, timeout), LIMIT + 1)
 
 
@@ -82,9 +82,9 @@ async def test_one_that_is_alone_answers_itself() -> None:
     alone = Bus(fail)
     alone.subscribe("t", lambda payload, worker: pytest.fail("its own message"))
     alone.publish("t", b"x")
-    assert await gather(alone) == Gathered({}, (0,)) and await alone.ask(0, "t", b"", 1.0) is None
+    assert await gather(alone) == Answers({}, (0,)) and await alone.ask(0, "t", b"", 1.0) is None
     alone.answer("t", lambda payload, worker: payload + b"%d" % worker)
-    assert await gather(alone, "t", b"q") == Gathered({0: b"q0"}, ())
+    assert await gather(alone, "t", b"q") == Answers({0: b"q0"}, ())
     assert await alone.ask(0, "t", b"a", 1.0) == b"a0" and await alone.ask(1, "t", b"", 1.0) is None
     await alone.close()
 
@@ -107,7 +107,7 @@ async def test_all_answers_are_gathered() -> None:
         await asyncio.sleep(0)
     assert not asking.done()
     go.set()
-    assert await asking == Gathered({0: b"own", 1: b"q from 0", 2: large}, ())
+    assert await asking == Answers({0: b"own", 1: b"q from 0", 2: large}, ())
     assert await parent.workers[1].ask(2, "t", b"", LIMIT) == large
     assert await parent.workers[2].ask(1, "t", b"Q", LIMIT) == b"Q from 2"
 
@@ -124,7 +124,7 @@ async def test_the_own_answer_is_asked_for_at_once_and_has_the_same_time() -> No
 
     parent.workers[0].answer("t", hang)
     parent.workers[1].answer("t", lambda payload, worker: b"here")
-    assert await gather(parent.workers[0], timeout=0.01) == Gathered({1: b"here"}, (0,))
+    assert await gather(parent.workers[0], timeout=0.01) == Answers({1: b"here"}, (0,))
     assert await parent.workers[0].ask(0, "t", b"", 0.01) is None
     assert ended == [0, 0], "nothing runs on"
 
@@ -139,7 +139,7 @@ async def test_who_can_not_answer_is_missing() -> None:
         raise RuntimeError
 
     parent.workers[1].answer("t", fail)
-    assert await gather(parent.workers[0]) == Gathered({0: b"here", 3: b"here"}, (1, 2))
+    assert await gather(parent.workers[0]) == Answers({0: b"here", 3: b"here"}, (1, 2))
     assert [type(error) for error in parent.crashes] == [RuntimeError]
     parent.lost = lambda envelope: envelope.kind == bus.ANSWER
     asking = asyncio.ensure_future(gather(parent.workers[0]))
@@ -147,10 +147,10 @@ async def test_who_can_not_answer_is_missing() -> None:
         await asyncio.sleep(0)
     assert not asking.done()
     parent.bury(3)
-    assert await asking == Gathered({0: b"here"}, (1, 2, 3))
-    assert await gather(parent.workers[0]) == Gathered({0: b"here"}, (1, 2, 3)), "it is not even asked"
+    assert await asking == Answers({0: b"here"}, (1, 2, 3))
+    assert await gather(parent.workers[0]) == Answers({0: b"here"}, (1, 2, 3)), "it is not even asked"
     parent.workers[2].answer("t", lambda payload, worker: b"lost on its way")
-    assert await gather(parent.workers[0], timeout=0.01) == Gathered({0: b"here"}, (1, 2, 3))
+    assert await gather(parent.workers[0], timeout=0.01) == Answers({0: b"here"}, (1, 2, 3))
     assert not parent.workers[0]._questions
 
 
@@ -161,7 +161,7 @@ async def test_a_question_waits_until_it_is_known_who_is_there() -> None:
     late.connect(1, 2, lambda envelopes: not sent.extend(envelopes))  # type: ignore[func-returns-value]
     late.answer("t", lambda payload, worker: b"late")
     asking = asyncio.ensure_future(gather(late))
-    assert await gather(late, timeout=0.01) == Gathered({1: b"late"}, (0,))
+    assert await gather(late, timeout=0.01) == Answers({1: b"late"}, (0,))
     assert not asking.done() and len(sent) == 1
     late.receive(bus.encode_members([0, 1]))
     await settle(lambda: len(sent) == 2)
@@ -169,14 +169,14 @@ async def test_a_question_waits_until_it_is_known_who_is_there() -> None:
     assert question is not None and question.kind == bus.QUESTION
     for data in bus.pack(bus.ANSWER, 0, question.number, "t", b"first"):
         late.receive(data)
-    assert await asking == Gathered({0: b"first", 1: b"late"}, ())
+    assert await asking == Answers({0: b"first", 1: b"late"}, ())
 
 
 async def test_an_answerer_may_have_no_answer() -> None:
     parent = Parent(2)
     for worker in parent.workers:
         worker.answer("t", lambda payload, worker: None)
-    assert await gather(parent.workers[0]) == Gathered({}, (0, 1)) and not parent.crashes
+    assert await gather(parent.workers[0]) == Answers({}, (0, 1)) and not parent.crashes
 
 
 async def test_a_message_with_a_gap_is_dropped() -> None:
@@ -204,7 +204,7 @@ async def test_what_is_too_large_is_not_sent() -> None:
     parent.workers[0].publish("t", bytes(MAX_MESSAGE + 1))
     parent.workers[0].answer("t", lambda payload, worker: bytes(MAX_MESSAGE + 1))
     assert not sent
-    assert await gather(parent.workers[1]) == Gathered({}, (0, 1)), "it declines"
+    assert await gather(parent.workers[1]) == Answers({}, (0, 1)), "it declines"
     receiver = parent.workers[1]
     receiver.subscribe("t", lambda payload, worker: pytest.fail("longer than any message"))
     for data in bus.pack(PUBLISH, 0, 1, "t", bytes(MAX_MESSAGE + 1)):
@@ -226,7 +226,7 @@ async def test_questions_and_answers_have_limits() -> None:
     asks.answer("t", lambda payload, worker: b"own")
     waiting = [asyncio.ensure_future(asks.gather("t", b"", LIMIT)) for _ in range(bus.MAX_QUESTIONS)]
     await settle(lambda: len(answers._answering) == bus.MAX_QUESTIONS)
-    assert await gather(asks) == Gathered({0: b"own"}, (1,)) and len(asks._questions) == bus.MAX_QUESTIONS
+    assert await gather(asks) == Answers({0: b"own"}, (1,)) and len(asks._questions) == bus.MAX_QUESTIONS
     third = Bus(fail)
     third.connect(2, 3, lambda envelopes: parent.carry(2, envelopes) if 2 in parent.joined else True)
     parent.workers.append(third)
@@ -235,7 +235,7 @@ async def test_questions_and_answers_have_limits() -> None:
     assert await third.ask(1, "t", b"", LIMIT) is None and len(answers._answering) == bus.MAX_ANSWERS
     await answers.close()
     parent.bury(1)
-    assert [await each for each in waiting] == [Gathered({0: b"own"}, (1,))] * bus.MAX_QUESTIONS
+    assert [await each for each in waiting] == [Answers({0: b"own"}, (1,))] * bus.MAX_QUESTIONS
     assert not asks._questions and not answers._answering
 
 
@@ -256,11 +256,11 @@ async def test_no_room_is_no_failure() -> None:
     """The parent takes nothing any more, or runs another version."""
     lonely = Bus(fail)
     lonely.connect(1, 2, lambda envelopes: False)
-    assert await gather(lonely) == Gathered({}, (0, 1))
+    assert await gather(lonely) == Answers({}, (0, 1))
     lonely.receive(bus.encode_members([0, 1]))
     lonely.publish("t", b"")
     lonely.answer("t", lambda payload, worker: b"own")
-    assert await gather(lonely) == Gathered({1: b"own"}, (0,))
+    assert await gather(lonely) == Answers({1: b"own"}, (0,))
     lonely.receive(next(bus.pack(bus.QUESTION, 0, 7, "t")))
     await asyncio.gather(*lonely._answering)
 

@@ -262,7 +262,7 @@ def test_private_addresses(base: str, private: bool) -> None:
 def test_the_number_of_servers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "MAX_SERVERS", 1)
     found = Watched()
-    found.known["http://a/v1"] = Learned("http://a/v1", ServerWord(), "2026-11-01")
+    found.reports["http://a/v1"] = Learned("http://a/v1", ServerWord(), "2026-11-01")
     found._ask(deployment("http://b/v1"), 1)
     assert not found._tasks
 

@@ -61,7 +61,7 @@ class Queue:
             deployments,
             who,
             lambda free: free[0],
-            **{"length": 10_000, "seconds": 60.0, "joined": lambda place: self.joined.update({name: place}), **more},
+            **{"length": 10_000, "seconds": 60.0, "on_join": lambda place: self.joined.update({name: place}), **more},
         )
         self.order.append(name)
         self.models.append(place.deployment.model)
@@ -265,7 +265,7 @@ async def test_who_cannot_be_told_its_place_is_out() -> None:
     def fail(place: int) -> None:
         raise ValueError(place)
 
-    await queue.join("a", asker(), joined=fail)
+    await queue.join("a", asker(), on_join=fail)
     with pytest.raises(ValueError):
         await queue.tasks["a"]
     assert not queue.line.waiting

@@ -52,7 +52,7 @@ def test_the_place_that_is_held_already_does_not_count() -> None:
     places.total_limit = 1
     one, other = dep("a", max_parallel=1), dep("b", max_parallel=1)
     place = places.take(one)
-    assert not limit(places, one, held=place) and not limit(places, other, held=place)
+    assert not limit(places, one, own_place=place) and not limit(places, other, own_place=place)
     assert limit(places, other)
 
 

@@ -629,7 +629,7 @@ def test_expired_lessons_are_not_kept() -> None:
         lessons.learn(dep(f"d{n}"), {"stream_usage": False})
     clock.now += LESSON_SECONDS
     lessons.learn(dep("new"), {"stream_usage": False})
-    assert list(lessons._known) == [("new", "u")]
+    assert list(lessons._lessons) == [("new", "u")]
 
 
 def test_lessons_about_one_quirk_add_up() -> None:

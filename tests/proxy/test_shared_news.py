@@ -79,9 +79,9 @@ async def test_whoever_joins_says_hello_and_the_first_of_the_others_answers_once
 def test_what_a_server_says_reaches_the_others_unless_its_address_has_a_login() -> None:
     store = FakeStore()
     services = process(store)
-    services.discovery.learned(learned("http://user:hidden@10.0.0.1/v1"))
+    services.discovery.on_report(learned("http://user:hidden@10.0.0.1/v1"))
     assert store.told == []
-    services.discovery.learned(learned())
+    services.discovery.on_report(learned())
     assert message.decode(store.told[0]) == learned()
 
 
@@ -90,9 +90,9 @@ def test_only_configured_servers_are_believed() -> None:
     services = process(store)
     for word in (message.encode(learned("http://elsewhere/v1")), b"{}", b'{"base": 1}', b"{", b"\xff", b"", b"[]"):
         store.news.on_word(word, 0.0)
-    assert services.discovery.known == {}
+    assert services.discovery.reports == {}
     store.news.on_word(message.encode(learned()), 0.0)
-    assert services.discovery.known == {BASE: learned()}
+    assert services.discovery.reports == {BASE: learned()}
     assert store.told == [], "what was heard is not told again"
 
 
@@ -139,16 +139,16 @@ async def test_processes_learn_from_each_other(server: RedisServer) -> None:
         for _ in range(3):
             first.sizes.counts.observe("u", 100, 150)
         first.sizes.report("counts", "u")
-        first.discovery.learned(learned())
+        first.discovery.on_report(learned())
         first.discovery._keep(learned())
         await until(lambda: second.router.cooldowns.is_cooling(ONE))
         await until(lambda: second.lessons.apply(ONE).quirks.stream_usage is False)
         await until(lambda: second.sizes.counts.ratio("u") == pytest.approx(1.5))
-        await until(lambda: second.discovery.known == {BASE: learned()})
+        await until(lambda: second.discovery.reports == {BASE: learned()})
         await third.start()
         await until(lambda: third.lessons.apply(ONE).quirks.stream_usage is False)
         await until(lambda: third.sizes.counts.ratio("u") == pytest.approx(1.5))
-        await until(lambda: third.discovery.known == {BASE: learned()})
+        await until(lambda: third.discovery.reports == {BASE: learned()})
         second.router.cooldowns.record_success(ONE)
         await until(lambda: not first.router.cooldowns.is_cooling(ONE))
     finally:

@@ -187,7 +187,7 @@ async def test_who_waits_gets_the_place_that_another_process_frees_in_order() ->
         (await task).close()
     assert order == ["one", "two", "three", "four"] and second.line.waiting == 0
     await asyncio.sleep(0.05)
-    assert not second.line._pumps and not second.line._freed and shared.running() == 0
+    assert not second.line._pumps and not second.line._events and shared.running() == 0
 
 
 async def test_whoever_leaves_the_line_holds_nothing() -> None:

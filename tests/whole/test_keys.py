@@ -15,7 +15,7 @@ import pytest
 from a2py.config import Config
 from a2py.messages.rules import Condition, Rule
 from a2py.proxy.keys import LOOK_SECONDS
-from a2py.proxy.routes import DRAIN_PATH, PASSED, ROUTES
+from a2py.proxy.routes import DRAIN_PATH, OPENAI_ROUTES, ROUTES
 from tests.proxied import Running, config, deployment, message, run_proxy
 from tests.proxy.test_keys import write
 from tests.scripted import Answer, ScriptedServer, answering, refusing
@@ -44,7 +44,7 @@ def words(answer: Answer) -> str:
 async def test_every_route_asks_for_a_key(path: Path) -> None:
     """Whatever is not open is closed to strangers, and what concerns all keys to those that are no admin's."""
     write(path, alice={}, boss={"admin": "true"}, gone={"revoked": "true"})
-    closed = {p: route for p, route in {**ROUTES, **PASSED}.items() if not route.open}
+    closed = {p: route for p, route in {**ROUTES, **OPENAI_ROUTES}.items() if not route.open}
     assert {"/v1/messages", "/metrics", "/usage", CHAT} <= closed.keys() and len(closed) > 30
     async with run_proxy(keyed(path)) as proxy:
         for route_path, route in {**closed, DRAIN_PATH: ROUTES["/metrics"]}.items():

@@ -57,7 +57,7 @@ class Grants:
         self._clock = clock
         self._seconds = seconds
         self._limit = limit
-        self._known: OrderedDict[str, tuple[float, Viewer]] = OrderedDict()  # digest → end, viewer
+        self._entries: OrderedDict[str, tuple[float, Viewer]] = OrderedDict()  # digest → end, viewer
 
     def issue(self, viewer: Viewer) -> str:
         """Return a new secret text for `viewer`."""
@@ -67,21 +67,21 @@ class Grants:
 
     def add(self, digest: str, viewer: Viewer, seconds: float) -> None:
         """Take over one that another process has issued. `seconds`: that it is still valid."""
-        self._known[digest] = (self._clock() + min(seconds, self._seconds), viewer)
-        while len(self._known) > self._limit:
-            self._known.popitem(last=False)
+        self._entries[digest] = (self._clock() + min(seconds, self._seconds), viewer)
+        while len(self._entries) > self._limit:
+            self._entries.popitem(last=False)
 
     def find(self, digest: str) -> tuple[Viewer, float] | None:
         """Return who has the text of `digest`, and for how many seconds; None if nobody has."""
-        end, viewer = self._known.get(digest, (0.0, None))
-        left = end - self._clock()
-        return (viewer, left) if viewer is not None and left > 0 else None
+        end, viewer = self._entries.get(digest, (0.0, None))
+        seconds = end - self._clock()
+        return (viewer, seconds) if viewer is not None and seconds > 0 else None
 
     def redeem(self, digest: str) -> Viewer | None:
         """Return who has the text of `digest`, which is not valid any more then."""
-        found = self.find(digest)
-        self._known.pop(digest, None)
-        return found[0] if found is not None else None
+        entry = self.find(digest)
+        self._entries.pop(digest, None)
+        return entry[0] if entry is not None else None
 
 
 def digest(text: str) -> str:
@@ -114,8 +114,8 @@ def find_caller(services: Services, viewer: Viewer) -> Caller | None:
     """Return the key with which a viewer has opened the page; None if it does not open it any more."""
     services.keys.refresh(bool(services.config.master_key))
     callers = (ANYBODY, MASTER, *(key.caller for key in services.keys.rows))
-    named = (one for one in callers if one.name == viewer.name)
-    return next((one for one in named if make_viewer(services, one) == viewer), None)
+    namesakes = (one for one in callers if one.name == viewer.name)
+    return next((one for one in namesakes if make_viewer(services, one) == viewer), None)
 
 
 def read_bearer(headers: Mapping[str, str]) -> str:
@@ -169,9 +169,9 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def matches_secret(path: str, given: str) -> bool:
-    """Return whether `given` is the secret in the file at `path`, which only its owner may read. Raise `ApiError` if
-    there is no such file."""
+def matches_secret(path: str, candidate: str) -> bool:
+    """Return whether `candidate` is the secret in the file at `path`, which only its owner may read. Raise `ApiError`
+    if there is no such file."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -182,4 +182,4 @@ def matches_secret(path: str, given: str) -> bool:
         raise ApiError("authentication", f"Others may read {path}: delete it, and run `a2py ui` again")
     if len(secret) < SECRET_LENGTH:
         raise ApiError("authentication", f"{path} holds no secret: delete it, and run `a2py ui` again")
-    return hmac.compare_digest(secret, given.encode("utf-8", "replace"))
+    return hmac.compare_digest(secret, candidate.encode("utf-8", "replace"))

@@ -106,11 +106,11 @@ class Desk:
     def _check(self) -> None:
         """Forget everything if nobody has looked for a while."""
         self._timer = None
-        left = self._seconds_left()
+        remaining_seconds = self._seconds_left()
         if self.records_always:
             return
-        if self.viewers or left > 0:
-            self._arm(max(left, 1.0))
+        if self.viewers or remaining_seconds > 0:
+            self._arm(max(remaining_seconds, 1.0))
         else:
             self._forget()
 
@@ -140,7 +140,7 @@ class Desk:
 
     def _price(self, record: Record) -> float | None:
         keeper = self.services.books.keeper
-        return keeper.sum_up(record.account.counted)[1] if keeper is not None and record.account.counted else None
+        return keeper.sum_up(record.account.usages)[1] if keeper is not None and record.account.usages else None
 
     def _note_end(self, row: Row) -> None:
         self._show(row)
@@ -183,8 +183,8 @@ class Desk:
     async def ask_all(self, operation: str, **arguments: Any) -> dict[int, dict[str, Any]]:
         """Return the answers of all workers that have one, by the worker's number."""
         question = orjson.dumps({"op": operation, **arguments})
-        gathered = await self.services.bus.gather(TOPIC, question, ANSWER_SECONDS)
-        return {worker: orjson.loads(data) for worker, data in gathered.answers.items() if data}
+        answers = await self.services.bus.gather(TOPIC, question, ANSWER_SECONDS)
+        return {worker: orjson.loads(data) for worker, data in answers.by_worker.items() if data}
 
     async def ask_any(self, operation: str, **arguments: Any) -> tuple[int, dict[str, Any]] | None:
         """Return the number of a worker that has an answer, and the answer; None if none has one."""
@@ -201,8 +201,8 @@ class Desk:
     async def redeem(self, token: str) -> Viewer | None:
         """Return who has `token`, which is not valid any more then, on any worker."""
         async with self._redeeming:
-            found = await self.ask_any("redeem", digest=digest(token))
-        viewer = Viewer(*found[1]["viewer"]) if found is not None else None
+            answer = await self.ask_any("redeem", digest=digest(token))
+        viewer = Viewer(*answer[1]["viewer"]) if answer is not None else None
         return viewer if viewer is not None and find_caller(self.services, viewer) is not None else None
 
     def issue_bearer(self, viewer: Viewer) -> str:
@@ -215,8 +215,8 @@ class Desk:
         """Return the key with which the page of `bearer` was opened; None if nobody has it, or the key is not valid any
         more."""
         key = digest(bearer)
-        found = self.bearers.find(key)
-        if found is None and bearer and self._lookups < MAX_LOOKUPS and self.services.bus.peers:
+        entry = self.bearers.find(key)
+        if entry is None and bearer and self._lookups < MAX_LOOKUPS and self.services.bus.peers:
             self._lookups += 1
             try:
                 answer = await self.ask_any("bearer", digest=key)
@@ -224,13 +224,13 @@ class Desk:
                 self._lookups -= 1
             if answer is not None:
                 self.bearers.add(key, Viewer(*answer[1]["viewer"]), answer[1]["seconds"])
-                found = self.bearers.find(key)
-        return find_caller(self.services, found[0]) if found is not None else None
+                entry = self.bearers.find(key)
+        return find_caller(self.services, entry[0]) if entry is not None else None
 
     def _redeem(self, arguments: dict[str, Any]) -> Answer:
         viewer = self.tokens.redeem(arguments["digest"])
         return None if viewer is None else {"viewer": list(viewer)}
 
     def _find_bearer(self, arguments: dict[str, Any]) -> Answer:
-        found = self.bearers.find(arguments["digest"])
-        return None if found is None else {"viewer": list(found[0]), "seconds": found[1]}
+        entry = self.bearers.find(arguments["digest"])
+        return None if entry is None else {"viewer": list(entry[0]), "seconds": entry[1]}

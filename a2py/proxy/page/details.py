@@ -30,7 +30,7 @@ MAX_PIECES = 50_000
 JSON = dict[str, Any]
 
 
-class Shown:
+class RecordingView:
     """A recording, as it may be shown. `more_secrets`: of the configuration that is in force now; `reasons`: of each
     attempt, quirk → where it is from."""
 
@@ -107,11 +107,11 @@ class Shown:
         return [part._asdict() for part in compose(request)]
 
     def _find_changes(self, number: int, attempt: RecordedAttempt, client: JSON | None) -> list[JSON]:
-        sent = self.parse(attempt.body)
-        if client is None or sent is None:
+        body = self.parse(attempt.body)
+        if client is None or body is None:
             return []
         reasons = self._reasons[number - 1] if number <= len(self._reasons) else {}
-        question = Question(attempt.deployment, sent, attempt.degraded, attempt.names, reasons)
+        question = Question(attempt.deployment, body, attempt.degraded, attempt.names, reasons)
         changes = find_changes(client, question, is_passed=self._is_passed)
         return [{name: self.redactor.text(text) for name, text in change._asdict().items()} for change in changes]
 

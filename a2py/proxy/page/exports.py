@@ -21,7 +21,7 @@ from a2py import __version__
 from a2py.evidence.fact import plain
 from a2py.providers import find_quirks
 from a2py.proxy.capture import render
-from a2py.proxy.page.details import Shown
+from a2py.proxy.page.details import RecordingView
 from a2py.proxy.recording import RecordedAttempt
 from a2py.quirks import Quirks
 from a2py.wires.changes.table import ADDED, BLOCKS, FIELDS
@@ -31,54 +31,54 @@ _HEADERS = ("anthropic-version", "anthropic-beta")
 #: Levels and members of a body that a report describes, and members that it does not: their names are the client's own.
 _DEPTH, _MEMBERS, _PRIVATE = 3, 40, frozenset({"metadata", "schema"})
 #: Fields of a request that a report names.
-_KNOWN = frozenset({*FIELDS, "system", "messages", "tools"})
+_KNOWN_FIELDS = frozenset({*FIELDS, "system", "messages", "tools"})
 #: What the notation of a golden uses for itself (tests/README.md).
 _NOTATION = re.compile("[␍␊‹›∎]")
 
 JSON = dict[str, Any]
 
 
-def make_curl(shown: Shown, base: str) -> str:
+def make_curl(view: RecordingView, base: str) -> str:
     """Return a command that asks `base` the same. The key is taken from a variable."""
-    recording = shown.recording
+    recording = view.recording
     words = ["curl", "-sN", base + recording.path, "-H", "content-type: application/json"]
     for name, value in recording.headers:
         if name in _HEADERS:
-            words += ["-H", f"{name}: {shown.redactor.text(value)}"]
+            words += ["-H", f"{name}: {view.redactor.text(value)}"]
     command = " ".join(map(shlex.quote, words))
-    body = shown.parse(recording.body)
+    body = view.parse(recording.body)
     # As ASCII, so that a terminal obeys nothing in it.
-    data = json.dumps(body) if body is not None else json.dumps(shown.text(recording.body))
+    data = json.dumps(body) if body is not None else json.dumps(view.text(recording.body))
     end = f"END_{secrets.token_hex(8)}"  # no line of the body can be this one
     return f"{command} -H \"x-api-key: $ANTHROPIC_AUTH_TOKEN\" --data-binary @- <<'{end}'\n{data}\n{end}\n"
 
 
-def make_capture(shown: Shown, row: JSON) -> str:
+def make_capture(view: RecordingView, row: JSON) -> str:
     """Return the file that `--capture` writes of a request."""
-    return render(shown.recording, row.get("status") or 0, row.get("error") or "ok", shown.redactor).decode()
+    return render(view.recording, row.get("status") or 0, row.get("error") or "ok", view.redactor).decode()
 
 
-def make_golden(shown: Shown, row: JSON) -> str:
+def make_golden(view: RecordingView, row: JSON) -> str:
     """Return a golden case (tests/README.md) of the last attempt. `make goldens` fills in what the client gets."""
-    recording = shown.recording
+    recording = view.recording
     if not recording.attempts:
         raise ValueError("nothing went upstream, so there is nothing to compare")
     attempt = recording.attempts[-1]
-    request, sent = shown.parse(recording.body), shown.parse(attempt.body)
-    if request is None or sent is None:
+    request, upstream_request = view.parse(recording.body), view.parse(attempt.body)
+    if request is None or upstream_request is None:
         raise ValueError("a body is not complete, so that it can't be compared")
     blocks = [
-        _fence("config", _pretty(_describe_config(attempt, shown))),
+        _fence("config", _pretty(_describe_config(attempt, view))),
         _fence("request", _pretty(request)),
-        _fence("upstream" + _describe_answer(attempt, bool(request.get("stream"))), _notate(shown.data(attempt.reply))),
-        _fence("upstream-request", _pretty(sent)),
+        _fence("upstream" + _describe_answer(attempt, bool(request.get("stream"))), _notate(view.data(attempt.reply))),
+        _fence("upstream-request", _pretty(upstream_request)),
         _fence("client", ""),
     ]
     title = f"recorded: {attempt.deployment.provider} {attempt.deployment.wire}, status {row.get('status')}"
-    return shown.redactor.text("\n\n".join([f"## {title}", *blocks]) + "\n")
+    return view.redactor.text("\n\n".join([f"## {title}", *blocks]) + "\n")
 
 
-def _describe_config(attempt: RecordedAttempt, shown: Shown) -> JSON:
+def _describe_config(attempt: RecordedAttempt, view: RecordingView) -> JSON:
     """Return the `config` of a golden: the deployment, and the quirks that its provider's row does not have."""
     deployment = attempt.deployment
     usual = find_quirks(deployment.provider, "", deployment.model)
@@ -87,7 +87,7 @@ def _describe_config(attempt: RecordedAttempt, shown: Shown) -> JSON:
         for field in fields(Quirks)
         if getattr(deployment.quirks, field.name) != getattr(usual, field.name)
     }
-    headers = dict(shown.recording.headers)
+    headers = dict(view.recording.headers)
     betas = [beta.strip() for beta in headers.get("anthropic-beta", "").split(",") if beta.strip()]
     own: JSON = {"params": dict(deployment.params), "extra_body": dict(deployment.extra_body)}
     own |= {"drop": sorted(deployment.drop), "quirks": quirks, "call": {"betas": betas} if betas else {}}
@@ -125,25 +125,25 @@ def _pretty(value: Any) -> str:
 # -- a report ----------------------------------------------------------------------------------------------------------
 
 
-def make_report(shown: Shown, row: JSON, detail: JSON) -> str:
+def make_report(view: RecordingView, row: JSON, detail: JSON) -> str:
     """Return what happened, without a text of the client's or the model's: for a bug report."""
     lines = [f"# A request to a2py {__version__}", ""]
     names = ("status", "stop_reason", "attempts", "input_tokens", "cache_read_tokens", "output_tokens", "estimated")
     lines += [f"- {name}: {row[name]}" for name in (*names, "first_token", "seconds") if name in row]
     lines += [f"- error: {_kind(row.get('error') or '')}", f"- degraded: {', '.join(row.get('degraded') or ())}", ""]
-    body = shown.parse(shown.recording.body) or {}
-    known = {name: value for name, value in body.items() if name in _KNOWN}
-    lines += ["## The request", "", *_outline(known, "", 0), f"- other fields: {len(body) - len(known)}", ""]
-    for attempt, recorded in zip(detail["attempts"], shown.recording.attempts, strict=True):
-        lines += [*_report_attempt(attempt, recorded), ""]
-    return shown.redactor.text("\n".join(lines))
+    body = view.parse(view.recording.body) or {}
+    fields = {name: value for name, value in body.items() if name in _KNOWN_FIELDS}
+    lines += ["## The request", "", *_outline(fields, "", 0), f"- other fields: {len(body) - len(fields)}", ""]
+    for attempt, recorded_attempt in zip(detail["attempts"], view.recording.attempts, strict=True):
+        lines += [*_report_attempt(attempt, recorded_attempt), ""]
+    return view.redactor.text("\n".join(lines))
 
 
-def _report_attempt(attempt: JSON, recorded: RecordedAttempt) -> Iterable[str]:
+def _report_attempt(attempt: JSON, recorded_attempt: RecordedAttempt) -> Iterable[str]:
     yield f"## Attempt {attempt['number']}: {attempt['provider']}, {attempt['wire']} wire, {attempt['upstream']}"
     yield ""
     times = f"from {attempt['start']} s to {attempt['end']} s"
-    yield f"- status {attempt['status']}, {times}, {len(recorded.reply.pieces)} pieces"
+    yield f"- status {attempt['status']}, {times}, {len(recorded_attempt.reply.pieces)} pieces"
     if attempt["error"]:
         yield f"- error: {_kind(attempt['error'])}"
     for change in attempt["changes"]:
@@ -159,7 +159,7 @@ def _kind(error: str) -> str:
 def _public(path: str) -> str:
     """Return a path without the names that a client has made up: of tools, of members, of fields that nobody knows."""
     top = re.split(r"[.\[ ]", path, maxsplit=1)[0]
-    if top not in _KNOWN and top not in ADDED:
+    if top not in _KNOWN_FIELDS and top not in ADDED:
         return "…" if path else ""
     block = re.fullmatch(r"messages\[\]\.content\[(\w+)\]", path)
     return path if path == top or (block is not None and block[1] in BLOCKS) else f"{top}…"

@@ -88,10 +88,10 @@ class History:
         rows: list[JSON] = []
         horizon = float("inf")
         if is_id(before):
-            found = await self.desk.ask_any("row", id=before)
-            if found is None:
+            match = await self.desk.ask_any("row", id=before)
+            if match is None:
                 raise ApiError("not_found", f"before: there is no request {before} any more", should_retry=False)
-            mark = order(found[1])
+            mark = order(match[1])
         elif before and row is None:
             raise ApiError("invalid_request", "before: write the id of a request")
         answers = await self.desk.ask_all("rows", limit=limit + 1, before=mark)
@@ -113,8 +113,8 @@ class History:
         if row is None:
             return await self.desk.ask_any("row", id=id) if is_id(id) else None
         keeper = self.desk.services.books.keeper
-        found = await read_ledger(keeper, float("inf"), 1, int(row[1]) + 1) if keeper is not None else []
-        return (-1, self._without_secrets(found)[0]) if found and found[0]["id"] == id else None
+        rows = await read_ledger(keeper, float("inf"), 1, int(row[1]) + 1) if keeper is not None else []
+        return (-1, self._without_secrets(rows)[0]) if rows and rows[0]["id"] == id else None
 
     async def list_session(self, session: str) -> JSON:
         """Return the latest turns of a session, the first one first, with what they cost."""

@@ -41,7 +41,7 @@ class LivePage:
         self._stream = stream
         self.has_missed = False
         self.is_behind = True
-        self.ended = asyncio.Event()
+        self.end = asyncio.Event()
 
     def send(self, line: bytes) -> None:
         """Send one line, unless the page does not read what it has got."""
@@ -89,7 +89,7 @@ class Pages:
         try:
             page.send(dump(self._greet()))
             page.send(_state_line(*await self._read_state()))
-            await page.ended.wait()
+            await page.end.wait()
         finally:
             self._remove(page)
         record.status = 200
@@ -125,7 +125,7 @@ class Pages:
     def end_all(self) -> None:
         """End every page. They may come again."""
         for page in self._open:
-            page.ended.set()
+            page.end.set()
 
     def _show(self, row: Row) -> None:
         self.send(dump({"type": "request", **row}))
@@ -174,7 +174,7 @@ class Pages:
         """End the pages whose bearer, or key, is not valid any more."""
         for page in tuple(self._open):
             if await self.desk.find_caller(page.bearer) is None:
-                page.ended.set()
+                page.end.set()
 
     async def _tell_changes(self) -> None:
         """Send what has changed, and to a page that is behind what has not."""

@@ -20,7 +20,7 @@ from a2py.errors import ApiError
 from a2py.proxy.capture import secrets_of
 from a2py.proxy.page import exports
 from a2py.proxy.page.desk import Desk
-from a2py.proxy.page.details import Shown
+from a2py.proxy.page.details import RecordingView
 from a2py.proxy.page.history import History, is_id
 from a2py.proxy.recording import Recording
 from a2py.proxy.services import Services
@@ -51,10 +51,10 @@ class Reader:
     async def detail(self, history: History, id: str) -> JSON:
         """Return a request in full. Raise `ApiError` if there is no such request."""
         worker = await self._find(id)
-        found = await history.find_row(id)
-        if worker is None and found is None:
+        match = await history.find_row(id)
+        if worker is None and match is None:
             raise ApiError("not_found", "There is no such request any more", should_retry=False)
-        row = found[1] if found is not None else {"id": id, "worker": worker, "running": True, "recorded": True}
+        row = match[1] if match is not None else {"id": id, "worker": worker, "running": True, "recorded": True}
         detail = await self.desk.ask(worker, "detail", SECONDS, id=id) if worker is not None else None
         if detail is None:
             nothing: JSON = {"client": None, "attempts": [], "waits": [], "searches": [], "context": [], "parts": []}
@@ -86,8 +86,8 @@ class Reader:
 
     async def _find(self, id: str) -> int | None:
         """Return the number of the worker that has the recording of a request, None if none has it."""
-        found = await self.desk.ask_any("has", id=id) if is_id(id) else None
-        return found[0] if found is not None else None
+        answer = await self.desk.ask_any("has", id=id) if is_id(id) else None
+        return answer[0] if answer is not None else None
 
     # -- of this worker ------------------------------------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class Reader:
         recording = self._get(arguments)
         if recording is None:
             return None
-        return await self._run(recording, Shown.detail)
+        return await self._run(recording, RecordingView.detail)
 
     async def _answer_read(self, arguments: JSON) -> JSON | None:
         """Return a slice of a text. The text is made for the first slice, and kept for the others."""
@@ -113,7 +113,7 @@ class Reader:
                 return None
             recorder = self.desk.recorder
             row = recorder.rows.get(arguments["id"], {}) if recorder is not None else {}
-            text = await self._run(recording, lambda shown: _render(shown, arguments["what"], row))
+            text = await self._run(recording, lambda view: _render(view, arguments["what"], row))
             if text is None:
                 return None
         if offset + SLICE >= len(text) or self.desk.recorder is None:
@@ -125,38 +125,38 @@ class Reader:
     def _drop_text(self) -> None:
         self._key, self._text = ("", ""), None
 
-    async def _run(self, recording: Recording, read: Callable[[Shown], T]) -> T:
+    async def _run(self, recording: Recording, read: Callable[[RecordingView], T]) -> T:
         """Return what `read` makes of a recording, in a thread."""
         services = self.desk.services
         secrets = secrets_of(services.config)
         # Here, because what is known of deployments changes in the loop.
         reasons = [_list_reasons(services, attempt.deployment) for attempt in recording.attempts]
         async with self._readers:
-            return await asyncio.to_thread(lambda: read(Shown(recording, secrets, reasons)))
+            return await asyncio.to_thread(lambda: read(RecordingView(recording, secrets, reasons)))
 
 
 def _list_reasons(services: Services, deployment: Deployment) -> dict[str, str]:
     """Return from where each quirk of a deployment is."""
-    known = services.explain(deployment)["quirks"]
-    return {name: f"{fact['source']}: {fact['reason']}" for name, fact in known.items()}
+    quirks = services.explain(deployment)["quirks"]
+    return {name: f"{fact['source']}: {fact['reason']}" for name, fact in quirks.items()}
 
 
-def _render(shown: Shown, what: str, row: JSON) -> str | None:
+def _render(view: RecordingView, what: str, row: JSON) -> str | None:
     """Return the text that `what` names; None if there is none. An error that the reader may see begins with `!`."""
     kind, _, name = what.partition(" ")
     if kind == "part":
-        part = shown.part(name)
+        part = view.part(name)
         return None if part is None else orjson.dumps(part).decode()
     if kind == "body":
-        return b"".join(shown.recording.body.pieces).decode("latin-1") if not shown.recording.body.is_cut else None
+        return b"".join(view.recording.body.pieces).decode("latin-1") if not view.recording.body.is_cut else None
     try:
         if name == "golden":
-            return exports.make_golden(shown, row)
+            return exports.make_golden(view, row)
     except ValueError as error:
         return f"!{error}"
     if name == "capture":
-        return exports.make_capture(shown, row)
+        return exports.make_capture(view, row)
     if name == "report":
-        return exports.make_report(shown, row, shown.detail())
+        return exports.make_report(view, row, view.detail())
     form, _, base = name.partition(" ")
-    return exports.make_curl(shown, base) if form == "curl" else None
+    return exports.make_curl(view, base) if form == "curl" else None

@@ -97,7 +97,7 @@ class Recorder:
         self._price = price
         self._secrets = secrets
         self._running: dict[str, Recording] = {}
-        self._ended: OrderedDict[str, Recording] = OrderedDict()
+        self._past: OrderedDict[str, Recording] = OrderedDict()
 
     # -- what the proxy tells (services.Watcher) -----------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Recorder:
 
     def find(self, id: str) -> Recording | None:
         """Return the recording of a request, None if it is not there."""
-        return self._ended.get(id) or self._running.get(id)
+        return self._past.get(id) or self._running.get(id)
 
     def has_ended(self, id: str) -> bool:
         return id in self.rows
@@ -151,10 +151,10 @@ class Recorder:
 
     def close(self) -> None:
         """Forget everything."""
-        for recording in (*self._running.values(), *self._ended.values()):
+        for recording in (*self._running.values(), *self._past.values()):
             recording.release()
         self._running.clear()
-        self._ended.clear()
+        self._past.clear()
         self.rows.clear()
 
     def _keep(self, id: str, recording: Recording) -> bool:
@@ -163,16 +163,16 @@ class Recorder:
         if not recording.move_into(self.room):
             recording.release()
             return False
-        self._ended[id] = recording
-        if len(self._ended) > RECORDINGS:
+        self._past[id] = recording
+        if len(self._past) > RECORDINGS:
             self._drop_oldest()
         return True
 
     def _drop_oldest(self) -> bool:
         """Forget the recording of the request that ended first. Return False if there is none."""
-        if not self._ended:
+        if not self._past:
             return False
-        id, recording = self._ended.popitem(last=False)
+        id, recording = self._past.popitem(last=False)
         recording.release()
         if id in self.rows:
             self.rows[id]["recorded"] = False
@@ -188,17 +188,17 @@ def without_secrets(row: Row, secrets: Collection[str]) -> Row:
     """Return `row` without `secrets`: a client may send one where the name of a model or of a session belongs. Short
     ones are left, because they may be a part of any name (`api_key: ollama`)."""
     text = "\n".join(str(row[name]) for name in _TEXTS if name in row)
-    found = [secret for secret in secrets if len(secret) >= MIN_CREDENTIAL and secret in text]
-    if not found:
+    matches = [secret for secret in secrets if len(secret) >= MIN_CREDENTIAL and secret in text]
+    if not matches:
         return row
-    redactor = Redactor(found)
+    redactor = Redactor(matches)
     return {**row, **{name: redactor.text(str(row[name])) for name in _TEXTS if name in row}}
 
 
 def describe(record: Record, worker: int, cost: float | None, *, is_recorded: bool) -> Row:
     """Return the row of a request that has ended, as the page shows it. It has no content."""
     account, spent = record.account, record.spent
-    usage = [usage for _, usage in account.counted]
+    usage = [usage for _, usage in account.usages]
     total = sum(usage[1:], usage[0]) if usage else None
     return {
         "id": record.id,

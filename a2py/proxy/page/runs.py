@@ -52,9 +52,9 @@ class Runs:
             reason = "Only a request to /v1/messages can be asked again here: copy it as a command for curl"
             raise ApiError("invalid_request", reason, should_retry=False)
         body = (await self._reader.read(id, "body")).encode("latin-1")
-        sent = {name: value for name, value in detail["headers"] if name.startswith(_SENT_AGAIN)}
-        kept = {name: value for name, value in request.headers.items() if name.lower() == "host"}
-        return await self._run(request.clone(headers={**sent, **kept}), record, caller, body)
+        headers = {name: value for name, value in detail["headers"] if name.startswith(_SENT_AGAIN)}
+        host = {name: value for name, value in request.headers.items() if name.lower() == "host"}
+        return await self._run(request.clone(headers={**headers, **host}), record, caller, body)
 
     async def _run(
         self, request: BaseRequest, record: Record, caller: Caller, body: bytes | None = None
@@ -94,8 +94,8 @@ def _pick(services: Services, model: object) -> list[Deployment]:
     if model is not None and not isinstance(model, str):
         raise ApiError("invalid_request", "model: write a name, or null for all", should_retry=False)
     names = config.list_chat_names() if model is None else (model,)
-    found = {(one.id, one.model): one for name in names for one in config.resolve(name)}
-    chosen = [services.lessons.apply(one) for one in found.values() if one.is_chat and not one.problem]
-    if not chosen:
+    candidates = {(one.id, one.model): one for name in names for one in config.resolve(name)}
+    deployments = [services.lessons.apply(one) for one in candidates.values() if one.is_chat and not one.problem]
+    if not deployments:
         raise ApiError("not_found", "There is no model that can be probed", should_retry=False)
-    return chosen
+    return deployments

@@ -139,8 +139,8 @@ async def _issue_token(site: Site, request: BaseRequest, record: Record) -> Stre
         caller = admit(services.config, services.keys, request.headers, request.raw_path)
         require_admin(caller)
     else:
-        given = request.headers.get(SECRET_HEADER, "")
-        if not await asyncio.to_thread(matches_secret, services.ui.secret_file, given):
+        secret = request.headers.get(SECRET_HEADER, "")
+        if not await asyncio.to_thread(matches_secret, services.ui.secret_file, secret):
             raise ApiError("authentication", "Open the page by `a2py ui` on this machine", should_retry=False)
     viewer = make_viewer(services, caller)
     assert viewer is not None, "the key has just been found"

@@ -105,9 +105,9 @@ class Facts:
 
     def read(self, services: Services) -> dict[str, list[JSON]]:
         """Return deployment id → facts, each with its source and reason."""
-        learned = tuple(services.discovery.known.items())
+        reports = tuple(services.discovery.reports.items())
         lessons = tuple((one["deployment"], one["field"], str(one["value"])) for one in services.lessons.report())
-        basis = (learned, lessons)
+        basis = (reports, lessons)
         if self._config is not services.config or self._basis != basis:
             self._config, self._basis = services.config, basis
             self._facts = {one.id: _list_facts(services, one) for one in services.config.deployments}
@@ -115,14 +115,16 @@ class Facts:
 
 
 def _list_facts(services: Services, deployment: Deployment) -> list[JSON]:
-    known = services.explain(deployment)
-    facts = [{"name": name, "date": "", **fact} for name, fact in known["quirks"].items()]
-    server = known.get("server")
+    explanation = services.explain(deployment)
+    facts = [{"name": name, "date": "", **fact} for name, fact in explanation["quirks"].items()]
+    server = explanation.get("server")
     if server is not None:
         value = f"{server['program']} {server['version']}".strip()
         facts.append({"name": "server", "value": value, "source": "server", **_reason(server)})
-    sizes = [name for name in ("context", "slots") if name in known]
-    return facts + [{"name": name, "value": known[name], "source": "", "reason": "", "date": ""} for name in sizes]
+    sizes = [name for name in ("context", "slots") if name in explanation]
+    return facts + [
+        {"name": name, "value": explanation[name], "source": "", "reason": "", "date": ""} for name in sizes
+    ]
 
 
 def _reason(server: Mapping[str, Any]) -> JSON:
@@ -131,10 +133,10 @@ def _reason(server: Mapping[str, Any]) -> JSON:
 
 def snapshot_state(services: Services) -> JSON:
     """Return what changes of this worker's deployments: deployment id → numbers, cooldown, lessons."""
-    used, running = services.limits.usage(), services.limits.running
+    usage, running = services.limits.usage(), services.limits.running
     out: JSON = {}
     for deployment in services.config.deployments:
-        use = used.get(deployment.id)
+        use = usage.get(deployment.id)
         out[deployment.id] = {
             "running": running.get(deployment.id, 0),
             "rpm": use.requests if use is not None else 0,

@@ -183,9 +183,9 @@ async def test_everything_is_forgotten_after_the_last_page_has_closed(
             kept = weakref.ref(site_of(proxy.services).desk.recorder.find(row["id"]))  # type: ignore[union-attr]
             assert kept() is not None
             room = site_of(proxy.services).desk.recorder.room  # type: ignore[union-attr]
-            assert room.used > 100
+            assert room.used_bytes > 100
         await settle(lambda: proxy.services.ui.watcher is None)
-        assert room.used == 0
+        assert room.used_bytes == 0
         gc.collect()
         assert kept() is None
         assert [task for task in asyncio.all_tasks() if "_beat" in repr(task)] == []
@@ -284,11 +284,11 @@ async def test_all_bodies_together_have_a_bound(tmp_path: Path, monkeypatch: pyt
     ):
         ids = await many(proxy, page, 6, 8000)
         room = site_of(proxy.services).desk.recorder.room  # type: ignore[union-attr]
-        assert 16_000 < room.used <= 50_000
+        assert 16_000 < room.used_bytes <= 50_000
         rows = (await page.get("requests")).json["requests"]
         assert [row["recorded"] for row in rows] == [True, True, False, False, False, False]
         await many(proxy, page, 1, 60_000)
-        assert room.used <= 50_000
+        assert room.used_bytes <= 50_000
         huge = page.lines[-1]["id"] if page.lines[-1]["type"] == "request" else ""
         rows = (await page.get("requests")).json["requests"]
         detail = (await page.get(f"requests/{huge or rows[0]['id']}")).json
@@ -393,7 +393,7 @@ def test_what_is_kept_takes_the_memory_that_it_counts() -> None:
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert len(bodies) * 200_000 < room.used and taken < 1.2 * room.used
+    assert len(bodies) * 200_000 < room.used_bytes and taken < 1.2 * room.used_bytes
 
 
 def test_sums_of_the_last_minute() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from a2py.proxy.bus import Gathered
+from a2py.proxy.bus import Answers
 from a2py.proxy.page import access
 from a2py.proxy.page.desk import MAX_LOOKUPS
 from a2py.proxy.responses import PAGE_HEADERS
@@ -171,7 +171,7 @@ async def test_guesses_of_tokens_do_not_use_up_the_questions_of_the_bus(
     async with run_proxy(config(DEAD)) as proxy:
         gather = proxy.services.bus.gather
 
-        async def count(topic: str, payload: bytes, timeout: float) -> Gathered:
+        async def count(topic: str, payload: bytes, timeout: float) -> Answers:
             nonlocal running, most
             running += 1
             most = max(most, running)

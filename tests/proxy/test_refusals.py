@@ -7,7 +7,7 @@ from dataclasses import replace
 from a2py.errors import ApiError
 from a2py.messages.sent import Sent
 from a2py.messages.types import Prepared
-from a2py.proxy.refused import Refused
+from a2py.proxy.refusals import Refusals
 from tests.proxied import deployment
 
 ONE = deployment("http://x/v1")
@@ -23,7 +23,7 @@ def asked(body: bytes = b"{}") -> Prepared:
 
 
 def test_the_same_question_has_its_answer() -> None:
-    refused = Refused()
+    refused = Refusals()
     assert refused.find(ONE, question()) is None and refused.find(ONE, None) is None
     refused.note(ONE, asked(), ERROR)
     assert refused.find(ONE, question()) is ERROR
@@ -31,7 +31,7 @@ def test_the_same_question_has_its_answer() -> None:
 
 
 def test_another_question_has_none() -> None:
-    refused = Refused()
+    refused = Refusals()
     refused.note(ONE, asked(), ERROR)
     assert refused.find(ONE, question(b'{"a": 1}')) is None
     assert refused.find(ONE, question(url="http://y/v1/chat/completions")) is None
@@ -40,7 +40,7 @@ def test_another_question_has_none() -> None:
 
 
 def test_what_was_not_sent_was_not_refused() -> None:
-    refused = Refused()
+    refused = Refusals()
     refused.note(ONE, question(), ERROR)
     refused.note(ONE, None, ERROR)
     assert refused.find(ONE, question()) is None

@@ -17,7 +17,7 @@ from a2py.messages.types import Prepared
 _Question = tuple[str, str, int]
 
 
-class Refused:
+class Refusals:
     def __init__(self) -> None:
         self._errors: dict[_Question, ApiError] = {}
 
