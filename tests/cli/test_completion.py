@@ -31,16 +31,16 @@ CASES = [
     (["a2py", "setup", "claude", "--und"], ["--undo"]),
 ]
 #: The same where a flag and its value are one word to a person (and three to bash).
-JOINED = (["a2py", "--log-format=js"], ["--log-format=json"])
+ONE_WORD = (["a2py", "--log-format=js"], ["--log-format=json"])
 #: Lines that end in a file's name.
 FILES = [["a2py", "--config", "a-f"], ["a2py", "start", "-c", "a-f"], ["a2py", "run", "--", "a-f"]]
 
 
 def shell(name: str) -> str:
-    found = shutil.which(name)
-    if not found:
+    path = shutil.which(name)
+    if not path:
         pytest.skip(f"{name} is not here")
-    return found
+    return path
 
 
 def test_the_table_knows_what_the_parsers_know() -> None:
@@ -71,8 +71,8 @@ def test_each_shell_can_read_it(name: str, capsys: pytest.CaptureFixture[str], t
     script = tmp_path / "script"
     script.write_text(capsys.readouterr().out)
     assert all(command in script.read_text() for command in COMMANDS)
-    done = subprocess.run([shell(name), "-n", str(script)], capture_output=True, text=True, timeout=LIMIT)
-    assert (done.returncode, done.stderr) == (0, "")
+    result = subprocess.run([shell(name), "-n", str(script)], capture_output=True, text=True, timeout=LIMIT)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_another_shell_is_refused() -> None:
@@ -81,16 +81,16 @@ def test_another_shell_is_refused() -> None:
 
 def bash(words: list[str], cwd: Path) -> list[str]:
     script = f"{completion.SHELLS['bash']()}\nCOMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _a2py; printf '%s\\n' \"${{COMPREPLY[@]}}\""
-    done = subprocess.run(
+    result = subprocess.run(
         [shell("bash"), "-uc", script], capture_output=True, text=True, timeout=LIMIT, check=True, cwd=cwd
     )
-    assert done.stderr == ""
-    return done.stdout.split()
+    assert result.stderr == ""
+    return result.stdout.split()
 
 
-@pytest.mark.parametrize("words, offered", CASES)
-def test_bash(words: list[str], offered: list[str], tmp_path: Path) -> None:
-    assert bash(words, tmp_path) == offered
+@pytest.mark.parametrize("words, completions", CASES)
+def test_bash(words: list[str], completions: list[str], tmp_path: Path) -> None:
+    assert bash(words, tmp_path) == completions
 
 
 def test_bash_cuts_words_at_the_equals_sign(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def fish(words: list[str], cwd: Path) -> list[str]:
     (cwd / "script").write_text(completion.SHELLS["fish"]())
     command = f"source script; complete -C '{' '.join(words)}'"
     env = {**os.environ, "HOME": str(cwd), "XDG_CONFIG_HOME": str(cwd / "c"), "XDG_DATA_HOME": str(cwd / "d")}
-    done = subprocess.run(
+    result = subprocess.run(
         [shell("fish"), "--no-config", "-c", command],
         capture_output=True,
         text=True,
@@ -116,14 +116,14 @@ def fish(words: list[str], cwd: Path) -> list[str]:
         cwd=cwd,
         env=env,
     )
-    assert done.stderr == ""
-    return [line.split("\t")[0] for line in done.stdout.splitlines()]
+    assert result.stderr == ""
+    return [line.split("\t")[0] for line in result.stdout.splitlines()]
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("words, offered", [*CASES, JOINED])
-def test_fish(words: list[str], offered: list[str], tmp_path: Path) -> None:
-    assert fish(words, tmp_path) == offered
+@pytest.mark.parametrize("words, completions", [*CASES, ONE_WORD])
+def test_fish(words: list[str], completions: list[str], tmp_path: Path) -> None:
+    assert fish(words, tmp_path) == completions
 
 
 @pytest.mark.real
@@ -151,7 +151,7 @@ class Zsh:
             close_fds=True,
         )
         os.close(other)
-        self.seen = ""
+        self.output = ""
         self.type(f"unsetopt zle_bracketed_paste; autoload -U compinit; {begin}; print rea''dy\n")
         self.until("ready")
 
@@ -160,10 +160,10 @@ class Zsh:
 
     def until(self, text: str) -> None:
         end = time.monotonic() + LIMIT
-        while text not in self.seen:
-            assert time.monotonic() < end and self.process.poll() is None, self.seen
+        while text not in self.output:
+            assert time.monotonic() < end and self.process.poll() is None, self.output
             if select.select([self.main], [], [], 1)[0]:
-                self.seen += os.read(self.main, 65536).decode(errors="replace")
+                self.output += os.read(self.main, 65536).decode(errors="replace")
 
     def close(self) -> None:
         self.process.kill()
@@ -181,8 +181,8 @@ def test_zsh(tmp_path: Path, begin: str) -> None:
     zsh = Zsh(tmp_path, begin)
     try:
         zsh.type('say() { print -r -- "<$*>" }; a2py() { say a2py $* }\n')
-        for words, offered in [*CASES, JOINED, *((words, ["a-file"]) for words in FILES)]:
+        for words, completions in [*CASES, ONE_WORD, *((words, ["a-file"]) for words in FILES)]:
             zsh.type(" ".join(words) + "\t\n")
-            zsh.until(f"<{' '.join([*words[:-1], *offered])}>")
+            zsh.until(f"<{' '.join([*words[:-1], *completions])}>")
     finally:
         zsh.close()

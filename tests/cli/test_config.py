@@ -58,14 +58,12 @@ def test_init_for_every_kind_of_provider(nothing: Path, name: str) -> None:
 def test_what_init_comments_is_what_the_table_says() -> None:
     text = command.render("n", "openai/m", "", "K", "")
     own = [path for row in SETTINGS for path in row.paths if path.startswith("a2py.") and row.kind == "set"]
-    commented = (
-        text[text.index("# a2py:") :].replace("\n# ", "\n").replace("\n#   ", "\n  ").replace("# a2py:", "a2py:")
-    )
-    assert {f"a2py.{name}" for name in yaml.safe_load(commented.replace("#  ", " "))["a2py"]} == set(own)
+    section = text[text.index("# a2py:") :].replace("\n# ", "\n").replace("\n#   ", "\n  ").replace("# a2py:", "a2py:")
+    assert {f"a2py.{name}" for name in yaml.safe_load(section.replace("#  ", " "))["a2py"]} == set(own)
 
 
 @pytest.mark.parametrize(
-    "flags, code, told",
+    "flags, code, message",
     [
         (["--provider", "deepsek"], exits.USAGE, "did you mean deepseek?"),
         (["--provider", "zzz"], exits.USAGE, "known: openai"),
@@ -74,10 +72,10 @@ def test_what_init_comments_is_what_the_table_says() -> None:
     ],
 )
 def test_init_that_lacks_something(
-    nothing: Path, flags: list[str], code: int, told: str, capsys: pytest.CaptureFixture[str]
+    nothing: Path, flags: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["config", "init", "--yes", *flags]) == code
-    assert told in capsys.readouterr().err and not os.path.exists("a2py.yaml")
+    assert message in capsys.readouterr().err and not os.path.exists("a2py.yaml")
 
 
 def test_init_asks_on_a_terminal(
@@ -88,8 +86,8 @@ def test_init_asks_on_a_terminal(
     monkeypatch.setattr("sys.stdin", answers)
     monkeypatch.setenv("GROQ_API_KEY", "k")
     assert main(["config", "init", "-o", "x.yaml"]) == exits.OK
-    asked = capsys.readouterr()
-    assert "[groq]: " in asked.err and "next: a2py --config x.yaml" in asked.out
+    captured = capsys.readouterr()
+    assert "[groq]: " in captured.err and "next: a2py --config x.yaml" in captured.out
     assert read(nothing, "x.yaml")["model_list"][0]["litellm_params"] == {
         "model": "hosted_vllm/qwen",
         "api_base": "http://127.0.0.1:8000/v1",

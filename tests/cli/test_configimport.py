@@ -66,7 +66,7 @@ def test_a_dash_prints_it(nothing: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_what_cannot_be_read(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (nothing / "bytes").write_bytes(b"\xff\xfe")
     (nothing / "other.json").write_text("{}")
-    for name, code, told in (
+    for name, code, message in (
         (
             "missing",
             exits.FAILED,
@@ -76,7 +76,7 @@ def test_what_cannot_be_read(nothing: Path, capsys: pytest.CaptureFixture[str]) 
         ("other.json", exits.CONFIG, "other.json: it is not recognized"),
     ):
         assert main(["config", "import", name]) == code
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert not (nothing / "a2py.yaml").exists()
 
 

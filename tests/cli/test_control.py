@@ -30,7 +30,7 @@ async def pair() -> AsyncIterator[tuple[control.Link, Worker]]:
         worker.close()
 
 
-async def taken(worker: Worker, count: int) -> list[Order]:
+async def take(worker: Worker, count: int) -> list[Order]:
     orders = worker.orders()
     out = [await asyncio.wait_for(orders.__anext__(), LIMIT) for _ in range(count)]
     await orders.aclose()  # type: ignore[attr-defined]
@@ -51,14 +51,14 @@ async def test_orders_arrive_whole_and_in_order() -> None:
             link.send(control.LEND, b"\0\0\0\2", two)
             link.send(control.DRAIN)
             ports = [one.getsockname()[1], two.getsockname()[1]]
-        seen = await taken(worker, 4)
-        assert seen[0] == Order(control.CONFIG, large) and [order.kind for order in seen[1:]] == [
+        orders = await take(worker, 4)
+        assert orders[0] == Order(control.CONFIG, large) and [order.kind for order in orders[1:]] == [
             control.LEND,
             control.LEND,
             control.DRAIN,
         ]
-        assert [int.from_bytes(order.payload, "big") for order in seen[1:3]] == [1, 2]
-        for order, port in zip(seen[1:3], ports, strict=True):
+        assert [int.from_bytes(order.payload, "big") for order in orders[1:3]] == [1, 2]
+        for order, port in zip(orders[1:3], ports, strict=True):
             assert order.sock is not None and order.sock.getsockname()[1] == port
             order.sock.close()
         worker.say(control.LOADED)
@@ -75,8 +75,8 @@ async def test_of_configurations_that_wait_the_newest_is_kept() -> None:
             link.configure(config)
         link.send(control.DRAIN)
         assert len(link._frames) <= 3 and link.pending_configs == 2
-        seen = await taken(worker, 3)
-        assert [order.payload[:1] for order in seen] == [b"\x01", b"\x13", b""] and seen[2].kind == control.DRAIN
+        orders = await take(worker, 3)
+        assert [order.payload[:1] for order in orders] == [b"\x01", b"\x13", b""] and orders[2].kind == control.DRAIN
 
 
 async def test_an_end_that_has_gone_is_no_failure() -> None:
@@ -95,7 +95,7 @@ async def test_an_end_that_has_gone_is_no_failure() -> None:
         link.close()
         for _ in range(2):
             worker.say(control.READY)
-        assert [order.kind for order in await taken(worker, 1)] == [control.DRAIN], "the parent is gone"
+        assert [order.kind for order in await take(worker, 1)] == [control.DRAIN], "the parent is gone"
     async with pair() as (link, worker):
         link.close()
         with pytest.raises(EOFError):
@@ -114,7 +114,7 @@ async def test_without_a_parent_nothing_happens() -> None:
 # -- what a worker learns ----------------------------------------------------------------------------------------------
 
 
-async def heard(link: control.Link, count: int) -> tuple[bytes, list[bytes]]:
+async def receive(link: control.Link, count: int) -> tuple[bytes, list[bytes]]:
     """Return words and payloads, once there are `count` of both."""
     words: bytes = b""
     payloads: list[bytes] = []
@@ -137,20 +137,20 @@ async def test_a_frame_of_a_worker_arrives_whole_between_words() -> None:
         worker.report(large)
         worker.say(control.ALIVE)
         worker.say(control.LOADED)
-        words, payloads = await heard(link, 6)
+        words, payloads = await receive(link, 6)
         assert payloads == [b"rlc.w", b"", large]
         assert words == control.READY + control.ALIVE + control.LOADED
         worker.say(control.LEFT)
-        assert await heard(link, 1) == (control.LEFT, [])
+        assert await receive(link, 1) == (control.LEFT, [])
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 async def test_a_frame_may_come_in_pieces(size: int) -> None:
     async with pair() as (link, _):
         data = b"rw\0\0\0\3abcl.m\0\0\0\2rmw\0\0\0\0cw\0\0"
-        seen = [link.split(data[at : at + size]) for at in range(0, len(data), size)]
-        assert b"".join(words for words, _ in seen) == b"rl.c"
-        assert [frame for _, frames in seen for frame in frames] == [
+        results = [link.split(data[at : at + size]) for at in range(0, len(data), size)]
+        assert b"".join(words for words, _ in results) == b"rl.c"
+        assert [frame for _, frames in results for frame in frames] == [
             Order(control.REPORT, b"abc"),
             Order(control.MAIL, b"rm"),
             Order(control.REPORT, b""),
@@ -179,7 +179,7 @@ async def test_a_parent_of_another_version_gets_no_frames() -> None:
         worker.has_same_version = False
         worker.report(b"l")
         worker.say(control.READY)
-        assert await heard(link, 1) == (control.READY, [])
+        assert await receive(link, 1) == (control.READY, [])
 
 
 async def test_of_one_server_only_the_newest_waits() -> None:
@@ -189,8 +189,8 @@ async def test_of_one_server_only_the_newest_waits() -> None:
             link.teach("http://a/v1", b"a%d" % n)
             link.teach("http://b/v1", b"b%d" % n)
             link.configure(b"c%d" % n)
-        seen = await taken(worker, 4)
-        assert [order.payload for order in seen[1:]] == [b"a4", b"b4", b"c4"] and link.pending_configs == 1
+        orders = await take(worker, 4)
+        assert [order.payload for order in orders[1:]] == [b"a4", b"b4", b"c4"] and link.pending_configs == 1
 
 
 async def test_a_frame_for_a_parent_that_has_gone_is_dropped() -> None:
@@ -214,13 +214,13 @@ async def test_mail_waits_until_everything_else_is_sent() -> None:
         link.send(control.CONFIG, large)
         assert link.post(b"first") and link.post(b"") and link.post(b"third")
         link.send(control.DRAIN)
-        seen = await taken(worker, 5)
-        assert [order.payload for order in seen[1:]] == [b"", b"first", b"", b"third"]
-        assert [order.kind for order in seen] == [control.CONFIG, control.DRAIN, *[control.MAIL] * 3]
+        orders = await take(worker, 5)
+        assert [order.payload for order in orders[1:]] == [b"", b"first", b"", b"third"]
+        assert [order.kind for order in orders] == [control.CONFIG, control.DRAIN, *[control.MAIL] * 3]
         assert link._mail_size == 0 and worker.post([large, b"second", b""])
         worker.say(control.LEFT)
         worker.report(b"learned")
-        seen_words, payloads = await heard(link, 5)
+        seen_words, payloads = await receive(link, 5)
         assert seen_words == control.LEFT and payloads == [large, b"learned", b"second", b""] and not worker._mail_size
 
 
@@ -231,14 +231,14 @@ async def test_mail_that_is_not_read_is_bounded() -> None:
         took = [link.post(piece) for _ in range(40)]
         assert took == sorted(took, reverse=True) and 16 <= sum(took) <= 19
         link.send(control.DRAIN)
-        seen = await taken(worker, sum(took) + 1)
-        assert [order.kind for order in seen[1:3]] == [control.DRAIN, control.MAIL]
+        orders = await take(worker, sum(took) + 1)
+        assert [order.kind for order in orders[1:3]] == [control.DRAIN, control.MAIL]
         assert link.post(piece) and link._mail_size <= control.MAX_MAIL
     async with pair() as (link, worker):
         took = [worker.post([piece, piece]) for _ in range(20)]
         assert took == sorted(took, reverse=True) and 8 <= sum(took) <= 10
         worker.say(control.READY)
-        assert (await heard(link, 2 * sum(took) + 1))[0] == control.READY
+        assert (await receive(link, 2 * sum(took) + 1))[0] == control.READY
         assert worker.post([piece] * 17) and not worker.post([piece] * 17)
 
 

@@ -63,18 +63,18 @@ def test_a_life(place: Path) -> None:
     assert a2py("status", cwd=place).returncode == exits.NOT_RUNNING
     assert a2py("stop", cwd=place).stdout == "not running\n"
     assert a2py("logs", cwd=place).returncode == exits.FAILED
-    done = a2py("start", "--port", "0", cwd=place)
-    started = re.fullmatch(r"started: pid (\d+) at (http://127\.0\.0\.1:\d+), log (\S+)\n", done.stdout)
-    assert started, done
-    pid, url, log = started.groups()
+    result = a2py("start", "--port", "0", cwd=place)
+    match = re.fullmatch(r"started: pid (\d+) at (http://127\.0\.0\.1:\d+), log (\S+)\n", result.stdout)
+    assert match, result
+    pid, url, log = match.groups()
     assert hello(url) == "a2py" and stat.S_IMODE(os.stat(log).st_mode) == 0o600
     assert (
         a2py("start", "--port", "1", cwd=place).stdout
         == f"running already: pid {pid} at {url} (a2py restart takes new flags)\n"
     )
     assert a2py("status", cwd=place).stdout.startswith(f"running: pid {pid} at {url}, for 0 min ")
-    told = json.loads(a2py("status", "--json", cwd=place).stdout)
-    assert told["running"] and told["answers"] and told["argv"] == ["--port", "0"]
+    status = json.loads(a2py("status", "--json", cwd=place).stdout)
+    assert status["running"] and status["answers"] and status["argv"] == ["--port", "0"]
     assert "Try it:" in a2py("logs", cwd=place).stdout and a2py("logs", "-n", "0", cwd=place).stdout == ""
     again = a2py("restart", cwd=place)
     assert "started: pid " in again.stdout and pid not in again.stdout
@@ -86,11 +86,11 @@ def test_a_life(place: Path) -> None:
 
 
 def test_a_start_that_fails_says_why(place: Path) -> None:
-    done = a2py("start", "--config", "missing.yaml", cwd=place)
+    result = a2py("start", "--config", "missing.yaml", cwd=place)
     assert (
-        done.returncode == exits.CONFIG
-        and "did not start" in done.stderr
-        and "missing.yaml cannot be read" in done.stderr
+        result.returncode == exits.CONFIG
+        and "did not start" in result.stderr
+        and "missing.yaml cannot be read" in result.stderr
     )
     assert a2py("start", "--prot", "1", cwd=place).returncode == exits.USAGE
     assert a2py("status", cwd=place).returncode == exits.NOT_RUNNING
@@ -187,12 +187,12 @@ def test_it_is_not_there_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_claude_finds_the_one_in_the_background(place: Path) -> None:
     env = {"PORT": ""}
-    started = re.search(r"at (http://\S+),", a2py("start", "--port", "0", cwd=place, env=env).stdout)
-    assert started
-    done = a2py(
+    match = re.search(r"at (http://\S+),", a2py("start", "--port", "0", cwd=place, env=env).stdout)
+    assert match
+    result = a2py(
         "run", "--", sys.executable, "-c", "import os; print(os.environ['ANTHROPIC_BASE_URL'])", cwd=place, env=env
     )
-    assert done.stdout == started[1] + "\n" and "using the a2py" in done.stderr
+    assert result.stdout == match[1] + "\n" and "using the a2py" in result.stderr
     assert a2py("stop", cwd=place, env=env).returncode == exits.OK
 
 
@@ -213,14 +213,14 @@ def test_logs_follow_a_file_that_is_moved_aside(tmp_path: Path) -> None:
 
     steps = iter((append, move, lambda: None, lambda: None))
 
-    def ended() -> bool:
+    def is_over() -> bool:
         step = next(steps, None)
         if step is None:
             return True
         step()
         return False
 
-    daemon.follow(file, str(log), Terminal(out, out), ended)
+    daemon.follow(file, str(log), Terminal(out, out), is_over)
     assert out.getvalue() == "one\ntwo\n"
     os.unlink(log)
     with open(f"{log}.1") as old:
@@ -259,11 +259,11 @@ def test_a_long_log_is_moved_aside_by_whoever_writes_it(tmp_path: Path) -> None:
 
 def test_workers_share_a_port_and_a_dead_one_is_replaced(tmp_path: Path) -> None:
     with serving("--port", "0", "--num_workers", "2", "--log-format", "json", cwd=tmp_path) as run:
-        started = run.until(r'"event":"started".*')
+        matches = run.until(r'"event":"started".*')
         url = json.loads(run.lines[0])["url"]
         children = Path(f"/proc/{run.process.pid}/task/{run.process.pid}/children")
         before = children.read_text().split()
-        assert len(before) == 2 and started
+        assert len(before) == 2 and matches
         os.kill(int(before[0]), signal.SIGKILL)
         run.until(r"worker \d ended \(signal 9\): another is started")
         for _ in range(10):
@@ -290,13 +290,13 @@ def test_a_drain_drains_all_workers(tmp_path: Path) -> None:
             }
         ).encode()
         ends: list[bytes] = []
-        begun = threading.Semaphore(0)
+        starts = threading.Semaphore(0)
 
         def stream() -> None:
             request = urllib.request.Request(run.url + "/v1/messages", body, {"content-type": "application/json"})
             with urllib.request.urlopen(request, timeout=30) as answer:
                 data = answer.read1()
-                begun.release()
+                starts.release()
                 while more := answer.read1():
                     data += more
             ends.append(data)
@@ -305,7 +305,7 @@ def test_a_drain_drains_all_workers(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         for _ in threads:
-            assert begun.acquire(timeout=30)
+            assert starts.acquire(timeout=30)
         assert run.end() == exits.OK
         for thread in threads:
             thread.join(30)
@@ -330,14 +330,14 @@ def supervisor(command: list[str], sock: socket.socket, say: Callable[[str], Non
 
 def test_a_fault_that_no_worker_survives_is_not_tried_again(tmp_path: Path) -> None:
     async def main() -> tuple[int, list[str]]:
-        said: list[str] = []
+        lines: list[str] = []
         (sock,) = listen.bind("127.0.0.1", 0, 1)
         with sock:
             command = [sys.executable, "-c", f"import sys; sys.exit({exits.CONFIG})"]
-            return await supervisor(command, sock, said.append).run(), said
+            return await supervisor(command, sock, lines.append).run(), lines
 
-    said = [f"worker 0 ended (exit code {exits.CONFIG}) before it served"]
-    assert asyncio.run(main()) == (exits.CONFIG, said)
+    lines = [f"worker 0 ended (exit code {exits.CONFIG}) before it served"]
+    assert asyncio.run(main()) == (exits.CONFIG, lines)
 
 
 def test_a_worker_that_dies_at_once_is_replaced_ever_more_slowly(
@@ -347,23 +347,23 @@ def test_a_worker_that_dies_at_once_is_replaced_ever_more_slowly(
     monkeypatch.setattr(workers, "LONGEST", 1.0)
 
     async def main() -> list[str]:
-        said: list[str] = []
+        lines: list[str] = []
         enough = asyncio.Event()
 
         def say(line: str) -> None:
-            said.append(line)
-            if len(said) == 4:
+            lines.append(line)
+            if len(lines) == 4:
                 enough.set()
 
         (sock,) = listen.bind("127.0.0.1", 0, 1)
         with sock:
             ready = f"import os; os.write(int(os.environ['{control.CONTROL}']), b'r'); raise SystemExit(5)"
-            made = supervisor([sys.executable, "-c", ready], sock, say)
-            task = asyncio.ensure_future(made.run())
+            parent = supervisor([sys.executable, "-c", ready], sock, say)
+            task = asyncio.ensure_future(parent.run())
             await asyncio.wait_for(enough.wait(), LIMIT)
-            made.stop()
+            parent.stop()
             await asyncio.wait_for(task, LIMIT)
-        return said
+        return lines
 
     pauses = [re.findall(r"exit code 5.* in ([\d.]+) s", line)[0] for line in asyncio.run(main())[:4]]
     assert pauses == ["0.25", "0.5", "1", "1"] and workers._format_code(-9) == "signal 9"
@@ -375,12 +375,12 @@ def test_one_process_serves_where_no_descriptors_are_handed_on(
     """NUM_WORKERS of a file that is used on several systems stops nothing on Windows."""
     from a2py.cli import serve
 
-    served = []
-    monkeypatch.setattr(serve, "run_loop", lambda main: served.append(main.close()))
+    runs = []
+    monkeypatch.setattr(serve, "run_loop", lambda main: runs.append(main.close()))
     with monkeypatch.context() as patch:
         patch.setattr("sys.platform", "win32")
         assert serve.run("serve", ["--demo", "--port", "0", "--num-workers", "4"]) == exits.OK
-    assert len(served) == 1 and "on Windows one process serves, not 4" in capsys.readouterr().err
+    assert len(runs) == 1 and "on Windows one process serves, not 4" in capsys.readouterr().err
 
 
 def test_an_idle_connection_is_closed_when_the_flag_says(tmp_path: Path) -> None:
@@ -398,13 +398,13 @@ def test_an_idle_connection_is_closed_when_the_flag_says(tmp_path: Path) -> None
 
 
 def test_sockets_of_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = listen.bind("127.0.0.1", 0, 3)
+    parent = listen.bind("127.0.0.1", 0, 3)
     try:
-        assert len(made) == 3 and len({sock.getsockname() for sock in made}) == 1
+        assert len(parent) == 3 and len({sock.getsockname() for sock in parent}) == 1
         with pytest.raises(OSError):
-            listen.bind("127.0.0.1", made[0].getsockname()[1], 1)
+            listen.bind("127.0.0.1", parent[0].getsockname()[1], 1)
     finally:
-        for sock in made:
+        for sock in parent:
             sock.close()
     monkeypatch.setattr("sys.platform", "darwin")
     (only,) = listen.bind("::1", 0, 3)
@@ -415,9 +415,9 @@ def test_inherited_sockets() -> None:
     (sock,) = listen.bind("127.0.0.1", 0, 1)
     number = os.dup(sock.fileno())
     assert listen.take_inherited({}, 5) == [] and listen.take_inherited({"LISTEN_PID": "6", "LISTEN_FDS": "1"}, 5) == []
-    (taken,) = listen.take_inherited({listen.VARIABLE: str(number)}, 5)
-    assert taken.getsockname() == sock.getsockname() and not os.get_inheritable(number)
-    taken.close()
+    (copy,) = listen.take_inherited({listen.VARIABLE: str(number)}, 5)
+    assert copy.getsockname() == sock.getsockname() and not os.get_inheritable(number)
+    copy.close()
     sock.close()
 
 
@@ -428,14 +428,14 @@ def test_notifications_arrive_on_a_real_socket(tmp_path: Path, abstract: bool) -
         manager.bind("\0" + name[1:] if abstract else name)
         manager.settimeout(LIMIT)
         with serving("--port", "0", cwd=tmp_path, env={"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "300000"}) as run:
-            seen: list[str] = []
-            while not (any("READY=1" in line for line in seen) and seen.count("WATCHDOG=1") >= 3):
-                seen.append(manager.recv(4096).decode())
-            ready = next(line for line in seen if "READY=1" in line)
+            messages: list[str] = []
+            while not (any("READY=1" in line for line in messages) and messages.count("WATCHDOG=1") >= 3):
+                messages.append(manager.recv(4096).decode())
+            ready = next(line for line in messages if "READY=1" in line)
             assert f"STATUS=serving at {run.url}" in ready and f"MAINPID={run.process.pid}" in ready
             run.process.send_signal(signal.SIGTERM)
-            while "STOPPING=1" not in seen[-1]:
-                seen.append(manager.recv(4096).decode())
+            while "STOPPING=1" not in messages[-1]:
+                messages.append(manager.recv(4096).decode())
             assert run.process.wait(LIMIT) == 0
 
 
@@ -456,8 +456,8 @@ def test_status_says_what_is_served(place: Path) -> None:
     )
     file.write_text(text)
     assert a2py("start", "--port", "0", cwd=place).returncode == exits.OK
-    served = a2py("status", cwd=place).stdout.splitlines()[1]
-    assert served == "serving a2py.yaml (m0, m1, m2, m3, m4, m5, m6, m7 and 2 more)"
+    line = a2py("status", cwd=place).stdout.splitlines()[1]
+    assert line == "serving a2py.yaml (m0, m1, m2, m3, m4, m5, m6, m7 and 2 more)"
     file.write_text(text.replace("m0", "renamed"))
     status = json.loads(a2py("status", "--json", cwd=place).stdout)
     os.kill(status["pid"], signal.SIGHUP)

@@ -23,7 +23,7 @@ import pytest
 from a2py.cli import daemon, exits, main, record, rotate, state
 from a2py.cli.terminal import Terminal
 from tests.cli.test_daemon import hello, place
-from tests.cli.test_restart import gone, told
+from tests.cli.test_restart import has_exited, read_status
 from tests.commands import LIMIT, a2py, clean_env, nothing, serving
 from tests.process import free_port
 from tests.user_manager import until
@@ -100,8 +100,8 @@ def test_a_log_that_is_none(nothing: Path, capsys: pytest.CaptureFixture[str]) -
 def test_a_start_whose_record_can_not_be_written_leaves_nothing_behind(place: Path) -> None:
     (place / ".local/state/a2py/daemon.json").mkdir(parents=True)
     port = free_port()
-    done = a2py("start", "--demo", "--port", str(port), cwd=place)
-    assert done.returncode == exits.FAILED and "daemon.json can't be written: Is a directory" in done.stderr
+    result = a2py("start", "--demo", "--port", str(port), cwd=place)
+    assert result.returncode == exits.FAILED and "daemon.json can't be written: Is a directory" in result.stderr
     with pytest.raises(OSError):
         hello(f"http://127.0.0.1:{port}")
     (place / ".local/state/a2py/daemon.json").rmdir()
@@ -112,10 +112,10 @@ def test_a_restart_from_a_directory_that_is_gone_says_so(place: Path) -> None:
     env = {"XDG_STATE_HOME": str(place / ".local/state")}
     assert a2py("start", "--demo", "--port", "0", cwd=place / "project", env=env).returncode == exits.OK
     (place / "project").rmdir()
-    done = a2py("restart", cwd=place)
+    result = a2py("restart", cwd=place)
     assert (
-        done.returncode == exits.FAILED
-        and f"{place}/project: No such file or directory\nthe old one continues" in done.stderr
+        result.returncode == exits.FAILED
+        and f"{place}/project: No such file or directory\nthe old one continues" in result.stderr
     )
     assert a2py("restart", "--demo", "--port", "0", cwd=place).returncode == exits.OK
     assert a2py("stop", cwd=place).returncode == exits.OK
@@ -132,7 +132,7 @@ def test_only_an_absolute_path_is_taken(base: str) -> None:
 # -- a start that does not come to its end -----------------------------------------------------------------------------
 
 
-def begun(place: Path, port: int) -> subprocess.Popen[bytes]:
+def begin(place: Path, port: int) -> subprocess.Popen[bytes]:
     """`a2py start`, once its daemon is a process."""
     env = {**clean_env(place), "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     process = subprocess.Popen(
@@ -144,24 +144,24 @@ def begun(place: Path, port: int) -> subprocess.Popen[bytes]:
 
 def test_ctrl_c_ends_the_daemon_that_was_on_its_way(place: Path) -> None:
     while True:
-        starting = begun(place, free_port())
+        starting = begin(place, free_port())
         (child,) = Path(f"/proc/{starting.pid}/task/{starting.pid}/children").read_text().split()
         starting.send_signal(signal.SIGINT)
         if starting.wait(LIMIT) == exits.INTERRUPTED:
             break
         assert starting.returncode == exits.OK  # the daemon was there before the signal: once more
         assert a2py("stop", cwd=place).returncode == exits.OK
-    assert gone(child) and a2py("status", cwd=place).returncode == exits.NOT_RUNNING
+    assert has_exited(child) and a2py("status", cwd=place).returncode == exits.NOT_RUNNING
 
 
 def test_a_start_that_is_killed_leaves_a_daemon_that_is_known(place: Path) -> None:
-    starting = begun(place, port := free_port())
+    starting = begin(place, port := free_port())
     (child,) = Path(f"/proc/{starting.pid}/task/{starting.pid}/children").read_text().split()
     starting.kill()
     starting.wait()
     assert until((place / ".local/state/a2py/daemon.json").exists)
-    seen = told(place)
-    assert (str(seen["pid"]), seen["url"]) == (child, f"http://127.0.0.1:{port}") and seen["argv"] == [
+    status = read_status(place)
+    assert (str(status["pid"]), status["url"]) == (child, f"http://127.0.0.1:{port}") and status["argv"] == [
         "--demo",
         "--port",
         str(port),
@@ -172,14 +172,14 @@ def test_a_start_that_is_killed_leaves_a_daemon_that_is_known(place: Path) -> No
 def test_a_restart_that_is_killed_leaves_one(place: Path) -> None:
     """The new one itself tells the old one to end."""
     assert a2py("start", "--demo", "--port", "0", cwd=place).returncode == exits.OK
-    old = told(place)
+    old = read_status(place)
     env = {**clean_env(place), "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     process = subprocess.Popen([sys.executable, "-m", "a2py", "restart"], cwd=place, env=env)
     assert until(lambda: bool(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()))
     process.kill()
     process.wait()
-    assert until(lambda: gone(old["pid"]))
-    new = told(place)
+    assert until(lambda: has_exited(old["pid"]))
+    new = read_status(place)
     assert new["pid"] != old["pid"] and new["url"] == old["url"] and new["answers"] and new["argv"] == old["argv"]
     assert a2py("stop", cwd=place).returncode == exits.OK
 
@@ -188,10 +188,10 @@ def test_of_many_starts_at_once_one_starts(place: Path) -> None:
     env = clean_env(place)
     command = [sys.executable, "-m", "a2py", "start", "--demo", "--port", "0"]
     many = [subprocess.Popen(command, cwd=place, env=env, stdout=subprocess.PIPE, text=True) for _ in range(6)]
-    said = sorted(process.communicate(timeout=LIMIT)[0] for process in many)
+    outputs = sorted(process.communicate(timeout=LIMIT)[0] for process in many)
     assert [process.returncode for process in many] == [exits.OK] * 6
-    pid = str(told(place)["pid"])
-    assert [line.split(" at ")[0] for line in said] == [f"running already: pid {pid}"] * 5 + [f"started: pid {pid}"]
+    pid = str(read_status(place)["pid"])
+    assert [line.split(" at ")[0] for line in outputs] == [f"running already: pid {pid}"] * 5 + [f"started: pid {pid}"]
     assert a2py("stop", cwd=place).returncode == exits.OK
 
 
@@ -223,17 +223,17 @@ def test_who_closes_the_terminal_ends_it(tmp_path: Path, args: list[str]) -> Non
     )
     try:
         os.close(theirs)
-        seen = b""
+        output = b""
 
-        def said(text: bytes) -> None:
-            nonlocal seen
-            while text not in seen:
-                seen += os.read(ours, 65536)
+        def wait_for(text: bytes) -> None:
+            nonlocal output
+            while text not in output:
+                output += os.read(ours, 65536)
 
-        said(b"Try it:")
+        wait_for(b"Try it:")
         if "--demo" not in args:
             process.send_signal(signal.SIGHUP)
-            said(b"reloaded")
+            wait_for(b"reloaded")
         os.close(ours)
         assert process.wait(LIMIT) in (exits.OK, -signal.SIGHUP)
     finally:
@@ -259,26 +259,26 @@ def test_nothing_is_lost_to_who_follows_a_log_that_is_moved_aside(tmp_path: Path
         os.replace(log, f"{log}.1")
         log.write_text("first of the new\n")
 
-    looked: list[bool] = []
+    looks: list[bool] = []
 
     def read(*args: int) -> str:
         text: str = io.TextIOWrapper.read(file)
-        if not looked:
-            looked.append(True)
+        if not looks:
+            looks.append(True)
             late()
         return text
 
     file.read = read  # type: ignore[assignment]
     rounds = iter(range(5))
 
-    def ended() -> bool:
+    def is_over() -> bool:
         n = next(rounds, None)
         if n == 3:
             old.write("another worker\n")
             old.flush()
         return n is None
 
-    daemon.follow(file, str(log), Terminal(out, out), ended)
+    daemon.follow(file, str(log), Terminal(out, out), is_over)
     old.close()
     assert out.getvalue() == "last of the old\nfirst of the new\nanother worker\n"
 
@@ -313,10 +313,10 @@ def test_one_that_moves_the_log_aside_is_not_disturbed_by_another(tmp_path: Path
     with path.open("ab") as out:
         out.write(b"long enough to be moved\n")
         out.flush()
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", first + "other.wait()", str(path), script], stderr=out, timeout=LIMIT
         )
-    assert done.returncode == 0
+    assert result.returncode == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a2py.log", "a2py.log.1"] and path.read_text() == "afterafter"
 
 

@@ -35,10 +35,10 @@ def text(name: str) -> str:
 
 
 def test_every_page_has_transcripts_of_the_commands_it_teaches() -> None:
-    shown = " ".join(command for block in ALL for command in block.commands)
+    commands = " ".join(command for block in ALL for command in block.commands)
     for name in COMMANDS:
         if name not in ("serve", "demo", "run", "completion"):
-            assert f"a2py {name}" in shown, name
+            assert f"a2py {name}" in commands, name
 
 
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))])

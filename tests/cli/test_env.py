@@ -65,7 +65,7 @@ def test_a_target_hides_its_token() -> None:
 
 def _through(shell: list[str], text: str) -> dict[str, str]:
     """The environment after `text` ran in a real shell."""
-    done = subprocess.run(
+    result = subprocess.run(
         [*shell, f"{text}\nenv -0"],
         capture_output=True,
         text=True,
@@ -73,7 +73,7 @@ def _through(shell: list[str], text: str) -> dict[str, str]:
         check=True,
         env={"PATH": "/usr/bin:/bin", "GONE": "1"},
     )
-    return dict(part.partition("=")[::2] for part in done.stdout.split("\0") if part)
+    return dict(part.partition("=")[::2] for part in result.stdout.split("\0") if part)
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash", pytest.param("zsh", marks=pytest.mark.real), "dash"])
@@ -117,14 +117,14 @@ def test_env_before_a_start(nothing: Path, monkeypatch: pytest.MonkeyPatch, caps
 
 
 @pytest.mark.parametrize(
-    "shell, platform, chosen",
+    "shell, platform, prefix",
     [("/usr/bin/fish", "linux", "set -gx"), ("/bin/zsh", "darwin", "export"), ("", "win32", "$env:")],
 )
 def test_the_shell_is_guessed(
     nothing: Path,
     shell: str,
     platform: str,
-    chosen: str,
+    prefix: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -134,7 +134,7 @@ def test_the_shell_is_guessed(
     monkeypatch.setattr("sys.platform", platform)
     assert main(["env", "--model", "deepseek/x", "--api-key", "k"]) == exits.OK
     out = capsys.readouterr().out
-    assert out.startswith(chosen) and "deepseek/x" in out
+    assert out.startswith(prefix) and "deepseek/x" in out
 
 
 def test_env_for_a_named_proxy(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ model_list:
   - {model_name: "any/*", litellm_params: {model: "deepseek/*", api_key: k}}
 general_settings: {master_key: sk-m}
 """
-SHOWN: dict[str, Any] = {
+MINE: dict[str, Any] = {
     "name": "mine",
     "provider": "openai",
     "model": "x",
@@ -53,7 +53,7 @@ def running(*deployments: Any, **more: Any) -> dict[str, Any]:
 
 def test_a_running_proxy_is_asked(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with server(
-        running(SHOWN, {**SHOWN, "quirks": {}, "context": None, "server": None}, {**SHOWN, "problem": "no key"})
+        running(MINE, {**MINE, "quirks": {}, "context": None, "server": None}, {**MINE, "problem": "no key"})
     ) as (url, _):
         assert main(["models", "--explain", "mine", "--url", url]) == exits.OK
         out, err = capsys.readouterr()
@@ -73,11 +73,11 @@ def test_a_running_proxy_is_asked(nothing: Path, capsys: pytest.CaptureFixture[s
         '  tool_choice_named  "only"',
     ]
     assert "unknown" in second[1] and "common subset" in second[2] and third[1] == "✗ no key"
-    assert page["is_running"] is True and page["deployments"][0] == SHOWN and url in page["origin"]
+    assert page["is_running"] is True and page["deployments"][0] == MINE and url in page["origin"]
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         (
             (404, json.dumps({"error": {"message": "model: mine is not served here"}}).encode()),
@@ -88,11 +88,11 @@ def test_a_running_proxy_is_asked(nothing: Path, capsys: pytest.CaptureFixture[s
     ],
 )
 def test_a_running_proxy_that_can_not_say_it(
-    nothing: Path, answer: Any, told: str, capsys: pytest.CaptureFixture[str]
+    nothing: Path, answer: Any, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with server(running(**{"/health?model=mine": answer})) as (url, _):
         assert main(["models", "--explain", "mine", "--url", url]) != exits.OK
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_without_one_the_configuration_is_asked(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,18 +113,18 @@ def test_without_one_the_configuration_is_asked(nothing: Path, capsys: pytest.Ca
     assert main(["models", "--explain", "any/deepseek-chat", "--json", *where]) == exits.OK
     page = json.loads(capsys.readouterr().out)
     assert page["is_running"] is False and page["deployments"][0]["model"] == "deepseek-chat"
-    for name, told in (("nope", "known names"), ("broken", "NOT_SET")):
+    for name, message in (("nope", "known names"), ("broken", "NOT_SET")):
         assert main(["models", "--explain", name, *where]) == exits.FAILED
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
 def test_a_model_that_is_named_here_is_not_looked_for_elsewhere(
     nothing: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with server(running(SHOWN)) as (url, asked):
+    with server(running(MINE)) as (url, requests):
         assert (
             main(["models", "--explain", "deepseek/x", "--model", "deepseek/x", "--api-key", "k", "--url", url])
             == exits.OK
         )
         assert main(["models", "--explain", "demo", "--demo", "--url", url]) == exits.FAILED
-    assert "demo model has no quirks" in capsys.readouterr().err and not asked
+    assert "demo model has no quirks" in capsys.readouterr().err and not requests

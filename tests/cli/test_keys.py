@@ -263,8 +263,8 @@ def test_what_can_t_work_is_said(here: Path, capsys: pytest.CaptureFixture[str])
 def test_each_model_without_a_price_is_named_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """However many deployments it has."""
     config = json.loads((here / "a2py.yaml").read_text("utf-8"))
-    unpriced = next(row for row in config["model_list"] if row["model_name"] == "unpriced")
-    config["model_list"] += [unpriced] * 9 + [{**unpriced, "model_name": "last"}]
+    entry = next(row for row in config["model_list"] if row["model_name"] == "unpriced")
+    config["model_list"] += [entry] * 9 + [{**entry, "model_name": "last"}]
     (here / "a2py.yaml").write_text(json.dumps(config), "utf-8")
     assert "no price is known for unpriced, last, so" in run(capsys, "new", "bob", "--budget", "1/day")[2]
 
@@ -372,9 +372,9 @@ def test_processes_at_the_same_time_lose_no_key(here: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert [done.returncode for done in results] == [exits.OK] * 6, [done.stderr for done in results]
+    assert [result.returncode for result in results] == [exits.OK] * 6, [result.stderr for result in results]
     assert sorted(read(here / "keys.yaml")) == [f"k{n}" for n in range(6)]
-    assert all(TOKEN.fullmatch(done.stdout) for done in results)
+    assert all(TOKEN.fullmatch(result.stdout) for result in results)
 
 
 # -- with a running proxy ----------------------------------------------------------------------------------------------
@@ -390,11 +390,11 @@ def status(url: str, key: str = "", path: str = "/v1/models") -> int:
             return error.code
 
 
-def until(wanted: int, *args: Any) -> None:
+def until(code: int, *args: Any) -> None:
     """Wait until the proxy has looked at the file: every worker, which so many connections reach."""
     end, run = time.monotonic() + 60, 0
     while run < 24:
-        run = run + 1 if status(*args) == wanted else 0
+        run = run + 1 if status(*args) == code else 0
         assert time.monotonic() < end
         if not run:
             time.sleep(0.1)
@@ -408,9 +408,9 @@ def test_a_running_proxy_follows_the_file(tmp_path: Path, workers: int) -> None:
         pytest.skip("workers need Unix")
 
     def keys(*args: str) -> str:
-        done = a2py("keys", *args, cwd=tmp_path)
-        assert done.returncode == exits.OK, done.stderr
-        return done.stdout.strip()
+        result = a2py("keys", *args, cwd=tmp_path)
+        assert result.returncode == exits.OK, result.stderr
+        return result.stdout.strip()
 
     with serving(*DEMO, "--num-workers", str(workers), cwd=tmp_path) as running:
         assert status(running.url) == 200
@@ -427,10 +427,10 @@ def test_a_running_proxy_follows_the_file(tmp_path: Path, workers: int) -> None:
         keys("revoke", "alice")
         until(401, running.url, new)
         assert status(running.url, bob) == 200
-        done = a2py("usage", "--url", running.url, cwd=tmp_path, env={"A2PY_KEY": bob})
-        assert done.returncode == exits.OK and "asks for another key" not in done.stderr
-        done = a2py("usage", "--url", running.url, cwd=tmp_path)
-        assert "asks for another key (set A2PY_KEY)" in done.stderr
+        result = a2py("usage", "--url", running.url, cwd=tmp_path, env={"A2PY_KEY": bob})
+        assert result.returncode == exits.OK and "asks for another key" not in result.stderr
+        result = a2py("usage", "--url", running.url, cwd=tmp_path)
+        assert "asks for another key (set A2PY_KEY)" in result.stderr
         assert running.end() == exits.OK
 
 
@@ -460,9 +460,9 @@ def test_a_mistake_at_the_start_names_its_place(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "keys.yaml").write_text("keys:\n  alice:\n    sha256: x\n", "utf-8")
     for more in ((), ("--num-workers", "2")):
-        done = a2py(*DEMO, *more, cwd=tmp_path)
-        assert done.returncode == exits.CONFIG
-        assert "keys.yaml:3: `keys.alice.sha256` must be 64 hexadecimal digits. Make a key with" in done.stderr
+        result = a2py(*DEMO, *more, cwd=tmp_path)
+        assert result.returncode == exits.CONFIG
+        assert "keys.yaml:3: `keys.alice.sha256` must be 64 hexadecimal digits. Make a key with" in result.stderr
 
 
 @pytest.mark.integration
@@ -471,6 +471,9 @@ def test_a_budget_without_a_ledger_is_refused_at_the_start(tmp_path: Path) -> No
     config = tmp_path / ".config" / "a2py" / "config.yaml"
     model = {"model_name": "m", "litellm_params": {"model": "openai/m", "api_base": "http://127.0.0.1:9"}}
     config.write_text(json.dumps({"model_list": [model], "a2py": {"ledger": False}}), "utf-8")
-    done = a2py("--port", "0", cwd=tmp_path)
-    assert done.returncode == exits.CONFIG
-    assert "the key alice has a budget, and no ledger is kept" in done.stderr and "`a2py: ledger: false`" in done.stderr
+    result = a2py("--port", "0", cwd=tmp_path)
+    assert result.returncode == exits.CONFIG
+    assert (
+        "the key alice has a budget, and no ledger is kept" in result.stderr
+        and "`a2py: ledger: false`" in result.stderr
+    )

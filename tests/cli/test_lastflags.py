@@ -9,7 +9,7 @@ from a2py.cli.lastflags import has_source, merge_flags
 
 
 @pytest.mark.parametrize(
-    "old, new, merged",
+    "old, new, expected",
     [
         ("--demo --port 4000", "--port 4001", "--demo --port 4001"),
         ("--demo -p4000 --insecure", "--port=4001", "--demo --insecure --port=4001"),
@@ -22,10 +22,10 @@ from a2py.cli.lastflags import has_source, merge_flags
         ("--log-format json", "--host ::1", "--log-format json --host ::1"),
     ],
 )
-def test_new_flags_replace_their_own_kind(old: str, new: str, merged: str) -> None:
+def test_new_flags_replace_their_own_kind(old: str, new: str, expected: str) -> None:
     reader = parser("restart")
     flags = merge_flags(reader, (old.split(), "/old"), (new.split(), "/new"))
-    assert flags == merged.split()
+    assert flags == expected.split()
     reader.read(flags)
 
 

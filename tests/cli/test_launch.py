@@ -42,22 +42,25 @@ def program(folder: Path, code: str, name: str = "claude") -> Path:
 
 def test_run_gives_a_program_a_proxy_and_ends_with_its_code(tmp_path: Path) -> None:
     script = program(tmp_path, ASK, "script")
-    done = a2py(
+    result = a2py(
         "run", "--", str(script), "a", "--b", cwd=tmp_path, env={"ANTHROPIC_API_KEY": "sk-real", "API_TIMEOUT_MS": "5"}
     )
-    assert done.returncode == 7, done.stderr
-    said, env = done.stdout.splitlines()
-    told = json.loads(env)
-    assert said == "Hello! a --b"
-    assert told["ANTHROPIC_MODEL"] == told["ANTHROPIC_DEFAULT_HAIKU_MODEL"] == "demo" and told["API_TIMEOUT_MS"] == "5"
-    assert "ANTHROPIC_API_KEY" not in told and told["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "200000"
+    assert result.returncode == 7, result.stderr
+    greeting, env = result.stdout.splitlines()
+    variables = json.loads(env)
+    assert greeting == "Hello! a --b"
+    assert (
+        variables["ANTHROPIC_MODEL"] == variables["ANTHROPIC_DEFAULT_HAIKU_MODEL"] == "demo"
+        and variables["API_TIMEOUT_MS"] == "5"
+    )
+    assert "ANTHROPIC_API_KEY" not in variables and variables["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "200000"
     log = tmp_path / ".local/state/a2py/claude.log"
-    assert f"log: {log}" in done.stderr and "status=200" in log.read_text()
+    assert f"log: {log}" in result.stderr and "status=200" in log.read_text()
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
-    port = re.search(r"127.0.0.1:(\d+)", told["ANTHROPIC_BASE_URL"])
+    port = re.search(r"127.0.0.1:(\d+)", variables["ANTHROPIC_BASE_URL"])
     assert port
-    gone = a2py("--test", cwd=tmp_path, env={"PORT": port[1]})
-    assert gone.returncode == exits.UNAVAILABLE
+    probe = a2py("--test", cwd=tmp_path, env={"PORT": port[1]})
+    assert probe.returncode == exits.UNAVAILABLE
 
 
 def test_claude_is_found_on_the_path_and_gets_its_arguments(tmp_path: Path) -> None:
@@ -65,11 +68,11 @@ def test_claude_is_found_on_the_path_and_gets_its_arguments(tmp_path: Path) -> N
     bin.mkdir()
     program(bin, ASK)
     path = f"{bin}:{os.environ['PATH']}"
-    done = a2py("claude", "-p", "say hello", "--model", "x", cwd=tmp_path, env={"PATH": path})
-    assert done.returncode == 7 and done.stdout.startswith("Hello! -p say hello --model x\n"), done.stderr
-    named = program(tmp_path, "import sys; print('named', *sys.argv[1:])", "other")
-    done = a2py("claude", "--demo", "--", "-c", cwd=tmp_path, env={"A2PY_CLAUDE": str(named)})
-    assert (done.returncode, done.stdout) == (0, "named -c\n")
+    result = a2py("claude", "-p", "say hello", "--model", "x", cwd=tmp_path, env={"PATH": path})
+    assert result.returncode == 7 and result.stdout.startswith("Hello! -p say hello --model x\n"), result.stderr
+    other = program(tmp_path, "import sys; print('named', *sys.argv[1:])", "other")
+    result = a2py("claude", "--demo", "--", "-c", cwd=tmp_path, env={"A2PY_CLAUDE": str(other)})
+    assert (result.returncode, result.stdout) == (0, "named -c\n")
 
 
 def test_the_running_one_is_used_unless_another_is_asked_for(tmp_path: Path) -> None:
@@ -89,8 +92,8 @@ def test_the_running_one_is_used_unless_another_is_asked_for(tmp_path: Path) -> 
         assert other.startswith("http://127.0.0.1:") and running.url not in other
         without_key = a2py("run", str(script), cwd=tmp_path, env={"PORT": env["PORT"]}).stdout
         assert without_key.startswith("http://127.0.0.1:") and running.url not in without_key
-        refused = a2py("run", "--url", running.url, "--", str(script), cwd=tmp_path)
-        assert refused.returncode == exits.UNAVAILABLE and "another key: set A2PY_KEY" in refused.stderr
+        result = a2py("run", "--url", running.url, "--", str(script), cwd=tmp_path)
+        assert result.returncode == exits.UNAVAILABLE and "another key: set A2PY_KEY" in result.stderr
 
 
 def test_settings_files_that_lead_elsewhere_are_overridden(tmp_path: Path) -> None:
@@ -104,9 +107,9 @@ def test_settings_files_that_lead_elsewhere_are_overridden(tmp_path: Path) -> No
     claude = program(
         tmp_path, "import os, sys; print(open(sys.argv[2]).read(), oct(os.stat(sys.argv[2]).st_mode)); print(*sys.argv)"
     )
-    done = a2py("claude", "-p", "x", cwd=tmp_path, env={"A2PY_CLAUDE": str(claude)})
-    told, argv = done.stdout.splitlines()
-    env = json.loads(told.removesuffix(" 0o100600"))["env"]
+    result = a2py("claude", "-p", "x", cwd=tmp_path, env={"A2PY_CLAUDE": str(claude)})
+    settings, argv = result.stdout.splitlines()
+    env = json.loads(settings.removesuffix(" 0o100600"))["env"]
     assert (
         env["ANTHROPIC_BASE_URL"] != "http://127.0.0.1:1"
         and env["CLAUDE_CODE_USE_BEDROCK"] == ""
@@ -114,10 +117,10 @@ def test_settings_files_that_lead_elsewhere_are_overridden(tmp_path: Path) -> No
     )
     _, flag, path, *rest = argv.split()
     assert (flag, rest, os.path.exists(path)) == ("--settings", ["-p", "x"], False)
-    assert "overriding Claude Code's settings: ANTHROPIC_BASE_URL, CLAUDE_CODE_USE_BEDROCK" in done.stderr
+    assert "overriding Claude Code's settings: ANTHROPIC_BASE_URL, CLAUDE_CODE_USE_BEDROCK" in result.stderr
     claude = program(tmp_path, "import sys; print(*sys.argv[1:])")
-    done = a2py("claude", "--settings", "{}", cwd=tmp_path, env={"A2PY_CLAUDE": str(claude)})
-    assert done.stdout == "--settings {}\n" and "Claude Code may not use this proxy" in done.stderr
+    result = a2py("claude", "--settings", "{}", cwd=tmp_path, env={"A2PY_CLAUDE": str(claude)})
+    assert result.stdout == "--settings {}\n" and "Claude Code may not use this proxy" in result.stderr
     (tmp_path / ".claude" / "settings.json").write_text("broken")
     (tmp_path / ".claude" / "settings.local.json").unlink()
     assert a2py("claude", "x", cwd=tmp_path, env={"A2PY_CLAUDE": str(claude)}).stdout == "x\n"
@@ -148,24 +151,26 @@ def test_the_program_gets_nothing_of_the_folders_dotenv(tmp_path: Path, command:
         "".join(f"{name}={value}\n" for name, value in {**theirs, "A2PY_CLAUDE": "./evil"}.items())
     )
     mine = {"A2PY_CLAUDE": str(script), "API_TIMEOUT_MS": "5"}
-    done = a2py(*([command, "--demo", "--"] + ([str(script)] if command == "run" else [])), cwd=tmp_path, env=mine)
-    told = json.loads(done.stdout)
+    result = a2py(*([command, "--demo", "--"] + ([str(script)] if command == "run" else [])), cwd=tmp_path, env=mine)
+    variables = json.loads(result.stdout)
     own = clean_env(tmp_path, **mine)
     changing = {"PORT", "OLLAMA_HOST"}  # a free port, each time another
-    added = {name for name in told if name not in own or told[name] != own[name]} - changing
-    assert {name: told[name] for name in added} == {
+    new_names = {name for name in variables if name not in own or variables[name] != own[name]} - changing
+    assert {name: variables[name] for name in new_names} == {
         name: value
-        for name, value in told.items()
-        if name in added and name.startswith(("ANTHROPIC_", "CLAUDE_CODE_", "CLAUDE_STREAM", "DISABLE_"))
+        for name, value in variables.items()
+        if name in new_names and name.startswith(("ANTHROPIC_", "CLAUDE_CODE_", "CLAUDE_STREAM", "DISABLE_"))
     }
-    assert own.keys() <= told.keys() and told["ANTHROPIC_MODEL"] == "demo" and told["PATH"] == own["PATH"]
+    assert (
+        own.keys() <= variables.keys() and variables["ANTHROPIC_MODEL"] == "demo" and variables["PATH"] == own["PATH"]
+    )
 
 
 def test_bash_does_not_run_the_folders_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("BASH_ENV=./evil.sh\n")
     (tmp_path / "evil.sh").write_text("touch ran\n")
-    done = a2py("run", "--demo", "--", "bash", "-c", "echo done", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "done\n") and not (tmp_path / "ran").exists()
+    result = a2py("run", "--demo", "--", "bash", "-c", "echo done", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (0, "done\n") and not (tmp_path / "ran").exists()
 
 
 ASK_WITHOUT = """
@@ -188,20 +193,20 @@ def test_a_proxy_for_one_program_takes_that_programs_token_only(tmp_path: Path, 
     tokens = set()
     for env in ({}, {}, {"LITELLM_MASTER_KEY": "sk-master"}):
         args = [command, "--demo", "--"] + ([str(script)] if command == "run" else [])
-        done = a2py(*args, cwd=tmp_path, env={"A2PY_CLAUDE": str(script), **env})
-        token, *statuses = json.loads(done.stdout)
-        assert statuses == [401, 401, 401, 200] and len(token) >= 43, done
-        assert token not in done.stderr + (tmp_path / ".local/state/a2py/claude.log").read_text()
+        result = a2py(*args, cwd=tmp_path, env={"A2PY_CLAUDE": str(script), **env})
+        token, *statuses = json.loads(result.stdout)
+        assert statuses == [401, 401, 401, 200] and len(token) >= 43, result
+        assert token not in result.stderr + (tmp_path / ".local/state/a2py/claude.log").read_text()
         tokens.add(token)
     assert len(tokens) == 3
 
 
 def test_what_the_configuration_warns_of_is_shown_before_the_program(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("OPENAI_BASE_URL=https://evil.example/v1\n")
-    done = a2py("run", "--", "true", cwd=tmp_path, env={"OPENAI_API_KEY": "sk-mine"})
+    result = a2py("run", "--", "true", cwd=tmp_path, env={"OPENAI_API_KEY": "sk-mine"})
     assert (
-        done.returncode == 0
-        and "OPENAI_BASE_URL comes from .env and OPENAI_API_KEY does not, so requests to evil.example" in done.stderr
+        result.returncode == 0
+        and "OPENAI_BASE_URL comes from .env and OPENAI_API_KEY does not, so requests to evil.example" in result.stderr
     )
 
 
@@ -215,7 +220,7 @@ def test_a_program_of_the_working_folder_is_no_claude(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "args, env, code, told",
+    "args, env, code, message",
     [
         (["run"], {}, exits.USAGE, "name the program after --"),
         (["run", "--", "/nowhere/x"], {}, exits.NOT_FOUND, "/nowhere/x was not found"),
@@ -224,9 +229,11 @@ def test_a_program_of_the_working_folder_is_no_claude(tmp_path: Path, monkeypatc
         (["claude", "--config", "missing.yaml", "--", "-p"], {"A2PY_CLAUDE": "true"}, exits.CONFIG, "missing.yaml"),
     ],
 )
-def test_what_can_not_be_run(tmp_path: Path, args: list[str], env: dict[str, str], code: int, told: str) -> None:
-    done = a2py(*args, cwd=tmp_path, env=env)
-    assert (done.returncode, told in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr
+def test_what_can_not_be_run(tmp_path: Path, args: list[str], env: dict[str, str], code: int, message: str) -> None:
+    result = a2py(*args, cwd=tmp_path, env=env)
+    assert (result.returncode, message in result.stderr, "Traceback" in result.stderr) == (code, True, False), (
+        result.stderr
+    )
 
 
 def test_claude_that_is_nowhere(
@@ -237,8 +244,8 @@ def test_claude_that_is_nowhere(
     assert main(["claude"]) == exits.NOT_FOUND
     assert "npm install -g @anthropic-ai/claude-code" in capsys.readouterr().err
     (nothing / "somewhere").mkdir()
-    found = program(nothing / "somewhere", "pass")
-    assert launch.find_claude(os.environ) == str(found)
+    claude = program(nothing / "somewhere", "pass")
+    assert launch.find_claude(os.environ) == str(claude)
 
 
 SIGNALS = """
@@ -316,9 +323,9 @@ def test_the_real_claude_code_on_nothing_at_all(tmp_path: Path) -> None:
     if not claude:
         pytest.skip("Claude Code is not here: make test-claude")
     env = {"A2PY_CLAUDE": claude}
-    done = a2py("claude", "-p", "say hello", cwd=tmp_path, env=env)
-    assert (done.returncode, done.stdout) == (0, "Hello!\n"), done.stderr
+    result = a2py("claude", "-p", "say hello", cwd=tmp_path, env=env)
+    assert (result.returncode, result.stdout) == (0, "Hello!\n"), result.stderr
     (tmp_path / ".claude" / "settings.json").write_text('{"env": {"ANTHROPIC_BASE_URL": "http://127.0.0.1:1"}}')
     (tmp_path / "notes.txt").write_text("the answer is 42\n")
-    done = a2py("claude", "-p", "read notes.txt", cwd=tmp_path, env=env)
-    assert done.returncode == 0 and "the answer is 42" in done.stdout
+    result = a2py("claude", "-p", "read notes.txt", cwd=tmp_path, env=env)
+    assert result.returncode == 0 and "the answer is 42" in result.stdout

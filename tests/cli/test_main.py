@@ -24,11 +24,11 @@ from tests.commands import clean_env
 def test_version_is_fast_and_imports_little() -> None:
     code = "import sys, a2py.cli as c; code = c.main(sys.argv[1:]); print(code, *sorted(sys.modules), file=sys.stderr)"
     for args in (["--version"], ["--help"]):
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=60, check=True
         )
-        code_and_modules = done.stderr.split()
-        assert code_and_modules[0] == "0" and a2py.__version__ in done.stdout
+        code_and_modules = result.stderr.split()
+        assert code_and_modules[0] == "0" and a2py.__version__ in result.stdout
         assert not {"aiohttp", "yaml", "argparse", "asyncio", "orjson", "json"} & set(code_and_modules)
 
 
@@ -38,15 +38,15 @@ def test_who_serves_nothing_imports_no_server(command: str, tmp_path: Path) -> N
     code = "import sys, a2py.cli as c; code = c.main(sys.argv[1:]); print(code, *sorted(sys.modules))"
     flags = ["--config", "missing.yaml"] if command == "start" else []
     run = [sys.executable, "-c", code, command, *flags]
-    done = subprocess.run(
+    result = subprocess.run(
         run, cwd=tmp_path, env=clean_env(tmp_path), capture_output=True, text=True, timeout=60, check=True
     )
-    modules = done.stdout.split()
+    modules = result.stdout.split()
     assert "a2py.cli.serve" in modules and "aiohttp" not in modules and "a2py.proxy.aiohttp_server" not in modules
 
 
 def test_import_a2py_imports_nothing() -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [
             sys.executable,
             "-c",
@@ -57,18 +57,20 @@ def test_import_a2py_imports_nothing() -> None:
         timeout=60,
         check=True,
     )
-    assert done.stdout.split() == ["a2py"]
+    assert result.stdout.split() == ["a2py"]
 
 
 def test_module_runs() -> None:
-    done = subprocess.run([sys.executable, "-m", "a2py", "-v"], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == f"a2py {a2py.__version__}\n"
+    result = subprocess.run(
+        [sys.executable, "-m", "a2py", "-v"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert result.stdout == f"a2py {a2py.__version__}\n"
 
 
 def test_version_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version", "--json"]) == exits.OK
-    told = json.loads(capsys.readouterr().out)
-    assert told["a2py"] == a2py.__version__ and told["aiohttp"] and told["python"].startswith("3.")
+    versions = json.loads(capsys.readouterr().out)
+    assert versions["a2py"] == a2py.__version__ and versions["aiohttp"] and versions["python"].startswith("3.")
 
 
 def test_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +91,7 @@ def test_every_command_has_help_with_an_example(name: str, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    "args, told",
+    "args, message",
     [
         (["clade"], "did you mean `a2py claude`?"),
         (["xyzzy"], "commands: serve, claude"),
@@ -106,11 +108,11 @@ def test_every_command_has_help_with_an_example(name: str, capsys: pytest.Captur
     ],
 )
 def test_a_wrong_command_line_is_2_and_says_what_to_do(
-    args: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    args: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(args) == exits.USAGE
     out, err = capsys.readouterr()
-    assert told in err and not out
+    assert message in err and not out
     assert err.count("\n") <= 2 and err.count("usage:") == ("--help" in err)
 
 
@@ -195,10 +197,10 @@ def test_colours_only_on_a_terminal(
     out, err = io.StringIO(), io.StringIO()
     monkeypatch.setattr(out, "isatty", lambda: tty)
     monkeypatch.setattr(err, "isatty", lambda: tty)
-    shown = terminal.Terminal(out, err)
-    shown.warn("a")
-    shown.error("b")
-    shown.print(shown.table([["x", "yy"], ["xxx", "y"]], ["h"]))
+    term = terminal.Terminal(out, err)
+    term.warn("a")
+    term.error("b")
+    term.print(term.table([["x", "yy"], ["xxx", "y"]], ["h"]))
     assert ("\x1b[" in out.getvalue(), "\x1b[" in err.getvalue()) == (colours, colours)
     plain = out.getvalue().replace("\x1b[2m", "").replace("\x1b[0m", "")
     assert plain == "h\nx    yy\nxxx  y\n"
@@ -206,8 +208,8 @@ def test_colours_only_on_a_terminal(
 
 def test_a_terminal_that_lacks_a_letter_shows_another() -> None:
     raw = io.BytesIO()
-    shown = terminal.Terminal(io.TextIOWrapper(raw, encoding="ascii", write_through=True))
-    shown.print("a → b")
+    term = terminal.Terminal(io.TextIOWrapper(raw, encoding="ascii", write_through=True))
+    term.print("a → b")
     assert raw.getvalue().rstrip() == b"a ? b"
 
 
@@ -215,14 +217,14 @@ def test_what_ends_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     from a2py.cli import demo
     from a2py.config.error import ConfigError
 
-    for raised, code in (
+    for error, code in (
         (exits.Stop("m"), exits.FAILED),
         (KeyboardInterrupt(), exits.INTERRUPTED),
         (ConfigError("wrong", file="f.yaml", line=3, column=1), exits.CONFIG),
     ):
 
-        def fail(name: str, args: Any, raised: Any = raised) -> NoReturn:
-            raise raised
+        def fail(name: str, args: Any, error: Any = error) -> NoReturn:
+            raise error
 
         monkeypatch.setattr(demo, "run", fail)
         assert main(["demo"]) == code
@@ -233,7 +235,7 @@ def test_what_ends_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 def test_a_closed_pipe_is_no_traceback() -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [
             sys.executable,
             "-c",
@@ -243,7 +245,7 @@ def test_a_closed_pipe_is_no_traceback() -> None:
         text=True,
         timeout=60,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (exits.FAILED, "", "")
+    assert (result.returncode, result.stdout, result.stderr) == (exits.FAILED, "", "")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
@@ -251,14 +253,14 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     "args", [["--version"], ["--help"], ["models", "--demo"], ["completion", "bash"]], ids=" ".join
 )
 def test_a_result_that_can_not_be_written_fails_in_one_line(args: list[str], tmp_path: Path) -> None:
-    for buffered in ("", "1"):
+    for flag in ("", "1"):
         with open("/dev/full", "w") as full:
             command = [sys.executable, "-m", "a2py", *args]
-            env = {**os.environ, "PYTHONUNBUFFERED": buffered}
-            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=env)
-        assert done.returncode == exits.FAILED and done.stderr.endswith(
+            env = {**os.environ, "PYTHONUNBUFFERED": flag}
+            result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=env)
+        assert result.returncode == exits.FAILED and result.stderr.endswith(
             "a2py: the result can't be written: No space left on device\n"
-        ), done
+        ), result
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
@@ -270,12 +272,12 @@ def test_closed_standard_streams_are_opened_again() -> None:
     code += "sys.exit(code if min(eval(os.read(read, 99))) > 2 else 1)"
     for start in (0, 1, 2):
         close = partial(os.closerange, start, 3)
-        done = subprocess.run([sys.executable, "-c", code], preexec_fn=close, timeout=60)
-        assert done.returncode == 41
-    done = subprocess.run(
+        result = subprocess.run([sys.executable, "-c", code], preexec_fn=close, timeout=60)
+        assert result.returncode == 41
+    result = subprocess.run(
         [sys.executable, "-m", "a2py", "nothing-of-the-kind"], preexec_fn=lambda: os.close(2), timeout=60
     )
-    assert done.returncode == exits.USAGE
+    assert result.returncode == exits.USAGE
 
 
 def test_words_that_nobody_hears_are_no_failure() -> None:
@@ -283,13 +285,13 @@ def test_words_that_nobody_hears_are_no_failure() -> None:
         def write(self, text: str) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    shown = terminal.Terminal(Full(), Full())
-    shown.note("x")
-    shown.warn("x")
-    shown.error("x")
-    closed = io.StringIO()
-    shown = terminal.Terminal(io.StringIO(), closed)
-    closed.close()
-    shown.note("x")
+    term = terminal.Terminal(Full(), Full())
+    term.note("x")
+    term.warn("x")
+    term.error("x")
+    stream = io.StringIO()
+    term = terminal.Terminal(io.StringIO(), stream)
+    stream.close()
+    term.note("x")
     with pytest.raises(OSError, match="No space left"):
         terminal.Terminal(Full(), io.StringIO()).print("a result")

@@ -26,9 +26,9 @@ def test_make_run_shows_progress(tmp_path: Path) -> None:
     python.chmod(0o755)
     command = ["make", "run", f"PYTHON={python}", f"VENV={tmp_path}/venv", "ARGS=--port 1"]
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=LIMIT)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=LIMIT)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
     assert lines[0] == f"making {tmp_path}/venv …" and lines[1].startswith("installing a2py and what it needs"), lines
     assert "pip install" in lines[2] and lines[-1] == "-m a2py --port 1"
     again = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=LIMIT)

@@ -37,22 +37,22 @@ class Manager:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.path)
         self.socket.settimeout(LIMIT)
-        self.heard: list[dict[str, str]] = []
+        self.messages: list[dict[str, str]] = []
 
-    def until(self, wanted: Callable[[dict[str, str]], object]) -> dict[str, str]:
-        """The first message from now on for which `wanted` holds."""
+    def until(self, condition: Callable[[dict[str, str]], object]) -> dict[str, str]:
+        """The first message from now on for which `condition` holds."""
         while True:
             message = dict(line.split("=", 1) for line in self.socket.recv(4096).decode().split("\n"))
-            self.heard.append(message)
-            if wanted(message):
+            self.messages.append(message)
+            if condition(message):
                 return message
 
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[Manager]:
-    made = Manager(tmp_path / "notify")
-    yield made
-    made.socket.close()
+    fake = Manager(tmp_path / "notify")
+    yield fake
+    fake.socket.close()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -70,29 +70,29 @@ def test_a_whole_life(tmp_path: Path, manager: Manager, workers: int) -> None:
         assert ready["MAINPID"] == str(run.process.pid) and run.url in ready["STATUS"]
         manager.until(lambda m: m.get("WATCHDOG") == "1")
         before = time.monotonic_ns() // 1000
-        for text, said in ((file.read_text(), "reloaded"), ("model_list: [", "reload refused")):
+        for text, line in ((file.read_text(), "reloaded"), ("model_list: [", "reload refused")):
             file.write_text(text)
             run.process.send_signal(signal.SIGHUP)
             reloading = manager.until(lambda m: "RELOADING" in m)
             assert before <= int(reloading["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
             manager.until(lambda m: m == {"READY": "1"})
-            run.until(said)
+            run.until(line)
         run.process.send_signal(signal.SIGTERM)
         stopping = manager.until(lambda m: "STOPPING" in m)
         assert int(stopping["EXTEND_TIMEOUT_USEC"]) >= 10_000_000
         assert run.process.wait(LIMIT) == exits.OK
-    assert sum("MAINPID" in message for message in manager.heard) == 1, "workers are silent towards systemd"
+    assert sum("MAINPID" in message for message in manager.messages) == 1, "workers are silent towards systemd"
 
 
 def test_a_long_drain_asks_again_and_again(tmp_path: Path, manager: Manager) -> None:
-    begun = threading.Semaphore(0)
+    starts = threading.Semaphore(0)
     ends: list[Any] = []
     with serving(
         "--demo", "--port", "0", cwd=tmp_path, env={"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "300000"}
     ) as run:
-        thread = threading.Thread(target=stream, args=(run.url, begun, ends, 200))
+        thread = threading.Thread(target=stream, args=(run.url, starts, ends, 200))
         thread.start()
-        assert begun.acquire(timeout=LIMIT)
+        assert starts.acquire(timeout=LIMIT)
         run.process.send_signal(signal.SIGTERM)
         manager.until(lambda m: "STOPPING" in m)
         for _ in range(3):
@@ -121,7 +121,7 @@ def test_without_a_watchdog_it_beats_slowly(manager: Manager, monkeypatch: pytes
         beat.cancel()
 
     asyncio.run(main())
-    assert not any("WATCHDOG" in message for message in manager.heard)
+    assert not any("WATCHDOG" in message for message in manager.messages)
 
 
 def test_a_reload_that_raises_is_framed_too(manager: Manager) -> None:

@@ -22,7 +22,7 @@ from a2py.cli.reload import Reloader, check_reload
 from a2py.config import Config, ConfigError, load
 from a2py.deployment import Deployment
 from tests.cli.test_daemon import place
-from tests.cli.test_restart import told
+from tests.cli.test_restart import read_status
 from tests.commands import LIMIT, a2py, nothing, serving
 from tests.process import free_port
 from tests.user_manager import ask, until
@@ -70,8 +70,8 @@ def read(place: Path, text: str, **env: str) -> Config:
 )
 def test_a_file_that_would_end_or_open_the_proxy(tmp_path: Path, text: str, env: dict[str, str], reason: str) -> None:
     old = read(tmp_path, WHOLE, **env)
-    said = check_reload(old, read(tmp_path, text, **env))
-    assert said is None if not reason else said is not None and said.startswith(reason)
+    problem = check_reload(old, read(tmp_path, text, **env))
+    assert problem is None if not reason else problem is not None and problem.startswith(reason)
 
 
 def test_what_was_never_there_is_not_missed(tmp_path: Path) -> None:
@@ -81,8 +81,8 @@ def test_what_was_never_there_is_not_missed(tmp_path: Path) -> None:
     assert keyless.deployments and not keyless.has_models
     assert check_reload(keyless, read(tmp_path, "a2py: {drain_seconds: 6}", **env)) is None
     assert check_reload(keyless, read(tmp_path, WHOLE, **env)) is None, "a key and models may come"
-    gone = check_reload(keyless, read(tmp_path, "a2py: {drain_seconds: 6}"))
-    assert gone is not None and gone.startswith("a2py.yaml has no model: add one")
+    problem = check_reload(keyless, read(tmp_path, "a2py: {drain_seconds: 6}"))
+    assert problem is not None and problem.startswith("a2py.yaml has no model: add one")
     empty = read(tmp_path, "model_list: []")
     assert check_reload(empty, empty) is None
     broken = Config(deployments=(Deployment("m", "m", "", "x", "", problem="no key"),))
@@ -96,20 +96,20 @@ def test_what_was_never_there_is_not_missed(tmp_path: Path) -> None:
 def test_a_reload_keeps_what_it_loaded_last(nothing: Path) -> None:
     good = WHOLE.replace("one", "two") + "  unknown_key: 1\n"
     texts = iter([HALF, good, HALF, "a: ["])
-    checked: list[Any] = []
-    warned: list[Any] = []
+    checks: list[Any] = []
+    warnings: list[Any] = []
     reloader = Reloader(
-        read(nothing, WHOLE), lambda: read(nothing, next(texts)), checked.append, Notifier({}, 1), warned.append
+        read(nothing, WHOLE), lambda: read(nothing, next(texts)), checks.append, Notifier({}, 1), warnings.append
     )
     with pytest.raises(Stop, match="no master_key"):
         reloader.load()
-    assert reloader.load() is reloader.config and reloader.config.deployments[0].name == "two" and len(checked) == 2
+    assert reloader.load() is reloader.config and reloader.config.deployments[0].name == "two" and len(checks) == 2
     with pytest.raises(Stop):
         reloader.load()
     with pytest.raises(ConfigError, match=r"\.yaml:2: "):
         reloader.load()
     assert reloader.config.deployments[0].name == "two"
-    assert len(warned) == 1 and "unknown_key" in warned[0], "of the warnings those that are new"
+    assert len(warnings) == 1 and "unknown_key" in warnings[0], "of the warnings those that are new"
 
 
 # -- where it says so --------------------------------------------------------------------------------------------------
@@ -125,10 +125,10 @@ def test_half_a_file_does_not_open_the_proxy(tmp_path: Path, count: int) -> None
         run.process.send_signal(signal.SIGHUP)
         run.until(r"reload refused error=.*a2py\.yaml has no master_key any more")
         for _ in range(10):
-            with pytest.raises(urllib.error.HTTPError) as refused:
+            with pytest.raises(urllib.error.HTTPError) as excinfo:
                 urllib.request.urlopen(url + "/v1/models", timeout=LIMIT)
-            assert refused.value.code == 401
-            refused.value.close()
+            assert excinfo.value.code == 401
+            excinfo.value.close()
         file.write_text(WHOLE)
         run.process.send_signal(signal.SIGHUP)
         run.until("(?s)" + ".*".join(["reloaded"] * count))
@@ -157,9 +157,9 @@ def test_what_a_start_refuses_a_reload_refuses_too(tmp_path: Path, count: int) -
 def test_status_tells_of_a_refused_reload_until_one_succeeds(place: Path, count: int) -> None:
     file = place / "a2py.yaml"
     file.write_text(WHOLE)
-    done = a2py("start", "--port", str(free_port()), "--num-workers", str(count), cwd=place)
-    assert done.returncode == exits.OK, done.stderr
-    before = told(place)
+    result = a2py("start", "--port", str(free_port()), "--num-workers", str(count), cwd=place)
+    assert result.returncode == exits.OK, result.stderr
+    before = read_status(place)
     assert before["trouble"] == ""
     for text, trouble in (
         (HALF, "the latest reload was refused: a2py.yaml has no master_key any more"),
@@ -167,12 +167,12 @@ def test_status_tells_of_a_refused_reload_until_one_succeeds(place: Path, count:
     ):
         file.write_text(text)
         os.kill(int(str(before["pid"])), signal.SIGHUP)
-        assert until(lambda trouble=trouble: trouble in str(told(place)["trouble"])), told(place)  # type: ignore[misc]
-        seen = a2py("status", cwd=place)
-        assert seen.returncode == exits.OK and trouble in seen.stdout.splitlines()[2]
+        assert until(lambda trouble=trouble: trouble in str(read_status(place)["trouble"])), read_status(place)  # type: ignore[misc]
+        status = a2py("status", cwd=place)
+        assert status.returncode == exits.OK and trouble in status.stdout.splitlines()[2]
     file.write_text(WHOLE)
     os.kill(int(str(before["pid"])), signal.SIGHUP)
-    assert until(lambda: told(place) == before)
+    assert until(lambda: read_status(place) == before)
     assert len(a2py("status", cwd=place).stdout.splitlines()) == 2
     assert "stopped" in a2py("stop", cwd=place).stdout
 
@@ -183,8 +183,8 @@ def test_trouble_is_one_line_and_never_fatal(nothing: Path, monkeypatch: pytest.
     state.make_private(state.state_dir(os.environ))
     record.take_over("http://x", [])
     notifier.trouble("a\n  b " + "x" * 10_000)
-    found = record.read_running()
-    assert found is not None and found.trouble.startswith("a b xxx") and len(found.trouble) == STATUS_LENGTH
+    proxy = record.read_running()
+    assert proxy is not None and proxy.trouble.startswith("a b xxx") and len(proxy.trouble) == STATUS_LENGTH
 
     def full(*args: Any) -> None:
         raise Stop("the disk is full")

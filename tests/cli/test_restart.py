@@ -30,45 +30,45 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
 
 
 def begin(place: Path, *args: str) -> dict[str, object]:
-    done = a2py("start", "--demo", *args, cwd=place)
-    assert done.returncode == exits.OK, done.stderr
-    return told(place)
+    result = a2py("start", "--demo", *args, cwd=place)
+    assert result.returncode == exits.OK, result.stderr
+    return read_status(place)
 
 
-def told(place: Path) -> dict[str, object]:
-    seen: dict[str, object] = json.loads(a2py("status", "--json", cwd=place).stdout)
-    return seen
+def read_status(place: Path) -> dict[str, object]:
+    status: dict[str, object] = json.loads(a2py("status", "--json", cwd=place).stdout)
+    return status
 
 
-def gone(pid: object) -> bool:
+def has_exited(pid: object) -> bool:
     return not os.path.exists(f"/proc/{pid}") or record.is_zombie(int(str(pid)))
 
 
 class Knocking:
-    """Asks for the health page on new connections until it is stopped. `failed`: the errors of requests that were sent
+    """Asks for the health page on new connections until it is stopped. `errors`: the errors of requests that were sent
     in time (a drain gives a new connection `Timeouts.fresh` for that, and this thread may have to wait for the
     processor)."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.done = 0
-        self.failed: list[str] = []
+        self.successes = 0
+        self.errors: list[str] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            began, asked = time.monotonic(), 0.0
+            began, asked_after = time.monotonic(), 0.0
             try:
                 with socket.create_connection(("127.0.0.1", int(self.url.rpartition(":")[2])), LIMIT) as client:
                     client.sendall(b"GET /health/liveliness HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
-                    asked = time.monotonic() - began
+                    asked_after = time.monotonic() - began
                     with client.makefile("rb") as answer:
                         assert b'"name":"a2py"' in answer.read()
-                self.done += 1
+                self.successes += 1
             except (OSError, AssertionError) as error:
-                if asked < Timeouts().fresh / 2:
-                    self.failed.append(f"{error!r}, asked in {asked:.3f} s")
+                if asked_after < Timeouts().fresh / 2:
+                    self.errors.append(f"{error!r}, asked in {asked_after:.3f} s")
 
     def __enter__(self) -> Knocking:
         self._thread.start()
@@ -95,22 +95,22 @@ def restarted_under(place: Path, before: int, after: int, upto: int) -> bool:
     old = begin(place, "--port", port, "--num-workers", str(before))
     url = str(old["url"])
     log = Path(str(old["log"]))
-    seen = len(log.read_text())
-    said = []
+    offset = len(log.read_text())
+    results = []
 
     def restart() -> None:
-        said.append(a2py("restart", "--demo", "--port", port, "--num-workers", str(after), cwd=place))
+        results.append(a2py("restart", "--demo", "--port", port, "--num-workers", str(after), cwd=place))
 
     with Knocking(url) as knocking:
         whole = streams_through(url, 50, upto, restart)
-        ended = until(lambda: gone(old["pid"]))
-    new = told(place)
-    assert said[0].returncode == exits.OK and f"pid {old['pid']} ends after its running answers" in said[0].stderr, (
-        said[0]
-    )
-    assert (whole, knocking.failed) == (50, []) and knocking.done > 0 and ended
+        has_ended = until(lambda: has_exited(old["pid"]))
+    new = read_status(place)
+    assert (
+        results[0].returncode == exits.OK and f"pid {old['pid']} ends after its running answers" in results[0].stderr
+    ), results[0]
+    assert (whole, knocking.errors) == (50, []) and knocking.successes > 0 and has_ended
     assert new["url"] == url and new["pid"] != old["pid"] and new["answers"]
-    drains = [int(n) for n in re.findall(r"draining answers=(\d+)", log.read_text()[seen:])]
+    drains = [int(n) for n in re.findall(r"draining answers=(\d+)", log.read_text()[offset:])]
     assert len(drains) == before
     assert "stopped" in a2py("stop", cwd=place).stdout
     return sum(drains) > 0
@@ -118,24 +118,24 @@ def restarted_under(place: Path, before: int, after: int, upto: int) -> bool:
 
 def test_what_can_not_start_leaves_the_old_one_alone(place: Path) -> None:
     old = begin(place, "--port", str(free_port()))
-    done = a2py("restart", "--config", "missing.yaml", "--port", str(old["url"]).rpartition(":")[2], cwd=place)
+    result = a2py("restart", "--config", "missing.yaml", "--port", str(old["url"]).rpartition(":")[2], cwd=place)
     assert (
-        done.returncode == exits.CONFIG
-        and "missing.yaml" in done.stderr
-        and f"the old one continues: pid {old['pid']}" in done.stderr
+        result.returncode == exits.CONFIG
+        and "missing.yaml" in result.stderr
+        and f"the old one continues: pid {old['pid']}" in result.stderr
     )
-    assert told(place) == {**old, "argv": old["argv"]} and hello(str(old["url"])) == "a2py"
+    assert read_status(place) == {**old, "argv": old["argv"]} and hello(str(old["url"])) == "a2py"
     again = a2py("restart", cwd=place)
-    assert again.returncode == exits.OK and told(place)["pid"] != old["pid"], "the sockets are offered as before"
+    assert again.returncode == exits.OK and read_status(place)["pid"] != old["pid"], "the sockets are offered as before"
 
 
 def test_another_port_is_opened_before_the_old_one_is_closed(place: Path) -> None:
     old = begin(place, "--port", str(free_port()))
     port = free_port()
     assert a2py("restart", "--demo", "--port", str(port), cwd=place).returncode == exits.OK
-    new = told(place)
+    new = read_status(place)
     assert new["url"] == f"http://127.0.0.1:{port}" and new["answers"]
-    assert until(lambda: gone(old["pid"]))
+    assert until(lambda: has_exited(old["pid"]))
     with pytest.raises(OSError):
         hello(str(old["url"]))
 
@@ -143,9 +143,9 @@ def test_another_port_is_opened_before_the_old_one_is_closed(place: Path) -> Non
 def test_one_that_offers_nothing_is_stopped_first(place: Path) -> None:
     old = begin(place, "--port", str(free_port()))
     os.unlink(place / ".local/state/a2py/daemon.sock")
-    done = a2py("restart", cwd=place)
-    assert done.returncode == exits.OK and "ends after" not in done.stderr
-    assert gone(old["pid"]) and told(place)["url"] == old["url"]
+    result = a2py("restart", cwd=place)
+    assert result.returncode == exits.OK and "ends after" not in result.stderr
+    assert has_exited(old["pid"]) and read_status(place)["url"] == old["url"]
 
 
 # -- the offer ---------------------------------------------------------------------------------------------------------
@@ -163,18 +163,18 @@ async def test_an_offer_is_taken(tmp_path: Path, depth: int) -> None:
     try:
         offer.open()
         assert os.stat(path).st_mode & 0o777 == 0o600
-        taken = await asyncio.to_thread(handover.take, path)
-        assert [sock.getsockname() for sock in taken] == [sock.getsockname() for sock in sockets]
+        copies = await asyncio.to_thread(handover.take, path)
+        assert [sock.getsockname() for sock in copies] == [sock.getsockname() for sock in sockets]
         newer.open()
         offer.close()
         assert os.listdir(directory) == ["daemon.sock"], "the newer offer stays"
-        taken += await asyncio.to_thread(handover.take, path)
-        assert len(taken) == 3
+        copies += await asyncio.to_thread(handover.take, path)
+        assert len(copies) == 3
         newer.close()
         newer.close()
         assert os.listdir(directory) == [] and handover.take(path) == []
     finally:
-        for sock in (*sockets, *taken):
+        for sock in (*sockets, *copies):
             sock.close()
     await asyncio.to_thread(os.rmdir, directory)
     handover.Offer(path, []).open()  # the directory has been deleted: no offer, and no failure
@@ -182,14 +182,14 @@ async def test_an_offer_is_taken(tmp_path: Path, depth: int) -> None:
 
 def test_nothing_is_taken_from_a_stranger(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
-    with socket.socket(socket.AF_UNIX) as listener, socket.socket() as sent:
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket() as sock:
         listener.bind(path)
         listener.listen()
 
         def answer() -> None:
             taker, _ = listener.accept()
             with taker:
-                socket.send_fds(taker, [b"other"], [sent.fileno()])
+                socket.send_fds(taker, [b"other"], [sock.fileno()])
 
         thread = threading.Thread(target=answer)
         thread.start()
@@ -220,12 +220,12 @@ def test_every_socket_is_some_workers() -> None:
 
 def test_every_address_of_a_name_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listen, "_addresses", lambda host, port: [(2, ("127.0.0.1", port)), (2, ("127.0.0.2", port))])
-    made = listen.bind("name", 0, 2)
-    assert [sock.getsockname()[0] for sock in made] == ["127.0.0.1"] * 2 + ["127.0.0.2"] * 2
-    assert len({sock.getsockname()[1] for sock in made}) == 1 and listen.have_address(
-        made, "name", made[0].getsockname()[1]
+    socks = listen.bind("name", 0, 2)
+    assert [sock.getsockname()[0] for sock in socks] == ["127.0.0.1"] * 2 + ["127.0.0.2"] * 2
+    assert len({sock.getsockname()[1] for sock in socks}) == 1 and listen.have_address(
+        socks, "name", socks[0].getsockname()[1]
     )
-    for sock in made:
+    for sock in socks:
         sock.close()
     monkeypatch.setattr(listen, "_addresses", lambda host, port: [(2, ("127.0.0.1", port)), (2, ("192.0.2.1", port))])
     (only,) = listen.bind("name", 0, 1)  # the second is no address of this machine
@@ -238,16 +238,16 @@ def test_a_socket_that_somebody_else_opened_is_looked_at(nothing: Path, kind: st
     sock = socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET)
     sock.bind(str(nothing / "s") if kind == "unix" else ("0.0.0.0", 0))
     sock.listen()
-    served = []
+    runs = []
     with sock, pytest.MonkeyPatch.context() as patch:
         patch.setattr(listen, "take_inherited", lambda env, pid: [sock])
-        patch.setattr(serve, "run_loop", lambda main: served.append(main.close()))
+        patch.setattr(serve, "run_loop", lambda main: runs.append(main.close()))
         if kind == "public":
             with pytest.raises(Stop) as stop:
                 serve.run("serve", ["--demo", "--host", "127.0.0.1"])
             assert stop.value.code == exits.REFUSED
         else:
-            assert serve.run("serve", ["--demo"]) == exits.OK and served
+            assert serve.run("serve", ["--demo"]) == exits.OK and runs
 
 
 def test_a_unix_socket_serves(tmp_path: Path) -> None:
@@ -279,8 +279,8 @@ def test_a_unix_socket_serves(tmp_path: Path) -> None:
                 data += more
         assert data.startswith(b"HTTP/1.1 200") and b'"a2py"' in data
         process.terminate()
-        said = process.communicate(timeout=LIMIT)[1]
-        assert process.returncode == 0 and f"listening on unix:{path}" in said
+        output = process.communicate(timeout=LIMIT)[1]
+        assert process.returncode == 0 and f"listening on unix:{path}" in output
     finally:
         process.kill()
         process.wait()

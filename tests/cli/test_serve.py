@@ -56,14 +56,14 @@ def test_with_nothing_at_all_it_serves_the_demo(sdk: Sdk, tmp_path: Path) -> Non
             messages=[{"role": "user", "content": "hi"}],
         )
         assert [block.type for block in thinking.content] == ["thinking", "text"]
-        told = running.stderr
+        output = running.stderr
         for part in ("demo model", "OPENAI_API_KEY", "start Ollama", "a2py config init", "export ANTHROPIC_MODEL=demo"):
-            assert part in told
-        curl = re.search(r"^  (curl -N .*)$", told, re.MULTILINE)
+            assert part in output
+        curl = re.search(r"^  (curl -N .*)$", output, re.MULTILINE)
         assert curl
         if shutil.which("curl"):
-            done = subprocess.run(["sh", "-c", f"{curl[1]} -sS"], capture_output=True, text=True, timeout=30)
-            assert "event: message_stop" in done.stdout and "Hello" in done.stdout
+            result = subprocess.run(["sh", "-c", f"{curl[1]} -sS"], capture_output=True, text=True, timeout=30)
+            assert "event: message_stop" in result.stdout and "Hello" in result.stdout
         assert running.end() == exits.OK
 
 
@@ -100,14 +100,16 @@ def test_a_file_and_its_reload(tmp_path: Path) -> None:
 def test_json_log(tmp_path: Path) -> None:
     with serving(*DEMO, "--log-format", "json", cwd=tmp_path) as running:
         running.until('"event":"started"')
-        started = json.loads(running.lines[0])
-        assert started["model"] == "demo" and started["url"].startswith("http://127.0.0.1:")
+        event = json.loads(running.lines[0])
+        assert event["model"] == "demo" and event["url"].startswith("http://127.0.0.1:")
 
 
 @pytest.mark.parametrize("env", [{}, {"LITELLM_MASTER_KEY": ""}])
 def test_a_public_address_needs_a_key(tmp_path: Path, env: dict[str, str]) -> None:
-    done = a2py("--host", "0.0.0.0", *DEMO, cwd=tmp_path, env=env)
-    assert done.returncode == exits.REFUSED and "LITELLM_MASTER_KEY" in done.stderr and "--insecure" in done.stderr
+    result = a2py("--host", "0.0.0.0", *DEMO, cwd=tmp_path, env=env)
+    assert (
+        result.returncode == exits.REFUSED and "LITELLM_MASTER_KEY" in result.stderr and "--insecure" in result.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,9 +126,9 @@ def test_a_public_address_needs_a_key(tmp_path: Path, env: dict[str, str]) -> No
     ],
 )
 def test_a_host_that_can_be_no_address(host: str, cure: str) -> None:
-    with pytest.raises(exits.Stop, match=re.escape(cure)) as caught:
+    with pytest.raises(exits.Stop, match=re.escape(cure)) as excinfo:
         serve.check_host(host)
-    assert caught.value.code == exits.USAGE
+    assert excinfo.value.code == exits.USAGE
 
 
 @pytest.mark.parametrize(
@@ -168,47 +170,47 @@ def test_who_allows_a_public_address(
 
 
 @pytest.mark.parametrize(
-    "flags, env, told",
+    "flags, env, message",
     [
         (["--insecure"], {}, "export ANTHROPIC_AUTH_TOKEN=a2py\n"),
         ([], {"A2PY_INSECURE": "1"}, "export ANTHROPIC_AUTH_TOKEN=a2py\n"),
         ([], {"LITELLM_MASTER_KEY": "sk-m"}, 'export ANTHROPIC_AUTH_TOKEN="$LITELLM_MASTER_KEY"\n'),
     ],
 )
-def test_a_public_address_that_is_meant(tmp_path: Path, flags: list[str], env: dict[str, str], told: str) -> None:
+def test_a_public_address_that_is_meant(tmp_path: Path, flags: list[str], env: dict[str, str], message: str) -> None:
     with serving("--host", "0.0.0.0", *DEMO, *flags, cwd=tmp_path, env=env) as running:
         assert running.url.startswith("http://127.0.0.1:")
         running.until("Try it:")
-        assert told in running.stderr and "listening on 0.0.0.0:" in running.stderr and "sk-m" not in running.stderr
+        assert message in running.stderr and "listening on 0.0.0.0:" in running.stderr and "sk-m" not in running.stderr
 
 
 def test_the_demo_asks_for_the_master_key_of_the_environment(sdk: Sdk, tmp_path: Path) -> None:
     with serving(*DEMO, cwd=tmp_path, env={"LITELLM_MASTER_KEY": "sk-m"}) as running:
-        refused = sdk(base_url=running.url, api_key="other", max_retries=0)
+        client = sdk(base_url=running.url, api_key="other", max_retries=0)
         with pytest.raises(anthropic.AuthenticationError):
-            refused.messages.create(model="demo", max_tokens=10, messages=[{"role": "user", "content": "hi"}])
+            client.messages.create(model="demo", max_tokens=10, messages=[{"role": "user", "content": "hi"}])
 
 
 def test_a_taken_port(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        done = a2py("--port", str(port), cwd=tmp_path)
-        told = f"port {port} on 127.0.0.1 is taken: another program listens there (choose another with --port N)"
-        assert done.returncode == exits.UNAVAILABLE and told in done.stderr
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        result = a2py("--port", str(port), cwd=tmp_path)
+        message = f"port {port} on 127.0.0.1 is taken: another program listens there (choose another with --port N)"
+        assert result.returncode == exits.UNAVAILABLE and message in result.stderr
     with serving(*DEMO, cwd=tmp_path) as running:
         port = int(running.url.rpartition(":")[2])
-        done = a2py("--port", str(port), cwd=tmp_path)
+        result = a2py("--port", str(port), cwd=tmp_path)
         assert (
-            done.returncode == exits.UNAVAILABLE
-            and "an a2py answers there already (use it, or choose another with --port N)" in done.stderr
+            result.returncode == exits.UNAVAILABLE
+            and "an a2py answers there already (use it, or choose another with --port N)" in result.stderr
         )
         assert a2py("--test", cwd=tmp_path, env={"PORT": str(port)}).stdout == "demo: Hello!\n"
 
 
 @pytest.mark.parametrize(
-    "args, code, told",
+    "args, code, message",
     [
         (
             ["--config", "missing.yaml"],
@@ -228,15 +230,17 @@ def test_a_taken_port(tmp_path: Path) -> None:
         (["--test"], exits.UNAVAILABLE, "no a2py answers at http://127.0.0.1:"),
     ],
 )
-def test_what_can_not_be_served(tmp_path: Path, args: list[str], code: int, told: str) -> None:
-    done = a2py(*args, cwd=tmp_path)
-    assert (done.returncode, told in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr
+def test_what_can_not_be_served(tmp_path: Path, args: list[str], code: int, message: str) -> None:
+    result = a2py(*args, cwd=tmp_path)
+    assert (result.returncode, message in result.stderr, "Traceback" in result.stderr) == (code, True, False), (
+        result.stderr
+    )
 
 
 def test_a_mistake_in_the_file_names_its_place(tmp_path: Path) -> None:
     (tmp_path / "a2py.yaml").write_text("model_list:\n  - model_name: [\n")
-    done = a2py(cwd=tmp_path)
-    assert done.returncode == exits.CONFIG and "a2py.yaml:3: " in done.stderr
+    result = a2py(cwd=tmp_path)
+    assert result.returncode == exits.CONFIG and "a2py.yaml:3: " in result.stderr
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
@@ -293,19 +297,19 @@ def test_capture_writes_what_went_where(sdk: Sdk, tmp_path: Path) -> None:
         ) as stream:
             assert stream.get_final_text() == "Hello!"
         assert running.end() == exits.OK
-    (seen,) = (tmp_path / "seen").iterdir()
-    files = [seen] if seen.is_file() else [path for path in seen.rglob("*") if path.is_file()]
+    (capture,) = (tmp_path / "seen").iterdir()
+    files = [capture] if capture.is_file() else [path for path in capture.rglob("*") if path.is_file()]
     whole = "".join(path.read_text() for path in files)
     assert "Say hello" in whole and "Hello" in whole.replace("Say hello", "") and "sk-m-secret" not in whole
     assert all(path.stat().st_mode & 0o077 == 0 for path in files)
 
 
 def test_the_demo_command_says_when_it_can_not(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        done = a2py("demo", "--port", str(taken.getsockname()[1]), cwd=tmp_path)
-    assert done.returncode == exits.UNAVAILABLE and "choose another" in done.stderr
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        result = a2py("demo", "--port", str(holder.getsockname()[1]), cwd=tmp_path)
+    assert result.returncode == exits.UNAVAILABLE and "choose another" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -318,8 +322,8 @@ def test_every_example_is_served_as_it_is(sdk: Sdk, tmp_path: Path, example: Pat
         names = {model.display_name for model in client.models.list(limit=1000)}
         running.until("Try it:")
         assert "✗" not in running.stderr and "warning:" not in running.stderr
-        wanted = set(re.findall(r"model_name: ([\w.-]+)$", example.read_text(), re.MULTILINE))
-        assert wanted and wanted <= names
+        models = set(re.findall(r"model_name: ([\w.-]+)$", example.read_text(), re.MULTILINE))
+        assert models and models <= names
         assert running.end() == exits.OK
 
 
@@ -352,10 +356,10 @@ def test_a_summary_where_nothing_works_promises_nothing(problem: bool) -> None:
     from a2py.config import Config
     from a2py.deployment import Deployment
 
-    made = (Deployment("m", "m", "", "x", "", problem="a.yaml:2, model_list[0] (m): no key"),) if problem else ()
-    config, shown = Config(deployments=made), Terminal(io.StringIO(), io.StringIO())
+    deployments = (Deployment("m", "m", "", "x", "", problem="a.yaml:2, model_list[0] (m): no key"),) if problem else ()
+    config, term = Config(deployments=deployments), Terminal(io.StringIO(), io.StringIO())
     aim = summary.describe_target(config, "http://h:2")
-    text = summary.summarize(shown, summary.StartReport(config, aim, "a.yaml", "h:2", False, False))
+    text = summary.summarize(term, summary.StartReport(config, aim, "a.yaml", "h:2", False, False))
     assert "curl" not in text and "export" not in text and "no model can be used yet" in text
     assert "  m  x  chat  ✗" in text if problem else "✗" not in text
 
@@ -364,41 +368,41 @@ def test_summary_counts_what_it_does_not_list_and_names_what_is_off() -> None:
     from a2py.config import Config
     from a2py.deployment import Deployment
 
-    made = tuple(
+    deployments = tuple(
         Deployment(f"m{n}", f"d{n}", "openai", "x", "http://h:1/v1", problem="no key" if n == 1 else "")
         for n in range(30)
     )
     config = Config(
-        deployments=made,
+        deployments=deployments,
         aliases={"nick": "m0", "secret": "m0"},
         hidden=frozenset({"secret"}),
         default_name="m0",
         warnings=("careful",),
     )
-    shown = Terminal(io.StringIO(), io.StringIO())
+    term = Terminal(io.StringIO(), io.StringIO())
     aim = summary.describe_target(config, "http://h:2")
-    text = summary.summarize(shown, summary.StartReport(config, aim, "x.yaml", "h:2", False, False, False))
+    text = summary.summarize(term, summary.StartReport(config, aim, "x.yaml", "h:2", False, False, False))
     assert "✗ no key" in text and "… and 12 more: a2py models" in text and "warning: careful" in text
     assert "C parser" in text and "uvloop" not in text
-    listed = summary.list_rows(config)
+    rows = summary.list_rows(config)
     assert (
-        ("nick", "→ m0", "", "") in listed
-        and ("claude-*", "→ m0", "", "") in listed
-        and not any(row[0] == "secret" for row in listed)
+        ("nick", "→ m0", "", "") in rows
+        and ("claude-*", "→ m0", "", "") in rows
+        and not any(row[0] == "secret" for row in rows)
     )
 
 
 def test_strict_allows_no_warning_and_no_broken_model(tmp_path: Path) -> None:
     file = tmp_path / "a2py.yaml"
     good = "model_list: [{model_name: m, litellm_params: {model: openai/x, api_key: none}}]\n"
-    for text, told in (
+    for text, message in (
         (f"{good}what: 1\n", "a2py.yaml:2: `what` is unknown"),
         (good.replace("api_key: none", "temperature: 1"), "there is no key for openai"),
     ):
         file.write_text(text)
         result = a2py("--strict", "--port", "0", cwd=tmp_path)
         assert result.returncode == exits.CONFIG and "--strict allows no warning:\n  " in result.stderr
-        assert told in result.stderr
+        assert message in result.stderr
     file.write_text(good)
     with serving("--strict", "--port", "0", cwd=tmp_path) as running:
         assert "warning" not in running.stderr
@@ -413,8 +417,8 @@ def test_a_redis_without_its_package_ends_the_start_with_the_cure(
         "router_settings: {redis_url: 'redis://user:hidden-word@127.0.0.1:1/0'}"
     )
     monkeypatch.setattr(serve, "find_spec", lambda name: None)
-    with pytest.raises(exits.Stop) as caught:
+    with pytest.raises(exits.Stop) as excinfo:
         serve.run("serve", ["--config", str(file), "--port", "0"])
-    assert caught.value.code == exits.CONFIG and "pip install 'a2py[redis]'" in str(caught.value)
-    assert "redis://127.0.0.1:1" in str(caught.value) and "hidden-word" not in str(caught.value)
+    assert excinfo.value.code == exits.CONFIG and "pip install 'a2py[redis]'" in str(excinfo.value)
+    assert "redis://127.0.0.1:1" in str(excinfo.value) and "hidden-word" not in str(excinfo.value)
     serve.check_redis(Config())

@@ -27,10 +27,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def needs(program: str) -> str:
-    found = shutil.which(program)
-    if not found:
+    path = shutil.which(program)
+    if not path:
         pytest.skip(f"{program} is not here")
-    return found
+    return path
 
 
 @pytest.fixture
@@ -56,10 +56,10 @@ def test_systemd_finds_the_units_right(units: dict[str, Path], scope: str) -> No
     ]
     with tempfile.TemporaryDirectory() as short:  # other units of the user make socket addresses of it
         env = {**os.environ, "XDG_RUNTIME_DIR": short}
-        done = subprocess.run(
+        result = subprocess.run(
             [*command, *map(str, units[scope].iterdir())], capture_output=True, text=True, timeout=LIMIT, env=env
         )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
 
 
 def test_the_system_unit_is_safe(units: dict[str, Path]) -> None:
@@ -70,9 +70,9 @@ def test_the_system_unit_is_safe(units: dict[str, Path]) -> None:
         "--threshold=15",
         str(units["system"] / "a2py.service"),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
-    exposure = re.search(r"exposure level for a2py.service: ([\d.]+)", done.stdout)
-    assert done.returncode == 0 and exposure and float(exposure[1]) <= 1.5, done.stdout
+    result = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
+    exposure = re.search(r"exposure level for a2py.service: ([\d.]+)", result.stdout)
+    assert result.returncode == 0 and exposure and float(exposure[1]) <= 1.5, result.stdout
 
 
 def test_keys_come_from_a_credential(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,14 +96,14 @@ def test_install_and_remove_touch_only_what_is_ours(
     assert main(again) == exits.OK and keys.read_text() == "MINE=1\n"
     assert os.listdir(units["system"]) == ["a2py.service"], "the socket of the install before would keep its port"
     unit = units["system"] / "a2py.service"
-    for text, said in (
+    for text, message in (
         ("[Service]\n", "was not written by a2py"),
         (unit.read_text() + "Nice=5\n", "has been changed since a2py wrote it"),
     ):
         unit.write_text(text)
         for args in (again, ["service", "remove", "--system", "--root", str(nothing / "system")]):
             assert main(args) == exits.FAILED
-            assert said in capsys.readouterr().err and unit.read_text() == text
+            assert message in capsys.readouterr().err and unit.read_text() == text
     assert main(["service", "remove", "--root", str(nothing / "user")]) == exits.OK
     assert os.listdir(units["user"]) == []
     assert main(["service", "remove", "--root", str(nothing / "user")]) == exits.OK
@@ -170,22 +170,22 @@ def test_without_systemctl_units_can_be_removed(
 
 def test_another_install_ends_what_runs_as_the_one_before_said(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would go on, or keep the port that the new one is to have."""
-    done: list[str] = []
+    calls: list[str] = []
     monkeypatch.setattr(service, "describe_manager_problem", lambda system: "")
-    monkeypatch.setattr(service, "systemctl", lambda system, *words: done.append(" ".join(words)) or 0)  # type: ignore[func-returns-value]
-    stopped = "disable --now a2py.service"
+    monkeypatch.setattr(service, "systemctl", lambda system, *words: calls.append(" ".join(words)) or 0)  # type: ignore[func-returns-value]
+    disable = "disable --now a2py.service"
     for args, expected in (
         (["--port", "4001"], ["daemon-reload", "enable --now a2py.service"]),
         (["--port", "4001"], ["daemon-reload", "enable --now a2py.service"]),
-        (["--port", "4002"], [stopped, "daemon-reload", "enable --now a2py.service"]),
-        (["--socket"], [stopped, "daemon-reload", "enable --now a2py.socket"]),
-        ([], [f"{stopped} a2py.socket", "daemon-reload", "enable --now a2py.service"]),
+        (["--port", "4002"], [disable, "daemon-reload", "enable --now a2py.service"]),
+        (["--socket"], [disable, "daemon-reload", "enable --now a2py.socket"]),
+        ([], [f"{disable} a2py.socket", "daemon-reload", "enable --now a2py.service"]),
     ):
-        done.clear()
+        calls.clear()
         assert main(["service", "install", *args]) == exits.OK
-        assert done == expected
-    done.clear()
-    assert main(["service", "remove"]) == exits.OK and done == [stopped, "daemon-reload"]
+        assert calls == expected
+    calls.clear()
+    assert main(["service", "remove"]) == exits.OK and calls == [disable, "daemon-reload"]
 
 
 @pytest.mark.parametrize("base, expected", [("/x", "/x/systemd/user"), ("relative", "/home/me/.config/systemd/user")])
@@ -201,17 +201,17 @@ def test_a_configuration_that_only_root_may_read_is_a_credential(
     file = nothing / "c d%.yaml"
     file.write_text("model_list: []")
 
-    def printed(mode: int, scope: str = "--system") -> str:
+    def print_unit(mode: int, scope: str = "--system") -> str:
         file.chmod(mode)
         assert main(["service", "print", scope, "-c", str(file)]) == exits.OK
         return capsys.readouterr().out
 
-    hidden = str(nothing).startswith(service.HIDDEN_PLACES)  # below /tmp
-    secret = printed(0o600)
+    is_hidden = str(nothing).startswith(service.HIDDEN_PLACES)  # below /tmp
+    secret = print_unit(0o600)
     assert "serve --config %d/config.yaml " in secret and f"LoadCredential=config.yaml:{nothing}/c d%%.yaml\n" in secret
     assert "ExecReload" not in secret, "a reload would find the old one"
-    assert ("LoadCredential=config.yaml" in printed(0o644)) is hidden
-    assert "LoadCredential" not in printed(0o600, "--user") and "ExecReload" in printed(0o600, "--user")
+    assert ("LoadCredential=config.yaml" in print_unit(0o644)) is is_hidden
+    assert "LoadCredential" not in print_unit(0o600, "--user") and "ExecReload" in print_unit(0o600, "--user")
     assert (
         service.is_readable("/etc/passwd")
         and service.is_readable("/no/such/file")
@@ -232,9 +232,9 @@ def test_a_socket_that_systemd_opened_serves_a_request(tmp_path: Path) -> None:
     port = free_port()
     command = [needs("systemd-socket-activate"), "-l", f"127.0.0.1:{port}"]
     env = clean_env(tmp_path)
-    passed = [f"--setenv={name}={env[name]}" for name in ("HOME", "PATH", "PORT", "OLLAMA_HOST")]
+    flags = [f"--setenv={name}={env[name]}" for name in ("HOME", "PATH", "PORT", "OLLAMA_HOST")]
     process = subprocess.Popen(
-        [*command, *passed, sys.executable, "-m", "a2py", "--host", "0.0.0.0", "--port", "1"],
+        [*command, *flags, sys.executable, "-m", "a2py", "--host", "0.0.0.0", "--port", "1"],
         cwd=ROOT,
         env=env,
         stderr=subprocess.PIPE,
@@ -260,15 +260,15 @@ def test_a_real_manager_starts_watches_and_restarts(tmp_path: Path) -> None:
     """In a mount namespace of its own, where root and the kernel allow that."""
     unshare = needs("unshare")
     needs("systemd")
-    allowed = subprocess.run(
+    attempt = subprocess.run(
         [unshare, "-m", "sh", "-c", "mount --make-rprivate / && mount -t tmpfs x /mnt"],
         capture_output=True,
         timeout=LIMIT,
     )
-    if allowed.returncode:
+    if attempt.returncode:
         pytest.skip("no mount namespaces here")
     env = {**clean_env(tmp_path), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
+    result = subprocess.run(
         [unshare, "-m", sys.executable, "-m", "tests.user_manager", str(tmp_path), "50"],
         capture_output=True,
         text=True,
@@ -276,19 +276,23 @@ def test_a_real_manager_starts_watches_and_restarts(tmp_path: Path) -> None:
         cwd=ROOT,
         env=env,
     )
-    if done.returncode:
-        pytest.fail(done.stderr[-2000:] + (tmp_path / "manager.log").read_text()[-2000:])
-    seen = json.loads(done.stdout)
-    if not seen["manager"]:
+    if result.returncode:
+        pytest.fail(result.stderr[-2000:] + (tmp_path / "manager.log").read_text()[-2000:])
+    report = json.loads(result.stdout)
+    if not report["manager"]:
         pytest.skip("systemd --user does not run in this sandbox")
-    told = f"{seen}\n{(tmp_path / 'manager.log').read_text()[-3000:]}"
-    assert seen["install"][0] == 0 and "enabled and started: a2py.socket" in seen["install"][1], told
-    assert seen["before the first request"] == "inactive" and seen["answers"] and seen["active"] == "active", told
-    assert seen["status"].startswith("serving at http://127.0.0.1:") and seen["watchdog"] == "1min", told
-    assert seen["restarted"] and seen["answers again"] and seen["new process"] and seen["answers at last"], told
-    assert seen["whole through a restart"] == 50, told
-    assert seen["moved"] and seen["moved back"], told
-    assert seen["watched"] and seen["remove"][0] == 0 and seen["gone"], told
+    details = f"{report}\n{(tmp_path / 'manager.log').read_text()[-3000:]}"
+    assert report["install"][0] == 0 and "enabled and started: a2py.socket" in report["install"][1], details
+    assert report["before the first request"] == "inactive" and report["answers"] and report["active"] == "active", (
+        details
+    )
+    assert report["status"].startswith("serving at http://127.0.0.1:") and report["watchdog"] == "1min", details
+    assert report["restarted"] and report["answers again"] and report["new process"] and report["answers at last"], (
+        details
+    )
+    assert report["whole through a restart"] == 50, details
+    assert report["moved"] and report["moved back"], details
+    assert report["watched"] and report["remove"][0] == 0 and report["gone"], details
 
 
 def test_without_a_manager_nothing_is_written(

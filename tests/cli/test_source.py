@@ -31,7 +31,7 @@ def show(**can: list[str]) -> Any:
 
 
 @pytest.mark.parametrize(
-    "listed, can, found",
+    "models, can, expected",
     [
         (tags("a", "b", "c"), show(a=["completion"], b=["completion", "tools"]), ("b", True)),
         (tags("a", "e"), show(a=["embedding"], e=["completion"]), ("e", False)),
@@ -45,10 +45,10 @@ def show(**can: list[str]) -> Any:
         ((500, b"{}"), show(), None),
     ],
 )
-def test_the_first_ollama_model_with_tools(listed: Any, can: Any, found: Any) -> None:
-    with server({"/api/tags": listed, "/api/show": can}) as (url, _):
-        told = ollama.find({"OLLAMA_API_BASE": url + "/v1/"})
-    assert (told and (told.model, told.tools)) == found
+def test_the_first_ollama_model_with_tools(models: Any, can: Any, expected: Any) -> None:
+    with server({"/api/tags": models, "/api/show": can}) as (url, _):
+        match = ollama.find({"OLLAMA_API_BASE": url + "/v1/"})
+    assert (match and (match.model, match.tools)) == expected
 
 
 @pytest.mark.parametrize(
@@ -77,33 +77,33 @@ def test_http_answers_nothing_rather_than_raising() -> None:
         assert http.ask(url.replace("http:", "https:"), timeout=1) is None
 
 
-def args(*given: str) -> Any:
-    return options.Parser("serve", "").flags(options.SOURCE, options.LISTEN, options.SERVER).read(given)
+def args(*words: str) -> Any:
+    return options.Parser("serve", "").flags(options.SOURCE, options.LISTEN, options.SERVER).read(words)
 
 
-def chosen(*given: str, env: dict[str, str] | None = None, found: Any = None) -> source.Source:
-    return source.choose(args(*given), env or {}, os.getcwd(), lambda _: found)
+def choose(*words: str, env: dict[str, str] | None = None, server: Any = None) -> source.Source:
+    return source.choose(args(*words), env or {}, os.getcwd(), lambda _: server)
 
 
 def test_a_file_comes_first_then_keys_then_ollama_then_the_demo(nothing: Path) -> None:
     there = ollama.Ollama("http://127.0.0.1:11434", "qwen", True, ("other", "qwen"))
     keys = {"DEEPSEEK_API_KEY": "k", "HOME": str(nothing)}
-    assert chosen(env={"ANTHROPIC_API_KEY": "k"}).config is None
-    assert chosen("--demo", env=keys, found=there).config is None
-    of_ollama = chosen(found=there)
+    assert choose(env={"ANTHROPIC_API_KEY": "k"}).config is None
+    assert choose("--demo", env=keys, server=there).config is None
+    of_ollama = choose(server=there)
     assert (
         of_ollama.config is not None
         and of_ollama.config.default_name == "qwen"
         and "Ollama at http://127" in of_ollama.what
     )
     assert of_ollama.config.resolve("claude-haiku-5-5")[0].model == "qwen"
-    of_keys = chosen(env=keys, found=there)
+    of_keys = choose(env=keys, server=there)
     assert of_keys.config is not None and of_keys.config.default_name.startswith("deepseek/") and "keys" in of_keys.what
     (nothing / "a2py.yaml").write_text("model_list: [{model_name: gpt, litellm_params: {model: openai/x, api_key: k}}]")
-    of_file = chosen(env=keys, found=there)
+    of_file = choose(env=keys, server=there)
     assert of_file.config is not None and of_file.config.default_name == "gpt" and of_file.what == "a2py.yaml"
     assert of_file.again is not None and of_file.again().default_name == "gpt"
-    one = chosen(
+    one = choose(
         "--model",
         "openai/y",
         "--api_base",
@@ -121,7 +121,7 @@ def test_a_file_comes_first_then_keys_then_ollama_then_the_demo(nothing: Path) -
 
 def test_flags_lie_over_the_file(nothing: Path) -> None:
     (nothing / "c.yaml").write_text("model_list: [{model_name: gpt, litellm_params: {model: openai/x, api_key: k}}]")
-    config = chosen(
+    config = choose(
         "-c",
         "c.yaml",
         "--debug",
@@ -135,8 +135,8 @@ def test_flags_lie_over_the_file(nothing: Path) -> None:
         "5",
     ).config
     assert config is not None and config.insecure
-    told = config.settings
-    assert (told.capture_dir, told.json_logs, told.request_timeout) == ("dir", True, 5)
+    settings = config.settings
+    assert (settings.capture_dir, settings.json_logs, settings.request_timeout) == ("dir", True, 5)
 
 
 def test_the_demo_thinks_when_it_is_asked_to(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,15 +176,15 @@ ROWS = {
 )
 def test_only_an_a2py_that_takes_our_key_is_used(routes: dict[str, Any], names: Any) -> None:
     with server(routes) as (url, _):
-        found = running.find_answering(url, "k")
-    assert (found and found.names) == names
+        proxy = running.find_answering(url, "k")
+    assert (proxy and proxy.names) == names
 
 
 def test_a_broken_file_here_says_nothing_of_the_one_that_runs(nothing: Path) -> None:
     (nothing / "a2py.yaml").write_text("model_list: [")
     with server({"/health/liveliness": HELLO, "/v1/models?limit=1000": ROWS}) as (url, _):
-        found = running.find_running(args(), {"A2PY_URL": url})
-    assert found is not None and (found.model, found.names, found.window) == ("gpt", ("gpt",), 5)
+        proxy = running.find_running(args(), {"A2PY_URL": url})
+    assert proxy is not None and (proxy.model, proxy.names, proxy.window) == ("gpt", ("gpt",), 5)
 
 
 def test_a_named_proxy_that_is_not_there(nothing: Path) -> None:
@@ -194,23 +194,23 @@ def test_a_named_proxy_that_is_not_there(nothing: Path) -> None:
     assert running.find_url(argparse.Namespace(), {"PORT": "x"}) == "http://127.0.0.1:4000"
 
 
-@pytest.mark.parametrize("loaded, told", [(131_072, "131072"), (8192, None), (None, None)])
+@pytest.mark.parametrize("window, expected", [(131_072, "131072"), (8192, None), (None, None)])
 def test_the_window_is_what_ollama_has_loaded(
-    nothing: Path, loaded: int | None, told: str | None, capsys: pytest.CaptureFixture[str]
+    nothing: Path, window: int | None, expected: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    running_models = {"models": [{"name": "qwen", "context_length": loaded}] if loaded else []}
+    running_models = {"models": [{"name": "qwen", "context_length": window}] if window else []}
     routes = {"/api/tags": tags("qwen"), "/api/show": show(qwen=["tools"]), "/api/ps": running_models}
     with server(routes) as (url, _):
         os.environ["OLLAMA_HOST"] = url
         assert main(["env", "--shell", "json"]) == exits.OK
     out, err = capsys.readouterr()
     env = json.loads(out)
-    assert (env["ANTHROPIC_MODEL"], env.get("CLAUDE_CODE_MAX_CONTEXT_TOKENS")) == ("qwen", told)
-    assert ("too small for Claude Code" in err) is (loaded == 8192)
+    assert (env["ANTHROPIC_MODEL"], env.get("CLAUDE_CODE_MAX_CONTEXT_TOKENS")) == ("qwen", expected)
+    assert ("too small for Claude Code" in err) is (window == 8192)
 
 
 @pytest.mark.parametrize(
-    "routes, told",
+    "routes, expected",
     [
         ({"/v1/models": {"data": [{"id": "qwen3", "max_model_len": 131_072}]}}, "131072"),  # vLLM, SGLang
         (
@@ -226,17 +226,17 @@ def test_the_window_is_what_ollama_has_loaded(
     ],
 )
 def test_a_server_of_ones_own_is_asked_for_its_window(
-    nothing: Path, routes: dict[str, Any], told: str | None, capsys: pytest.CaptureFixture[str]
+    nothing: Path, routes: dict[str, Any], expected: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with server(routes) as (url, _):
         assert main(["env", "--shell", "json", "--model", "openai/qwen3", "--api-base", url + "/v1"]) == exits.OK
     out, err = capsys.readouterr()
-    assert json.loads(out).get("CLAUDE_CODE_MAX_CONTEXT_TOKENS") == told
+    assert json.loads(out).get("CLAUDE_CODE_MAX_CONTEXT_TOKENS") == expected
     assert ("too small for Claude Code" in err) is ("8192" in str(routes))
 
 
 def test_a_provider_is_not_asked_for_its_window(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*given: Any) -> None:
+    def never(*words: Any) -> None:
         raise AssertionError("asked")
 
     monkeypatch.setattr("a2py.upstream.client.Upstream.ask", never)
@@ -262,9 +262,9 @@ def test_the_context_is_what_the_running_proxy_says(nothing: Path, capsys: pytes
     line = "model_list: [{model_name: %s, litellm_params: {model: openai/x, api_key: k}, model_info: {max_input_tokens: 80000}}]"
     with server({"/health/liveliness": HELLO, "/v1/models?limit=1000": {"data": rows}}) as (url, _):
         assert context() == ("first", "64000")
-        for name, told in (("gpt", "96000"), ("silent", "80000")):
+        for name, window in (("gpt", "96000"), ("silent", "80000")):
             file.write_text(line % name)
-            assert context() == (name, told)
+            assert context() == (name, window)
         file.write_text(line % "another")
         assert context() == ("first", "64000")
 
@@ -286,8 +286,8 @@ def test_models(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == exits.OK
     assert capsys.readouterr().out == "name  upstream   wire  context  host\ndemo  demo/demo  chat  200,000  embedded\n"
     assert main(["models", "--model", "deepseek/x", "--api-key", "k", "--alias", "mine", "--json"]) == exits.OK
-    told = json.loads(capsys.readouterr().out)
-    assert told["default"] == "mine" and told["models"][0]["upstream"] == "deepseek/x"
+    listing = json.loads(capsys.readouterr().out)
+    assert listing["default"] == "mine" and listing["models"][0]["upstream"] == "deepseek/x"
 
 
 FILE = """

@@ -90,14 +90,14 @@ def test_the_picture() -> None:
 def test_times_go_on_between_two_lines() -> None:
     """Nothing is sent while nothing changes: a request that waits, a pause that ends."""
     now = [70.0]
-    shown = View(lambda: now[0])
+    view = View(lambda: now[0])
     for line in (HELLO, STATE, NOW):
-        shown.add(line)
+        view.add(line)
     now[0] += 3
-    text = "\n".join(shown.draw("http://x"))
+    text = "\n".join(view.draw("http://x"))
     assert "up 15 min 3 s" in text and "13.0 s" in text and "not asked for 1 s" in text
     now[0] += 60
-    assert "not asked for 0 s" in "\n".join(shown.draw("http://x"))
+    assert "not asked for 0 s" in "\n".join(view.draw("http://x"))
 
 
 def test_it_fits() -> None:
@@ -125,9 +125,9 @@ def test_no_text_acts_on_the_terminal() -> None:
 
 def test_one_picture_without_a_terminal(tmp_path: Path) -> None:
     with serving("--demo", "--port", str(free_port()), cwd=tmp_path) as server:
-        done = a2py("top", "--url", server.url, cwd=tmp_path)
-        assert done.returncode == 0 and "nothing runs" in done.stdout and "\x1b" not in done.stdout, done
-        assert done.stdout.startswith("a2py ")
+        result = a2py("top", "--url", server.url, cwd=tmp_path)
+        assert result.returncode == 0 and "nothing runs" in result.stdout and "\x1b" not in result.stdout, result
+        assert result.stdout.startswith("a2py ")
 
 
 class Screen:
@@ -152,16 +152,16 @@ class Screen:
 
     def until(self, *words: str) -> None:
         """Wait until the screen has had all of `words` since the last call."""
-        seen, end = "", time.monotonic() + LIMIT
-        while not all(word in seen for word in words):
-            assert time.monotonic() < end, seen
+        text, end = "", time.monotonic() + LIMIT
+        while not all(word in text for word in words):
+            assert time.monotonic() < end, text
             if select.select([self.terminal], [], [], 1)[0]:
                 try:
-                    seen += os.read(self.terminal, 65536).decode("utf-8", "replace")
+                    text += os.read(self.terminal, 65536).decode("utf-8", "replace")
                 except OSError:
                     break
-        self.text += seen
-        assert all(word in seen for word in words), seen
+        self.text += text
+        assert all(word in text for word in words), text
 
     def press(self, key: str) -> None:
         os.write(self.terminal, key.encode())

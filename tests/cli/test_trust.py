@@ -62,22 +62,22 @@ def run(clone: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]
 
 
 class Person:
-    """Somebody at a terminal, who reads `said` and types."""
+    """Somebody at a terminal, who reads `output` and types."""
 
     def __init__(self, process: subprocess.Popen[bytes], master: int) -> None:
-        self.process, self.master, self.said = process, master, ""
+        self.process, self.master, self.output = process, master, ""
 
     def until(self, pattern: str) -> None:
         end = time.monotonic() + LIMIT
-        while not re.search(pattern, self.said):
+        while not re.search(pattern, self.output):
             assert time.monotonic() < end and select.select([self.master], [], [], LIMIT)[0], (
-                f"{pattern!r} did not come: {self.said}"
+                f"{pattern!r} did not come: {self.output}"
             )
             try:
-                self.said += os.read(self.master, 4096).decode().replace("\r\n", "\n")
+                self.output += os.read(self.master, 4096).decode().replace("\r\n", "\n")
             except OSError:  # the program has closed the terminal
                 break
-        assert re.search(pattern, self.said), f"{pattern!r} did not come: {self.said}"
+        assert re.search(pattern, self.output), f"{pattern!r} did not come: {self.output}"
 
     def waits(self) -> None:
         """Wait until it reads. Python does not see a signal that comes between its last look for one and the read."""
@@ -88,7 +88,7 @@ class Person:
     def types(self, text: str) -> None:
         os.write(self.master, text.encode())
 
-    def ended(self) -> int:
+    def exit_code(self) -> int:
         return self.process.wait(LIMIT)
 
 
@@ -138,11 +138,11 @@ def person(clone: Path, *args: str, **env: str) -> Iterator[Person]:
 )
 def test_what_would_send_a_variable_away_is_refused(clone: Path, args: list[str]) -> None:
     write(clone, EVIL)
-    done = run(clone, *args, A2PY_CLAUDE="true")
-    assert done.returncode == exits.CONFIG, done
-    assert f"  {AWS} → evil.example (litellm_config.yaml:1)\n" in done.stderr
-    assert f"`a2py trust` in {clone}" in done.stderr and "--config litellm_config.yaml" in done.stderr
-    assert SECRET not in done.stderr + done.stdout and not store(clone).exists()
+    result = run(clone, *args, A2PY_CLAUDE="true")
+    assert result.returncode == exits.CONFIG, result
+    assert f"  {AWS} → evil.example (litellm_config.yaml:1)\n" in result.stderr
+    assert f"`a2py trust` in {clone}" in result.stderr and "--config litellm_config.yaml" in result.stderr
+    assert SECRET not in result.stderr + result.stdout and not store(clone).exists()
 
 
 @pytest.mark.parametrize(
@@ -161,12 +161,12 @@ def test_what_would_send_a_variable_away_is_refused(clone: Path, args: list[str]
 )
 def test_what_sends_nothing_needs_nothing(clone: Path, args: list[str], code: int) -> None:
     write(clone, EVIL)
-    done = run(clone, *args)
-    assert done.returncode == code, done
-    told = args in (["models"], ["config", "show"])
+    result = run(clone, *args)
+    assert result.returncode == code, result
+    has_warning = args in (["models"], ["config", "show"])
     assert (
-        "warning: litellm_config.yaml sends secrets that need your consent: run a2py trust --show" in done.stderr
-    ) is told
+        "warning: litellm_config.yaml sends secrets that need your consent: run a2py trust --show" in result.stderr
+    ) is has_warning
     assert not store(clone).exists()
 
 
@@ -206,33 +206,33 @@ def test_loopback_and_a_vendors_own_key_are_not_asked_about(clone: Path) -> None
 @pytest.mark.parametrize("answer", ["n\n", "\n", "yo\n", "\x04"])
 def test_no_is_the_default(clone: Path, answer: str) -> None:
     write(clone, EVIL)
-    with person(clone, "--port", "0") as asked:
-        asked.until(r"\[y/N\] ")
-        asked.types(answer)
-        assert asked.ended() == exits.CONFIG
-        asked.until("not allowed, so nothing was sent")
-    assert f"  {AWS} → evil.example (litellm_config.yaml:1)\n" in asked.said and not store(clone).exists()
+    with person(clone, "--port", "0") as user:
+        user.until(r"\[y/N\] ")
+        user.types(answer)
+        assert user.exit_code() == exits.CONFIG
+        user.until("not allowed, so nothing was sent")
+    assert f"  {AWS} → evil.example (litellm_config.yaml:1)\n" in user.output and not store(clone).exists()
 
 
 def test_ctrl_c_at_the_question(clone: Path) -> None:
     write(clone, EVIL)
     for args in (["--port", "0"], ["run", "--", "true"]):
-        with person(clone, *args) as asked:
-            asked.until(r"\[y/N\] ")
-            asked.waits()
-            asked.process.send_signal(signal.SIGINT)
-            assert asked.ended() == exits.INTERRUPTED
+        with person(clone, *args) as user:
+            user.until(r"\[y/N\] ")
+            user.waits()
+            user.process.send_signal(signal.SIGINT)
+            assert user.exit_code() == exits.INTERRUPTED
     assert not store(clone).exists()
 
 
 def test_yes_is_kept_as_pairs(clone: Path) -> None:
     write(clone, EVIL)
-    with person(clone, "--port", "0") as asked:
-        asked.until(r"\[y/N\] ")
-        asked.types("y\n")
-        asked.until("Try it:")
-        asked.process.terminate()
-        assert asked.ended() == exits.OK
+    with person(clone, "--port", "0") as user:
+        user.until(r"\[y/N\] ")
+        user.types("y\n")
+        user.until("Try it:")
+        user.process.terminate()
+        assert user.exit_code() == exits.OK
     assert json.loads(store(clone).read_text()) == {str(clone / "litellm_config.yaml"): {AWS: ["evil.example"]}}
     assert stat.S_IMODE(store(clone).stat().st_mode) == 0o600 and SECRET not in store(clone).read_text()
     # other edits ask nothing, and nothing needs a terminal any more
@@ -241,11 +241,11 @@ def test_yes_is_kept_as_pairs(clone: Path) -> None:
         assert running.url
     # one that adds a pair asks for that pair alone
     write(clone, EVIL, {**EVIL, "api_base": "https://worse.example/v1"})
-    done = run(clone, "--port", "0")
+    result = run(clone, "--port", "0")
     assert (
-        done.returncode == exits.CONFIG
-        and f"{AWS} → worse.example" in done.stderr
-        and "evil.example" not in done.stderr
+        result.returncode == exits.CONFIG
+        and f"{AWS} → worse.example" in result.stderr
+        and "evil.example" not in result.stderr
     )
     # the same host on a worse way is another pair
     write(clone, {**EVIL, "ssl_verify": False})
@@ -262,34 +262,34 @@ def test_yes_is_kept_as_pairs(clone: Path) -> None:
 
 def test_workers_take_the_parents_answer(clone: Path) -> None:
     write(clone, EVIL)
-    with person(clone, "--port", "0", "--num-workers", "2") as asked:
-        asked.until(r"\[y/N\] ")
-        asked.types("yes\n")
-        asked.until("Try it:")
-        asked.process.terminate()
-        assert asked.ended() == exits.OK
-    assert asked.said.count("[y/N]") == 1
+    with person(clone, "--port", "0", "--num-workers", "2") as user:
+        user.until(r"\[y/N\] ")
+        user.types("yes\n")
+        user.until("Try it:")
+        user.process.terminate()
+        assert user.exit_code() == exits.OK
+    assert user.output.count("[y/N]") == 1
 
 
 def test_start_asks_before_it_leaves_the_terminal(clone: Path) -> None:
     write(clone, EVIL)
-    with person(clone, "start", "--port", "0") as asked:
-        asked.until(r"\[y/N\] ")
-        asked.types("n\n")
-        assert asked.ended() == exits.CONFIG
+    with person(clone, "start", "--port", "0") as user:
+        user.until(r"\[y/N\] ")
+        user.types("n\n")
+        assert user.exit_code() == exits.CONFIG
     assert run(clone, "status").returncode == exits.NOT_RUNNING
-    with person(clone, "start", "--port", "0") as asked:
-        asked.until(r"\[y/N\] ")
-        asked.types("y\n")
-        assert asked.ended() == exits.OK
+    with person(clone, "start", "--port", "0") as user:
+        user.until(r"\[y/N\] ")
+        user.types("y\n")
+        assert user.exit_code() == exits.OK
     try:
         assert run(clone, "status").returncode == exits.OK
         write(clone, {**EVIL, "api_base": "https://worse.example/v1"})
         assert run(clone, "start").stdout.startswith("running already")  # nothing is started, nothing is asked
-        refused = a2py(
+        result = a2py(
             "restart", cwd=clone.parent, env=env_of(clone)
         )  # with the flags, and in the folder, of the last start
-        assert refused.returncode == exits.CONFIG and "worse.example" in refused.stderr
+        assert result.returncode == exits.CONFIG and "worse.example" in result.stderr
         assert run(clone, "status").returncode == exits.OK
     finally:
         assert run(clone, "stop", "--now").returncode == exits.OK
@@ -297,8 +297,8 @@ def test_start_asks_before_it_leaves_the_terminal(clone: Path) -> None:
 
 def test_a_start_with_a_mistake_in_the_file_says_so_as_before(clone: Path) -> None:
     (clone / "a2py.yaml").write_text("model_list: [")
-    done = run(clone, "start", "--port", "0")
-    assert done.returncode == exits.CONFIG and "did not start" in done.stderr and "not valid YAML" in done.stderr
+    result = run(clone, "start", "--port", "0")
+    assert result.returncode == exits.CONFIG and "did not start" in result.stderr and "not valid YAML" in result.stderr
 
 
 # -- reload ------------------------------------------------------------------------------------------------------------
@@ -318,8 +318,8 @@ def test_a_reload_that_adds_a_pair_is_refused_and_says_why(clone: Path) -> None:
         write(clone, local, EVIL)
         running.process.send_signal(signal.SIGHUP)
         running.until("reload refused")
-        told = running.until(r"reload refused.*\n")[0]
-        assert f"{AWS} → evil.example (litellm_config.yaml:1)" in told and f"`a2py trust` in {clone}" in told
+        line = running.until(r"reload refused.*\n")[0]
+        assert f"{AWS} → evil.example (litellm_config.yaml:1)" in line and f"`a2py trust` in {clone}" in line
         assert "m1" not in names(url) and "m0" in names(url)
         assert run(clone, "trust").returncode == exits.OK
         running.process.send_signal(signal.SIGHUP)
@@ -333,11 +333,11 @@ def test_a_reload_that_adds_a_pair_is_refused_and_says_why(clone: Path) -> None:
 
 def test_trust_shows_allows_lists_and_takes_back(clone: Path) -> None:
     file = write(clone, EVIL, {**EVIL, "api_base": "https://b.example", "api_key": "os.environ/NOT_SET_YET"})
-    shown = run(clone, "trust", "--show")
+    result = run(clone, "trust", "--show")
     line = f"  {AWS} → evil.example (litellm_config.yaml:1)"
     other = "  NOT_SET_YET → b.example (litellm_config.yaml:1)"
     assert (
-        shown.stdout == f"litellm_config.yaml sends:\n{line}: not allowed\n{other}: not allowed\n"
+        result.stdout == f"litellm_config.yaml sends:\n{line}: not allowed\n{other}: not allowed\n"
         and not store(clone).exists()
     )
     assert run(clone, "trust").stdout == f"litellm_config.yaml may send:\n{line}\n{other}\n"
@@ -356,7 +356,7 @@ def test_trust_shows_allows_lists_and_takes_back(clone: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "told"),
+    ("args", "code", "message"),
     [
         (["trust"], exits.FAILED, "no a2py.yaml or litellm_config.yaml in this folder"),
         (["trust", "--undo"], exits.FAILED, "no a2py.yaml or litellm_config.yaml in this folder"),
@@ -366,12 +366,12 @@ def test_trust_shows_allows_lists_and_takes_back(clone: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_trust_can_not_do(clone: Path, args: list[str], code: int, told: str) -> None:
+def test_what_trust_can_not_do(clone: Path, args: list[str], code: int, message: str) -> None:
     home = clone.parent / "home/.config/a2py"
     home.mkdir(parents=True)
     write(home, EVIL, name="config.yaml")  # the user's own is never asked about
-    done = run(clone, *args)
-    assert (done.returncode, told in done.stderr) == (code, True), done
+    result = run(clone, *args)
+    assert (result.returncode, message in result.stderr) == (code, True), result
 
 
 def test_consents_that_others_could_have_written_do_not_count(clone: Path) -> None:
@@ -386,10 +386,10 @@ def test_consents_that_others_could_have_written_do_not_count(clone: Path) -> No
         store(clone).write_text(broken)
         assert run(clone, "--port", "0").returncode == exits.CONFIG
     store(clone).write_text(text)
-    done = run(
+    result = run(
         clone, "trust", "--undo", XDG_STATE_HOME=str(clone / "state")
     )  # another place, which the folder can't choose
-    assert done.stdout == "litellm_config.yaml was not allowed anything\n"
+    assert result.stdout == "litellm_config.yaml was not allowed anything\n"
     if os.geteuid() == 0:
         os.chown(store(clone), 12345, -1)
         assert run(clone, "--port", "0").returncode == exits.CONFIG
@@ -398,9 +398,11 @@ def test_consents_that_others_could_have_written_do_not_count(clone: Path) -> No
 def test_a_place_that_can_not_be_written(clone: Path) -> None:
     write(clone, EVIL)
     (clone.parent / "home/.local").write_text("")
-    done = run(clone, "trust")
-    assert done.returncode == exits.FAILED and "can't be written" in done.stderr and "XDG_STATE_HOME" in done.stderr
-    done = run(
+    result = run(clone, "trust")
+    assert (
+        result.returncode == exits.FAILED and "can't be written" in result.stderr and "XDG_STATE_HOME" in result.stderr
+    )
+    result = run(
         clone,
         "config",
         "init",
@@ -415,8 +417,8 @@ def test_a_place_that_can_not_be_written(clone: Path) -> None:
         "--yes",
     )
     assert (
-        done.returncode == exits.OK
-        and "a2py will ask before it serves this file" in done.stderr
+        result.returncode == exits.OK
+        and "a2py will ask before it serves this file" in result.stderr
         and (clone / "new.yaml").exists()
     )
 
@@ -434,8 +436,10 @@ def test_a_file_that_a2py_wrote_is_not_asked_about(clone: Path) -> None:
 
 def test_init_follows_no_link_to_nowhere(clone: Path) -> None:
     (clone / "a2py.yaml").symlink_to(clone.parent / "home" / "planted")
-    done = run(clone, "config", "init", "--provider", "openai", "--model", "x", "--yes")
-    assert done.returncode == exits.FAILED and "exists" in done.stderr and not (clone.parent / "home/planted").exists()
+    result = run(clone, "config", "init", "--provider", "openai", "--model", "x", "--yes")
+    assert (
+        result.returncode == exits.FAILED and "exists" in result.stderr and not (clone.parent / "home/planted").exists()
+    )
 
 
 # -- what a person is shown --------------------------------------------------------------------------------------------
@@ -448,17 +452,17 @@ def test_names_that_would_change_the_terminal(clone: Path) -> None:
     (folder / "m\x1b[31m.yaml").write_text(
         json.dumps({"model_list": [{"model_name": "m", "litellm_params": {**EVIL, "ssl_verify": "\x1b]0;x\x07"}}]})
     )
-    done = a2py("--port", "0", cwd=folder, env=env_of(clone))
+    result = a2py("--port", "0", cwd=folder, env=env_of(clone))
     assert (
-        done.returncode == exits.CONFIG
-        and "\x1b" not in done.stderr
-        and "\u202e" not in done.stderr
-        and "\x07" not in done.stderr
+        result.returncode == exits.CONFIG
+        and "\x1b" not in result.stderr
+        and "\u202e" not in result.stderr
+        and "\x07" not in result.stderr
     )
     assert (
-        "m\\x1b[31m.yaml:1" in done.stderr
-        and "a\\x1b[2J\\u202eb" in done.stderr
-        and "checked by \\x1b]0;x\\x07" in done.stderr
+        "m\\x1b[31m.yaml:1" in result.stderr
+        and "a\\x1b[2J\\u202eb" in result.stderr
+        and "checked by \\x1b]0;x\\x07" in result.stderr
     )
 
 
@@ -480,8 +484,8 @@ def test_a_key_of_a_file_elsewhere_is_shown_as_its_file(clone: Path) -> None:
     own.chmod(0o600)
     params = {"model": "openai/x", "api_base": "https://evil.example/v1", "litellm_credential_name": "c"}
     write(clone, params, include=[str(own)])
-    done = run(clone, "--port", "0")
-    assert f"  a key in {own} → evil.example (litellm_config.yaml:1)\n" in done.stderr and SECRET not in done.stderr
+    result = run(clone, "--port", "0")
+    assert f"  a key in {own} → evil.example (litellm_config.yaml:1)\n" in result.stderr and SECRET not in result.stderr
 
 
 def test_two_who_allow_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -496,12 +500,12 @@ def test_two_who_allow_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_who_is_never_asked(clone: Path) -> None:
     write(clone, EVIL)
-    with person(clone, "--port", "0", A2PY_WORKER="0") as asked:  # a worker shares the terminal with its parent
-        assert asked.ended() == exits.CONFIG
-        asked.until("no terminal to ask on")
-    assert "[y/N]" not in asked.said
+    with person(clone, "--port", "0", A2PY_WORKER="0") as user:  # a worker shares the terminal with its parent
+        assert user.exit_code() == exits.CONFIG
+        user.until("no terminal to ask on")
+    assert "[y/N]" not in user.output
     command = f"exec {sys.executable} -m a2py --port 0 <&-"
-    done = subprocess.run(
+    result = subprocess.run(
         ["sh", "-c", command],
         cwd=clone,
         env=clean_env(clone, **env_of(clone)),
@@ -509,7 +513,7 @@ def test_who_is_never_asked(clone: Path) -> None:
         text=True,
         timeout=LIMIT,
     )
-    assert done.returncode == exits.CONFIG and "no terminal to ask on" in done.stderr
+    assert result.returncode == exits.CONFIG and "no terminal to ask on" in result.stderr
 
 
 # -- .env --------------------------------------------------------------------------------------------------------------
@@ -520,21 +524,21 @@ def test_dotenv_leads_nowhere(clone: Path) -> None:
     (clone / ".env").write_text(
         "A2PY_CONFIG=evil.yaml\nCONFIG_FILE_PATH=evil.yaml\nA2PY_INSECURE=1\nA2PY_URL=http://evil.example\n"
     )
-    done = run(clone, "models")
-    assert done.returncode == 0 and "the demo model" in done.stderr
-    done = run(clone, "--host", "0.0.0.0", "--port", "0")
-    assert done.returncode == exits.REFUSED
+    result = run(clone, "models")
+    assert result.returncode == 0 and "the demo model" in result.stderr
+    result = run(clone, "--host", "0.0.0.0", "--port", "0")
+    assert result.returncode == exits.REFUSED
 
 
 @contextmanager
 def listening() -> Iterator[tuple[int, list[tuple[str, dict[str, str]]]]]:
     """A server on every address: its port, and the path and headers of each request."""
-    asked: list[tuple[str, dict[str, str]]] = []
+    requests: list[tuple[str, dict[str, str]]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("content-length") or 0))
-            asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+            requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
             body = json.dumps(
                 {"choices": [{"message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]}
             ).encode()
@@ -549,13 +553,13 @@ def listening() -> Iterator[tuple[int, list[tuple[str, dict[str, str]]]]]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
-        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield made.server_address[1], asked
+            yield server.server_address[1], requests
         finally:
-            made.shutdown()
+            server.shutdown()
             thread.join()
 
 
@@ -567,7 +571,7 @@ def ask(url: str, model: str) -> None:
 
 
 def test_an_address_of_dotenv_is_asked_without_the_key(clone: Path) -> None:
-    with listening() as (port, asked), listening() as (proxy, proxied):
+    with listening() as (port, requests), listening() as (proxy, proxy_requests):
         # 0x7f.1 is this machine to the system's resolver, and no address that a2py takes for loopback
         lines = [
             f"OPENAI_BASE_URL=http://0x7f.1:{port}/v1",
@@ -585,9 +589,9 @@ def test_an_address_of_dotenv_is_asked_without_the_key(clone: Path) -> None:
         with serving("--port", "0", cwd=clone, env=env_of(clone, OPENAI_API_KEY=SECRET)) as running:
             ask(running.url, "openai/gpt-4o")
             assert "comes from .env" not in running.stderr
-    keys = [headers.get("authorization") for _, headers in asked]  # with the questions what the servers are
-    assert list(dict.fromkeys(keys)) == [None, f"Bearer {SECRET}"] and proxied == []
-    assert SECRET not in str(asked[: keys.index(f"Bearer {SECRET}")])
+    keys = [headers.get("authorization") for _, headers in requests]  # with the questions what the servers are
+    assert list(dict.fromkeys(keys)) == [None, f"Bearer {SECRET}"] and proxy_requests == []
+    assert SECRET not in str(requests[: keys.index(f"Bearer {SECRET}")])
 
 
 # -- the program itself ------------------------------------------------------------------------------------------------

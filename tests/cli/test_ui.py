@@ -47,9 +47,9 @@ def redeem(link: str) -> int:
 
 def test_without_keys_the_state_folder_opens_it(tmp_path: Path) -> None:
     with serving("--demo", "--port", str(free_port()), cwd=tmp_path) as server:
-        done = a2py("ui", "--print", "--url", server.url, cwd=tmp_path)
-        assert done.returncode == 0 and redeem(done.stdout) == 200, done
-        assert redeem(done.stdout) == 401
+        result = a2py("ui", "--print", "--url", server.url, cwd=tmp_path)
+        assert result.returncode == 0 and redeem(result.stdout) == 200, result
+        assert redeem(result.stdout) == 401
         secret = Path(state.page_secret_path({"HOME": str(tmp_path)}).replace(os.path.expanduser("~"), str(tmp_path)))
         assert secret.is_file() and (sys.platform == "win32" or stat.S_IMODE(secret.stat().st_mode) == 0o600)
         before = secret.read_text()
@@ -57,23 +57,23 @@ def test_without_keys_the_state_folder_opens_it(tmp_path: Path) -> None:
         assert secret.read_text() == before
         other = tmp_path / "other"
         other.mkdir()
-        done = a2py("ui", "--print", "--url", server.url, cwd=other)
-        assert done.returncode == 1 and not done.stdout and "another user" in done.stderr
+        result = a2py("ui", "--print", "--url", server.url, cwd=other)
+        assert result.returncode == 1 and not result.stdout and "another user" in result.stderr
 
 
 def test_with_a_master_key_that_opens_it(tmp_path: Path) -> None:
     (tmp_path / "litellm_config.yaml").write_text(CONFIG)
     (tmp_path / "litellm_config.yaml").chmod(0o600)
     with serving("--port", str(free_port()), cwd=tmp_path) as server:
-        done = a2py("ui", "--print", "--url", server.url, cwd=tmp_path)
-        assert redeem(done.stdout) == 200, done
+        result = a2py("ui", "--print", "--url", server.url, cwd=tmp_path)
+        assert redeem(result.stdout) == 200, result
         other = tmp_path / "other"
         other.mkdir()
         key = {"LITELLM_MASTER_KEY": "sk-the-master-key"}
         assert redeem(a2py("ui", "--print", "--url", server.url, cwd=other, env=key).stdout) == 200
         key["LITELLM_MASTER_KEY"] = "sk-wrong"
-        done = a2py("ui", "--print", "--url", server.url, cwd=other, env=key)
-        assert done.returncode == 1 and "master_key" in done.stderr and "sk-wrong" not in done.stderr
+        result = a2py("ui", "--print", "--url", server.url, cwd=other, env=key)
+        assert result.returncode == 1 and "master_key" in result.stderr and "sk-wrong" not in result.stderr
         assert "sk-the-master-key" not in server.stderr
 
 
@@ -82,18 +82,18 @@ def test_with_an_admins_key_that_opens_it(tmp_path: Path) -> None:
     """In `A2PY_KEY`, as all commands take it."""
     admin, other = (a2py("keys", "new", *args, cwd=tmp_path).stdout.strip() for args in (["a", "--admin"], ["b"]))
     with serving("--demo", "--port", str(free_port()), cwd=tmp_path) as server:
-        done = a2py("ui", "--print", "--url", server.url, cwd=tmp_path)
-        assert done.returncode == 1 and "A2PY_KEY" in done.stderr
-        done = a2py("ui", "--print", "--url", server.url, cwd=tmp_path, env={"A2PY_KEY": other})
-        assert done.returncode == 1 and "admin" in done.stderr and other not in done.stderr
-        done = a2py("ui", "--print", "--url", server.url, cwd=tmp_path, env={"A2PY_KEY": admin})
-        assert redeem(done.stdout) == 200, done
+        result = a2py("ui", "--print", "--url", server.url, cwd=tmp_path)
+        assert result.returncode == 1 and "A2PY_KEY" in result.stderr
+        result = a2py("ui", "--print", "--url", server.url, cwd=tmp_path, env={"A2PY_KEY": other})
+        assert result.returncode == 1 and "admin" in result.stderr and other not in result.stderr
+        result = a2py("ui", "--print", "--url", server.url, cwd=tmp_path, env={"A2PY_KEY": admin})
+        assert redeem(result.stdout) == 200, result
         assert a2py("top", "--url", server.url, cwd=tmp_path, env={"A2PY_KEY": admin}).returncode == 0
 
 
 def test_no_proxy_no_link(tmp_path: Path) -> None:
-    done = a2py("ui", "--print", "--url", f"http://127.0.0.1:{free_port()}", cwd=tmp_path)
-    assert done.returncode == 69 and "start one" in done.stderr and not done.stdout
+    result = a2py("ui", "--print", "--url", f"http://127.0.0.1:{free_port()}", cwd=tmp_path)
+    assert result.returncode == 69 and "start one" in result.stderr and not result.stdout
 
 
 def test_a_page_that_is_switched_off(tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_a_page_that_is_switched_off(tmp_path: Path) -> None:
     (tmp_path / "litellm_config.yaml").chmod(0o600)
     with serving("--port", str(free_port()), cwd=tmp_path) as server:
         for command in ("ui", "top"):
-            done = a2py(command, "--url", server.url, cwd=tmp_path)
-            assert done.returncode == 1 and "`a2py: ui: false`" in done.stderr
+            result = a2py(command, "--url", server.url, cwd=tmp_path)
+            assert result.returncode == 1 and "`a2py: ui: false`" in result.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal ends a process at once there")
@@ -111,8 +111,8 @@ def test_it_opens_the_browser_of_the_user(tmp_path: Path) -> None:
     browser.write_text(f"#!/bin/sh\necho \"$1\" > '{tmp_path}/opened'\n")
     browser.chmod(0o700)
     with serving("--demo", "--port", str(free_port()), cwd=tmp_path) as server:
-        done = a2py("ui", "--url", server.url, cwd=tmp_path, env={"BROWSER": f"{browser} %s"})
-        assert done.returncode == 0 and "opened" in done.stderr and "#" not in done.stderr + done.stdout
+        result = a2py("ui", "--url", server.url, cwd=tmp_path, env={"BROWSER": f"{browser} %s"})
+        assert result.returncode == 0 and "opened" in result.stderr and "#" not in result.stderr + result.stdout
     assert redeemable((tmp_path / "opened").read_text(), server.url)
 
 

@@ -42,8 +42,11 @@ KEYS = [
 def row(model: str, cost: float | None, tokens: int = 100, *, session: str = "s1", status: int = 200) -> Row:
     took = Took(tokens, 3 * tokens, 0, tokens, 0, 0, cost, 0.1, 0.2)
     error = "overloaded" if status >= 400 else ""
-    asked, given = Asked("team", session, "", model, ""), Given("d", "deepseek-chat", "chat", status, "", error, 1, "")
-    return Row(time.time(), asked, given, took)
+    question, answer = (
+        Asked("team", session, "", model, ""),
+        Given("d", "deepseek-chat", "chat", status, "", error, 1, ""),
+    )
+    return Row(time.time(), question, answer, took)
 
 
 def write(path: str, *rows: Row) -> None:
@@ -112,7 +115,7 @@ def test_bars_are_for_a_terminal(ledger: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    ("known", "is_partial", "text"),
+    ("cost", "is_partial", "text"),
     [
         (None, 1, "unknown"),
         (None, 0, "unknown"),
@@ -122,8 +125,8 @@ def test_bars_are_for_a_terminal(ledger: str, monkeypatch: pytest.MonkeyPatch) -
         (1234.5, 1, "≥$1,234.50"),
     ],
 )
-def test_an_unknown_cost_is_never_zero(known: float | None, is_partial: int, text: str) -> None:
-    assert statusline.format_cost(known, bool(is_partial)) == text
+def test_an_unknown_cost_is_never_zero(cost: float | None, is_partial: int, text: str) -> None:
+    assert statusline.format_cost(cost, bool(is_partial)) == text
 
 
 def test_since_and_what_can_be_wrong(ledger: str, nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,14 +151,14 @@ def test_it_asks_the_running_proxy(tmp_path: Path) -> None:
     models = [deployment("m", "http://127.0.0.1:9/v1")]
     with running(tmp_path, models, a2py={"ledger": str(tmp_path / "own.db")}) as proxy:
         write(str(tmp_path / "own.db"), row("m", 2.0))
-        done = a2py("usage", "--json", "--url", proxy.base, cwd=tmp_path)  # finds the key in a2py.yaml
-        assert done.returncode == 0 and json.loads(done.stdout)[0]["cost"] == 2.0, done.stderr
+        result = a2py("usage", "--json", "--url", proxy.base, cwd=tmp_path)  # finds the key in a2py.yaml
+        assert result.returncode == 0 and json.loads(result.stdout)[0]["cost"] == 2.0, result.stderr
         for since in ("1960-01-01", "1972-05-05", "9999-12-30"):
-            done = a2py("usage", "--json", "--url", proxy.base, "--since", since, cwd=tmp_path)
-            assert len(json.loads(done.stdout)) == (since < "2026") and not done.stderr, done.stderr
+            result = a2py("usage", "--json", "--url", proxy.base, "--since", since, cwd=tmp_path)
+            assert len(json.loads(result.stdout)) == (since < "2026") and not result.stderr, result.stderr
         (tmp_path / "elsewhere").mkdir()
-        done = a2py("usage", "--json", "--url", proxy.base, cwd=tmp_path / "elsewhere")
-        assert json.loads(done.stdout) == [] and "asks for another key (set A2PY_KEY)" in done.stderr
+        result = a2py("usage", "--json", "--url", proxy.base, cwd=tmp_path / "elsewhere")
+        assert json.loads(result.stdout) == [] and "asks for another key (set A2PY_KEY)" in result.stderr
         line = a2py(
             "statusline",
             cwd=tmp_path,
@@ -167,7 +170,7 @@ def test_it_asks_the_running_proxy(tmp_path: Path) -> None:
 
 # -- the status line ---------------------------------------------------------------------------------------------------
 
-GIVEN: dict[str, Any] = {
+INPUT: dict[str, Any] = {
     "session_id": "s1",
     "model": {"id": "claude-opus-4-8", "display_name": "Opus 4.8"},
     "context_window": {"context_window_size": 200_000, "used_percentage": 31.4},
@@ -176,29 +179,29 @@ GIVEN: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("given", "line"),
+    ("page", "line"),
     [
-        (GIVEN, "Opus 4.8 → deepseek-chat · $1.50 · context 31 % · cache 75 %"),
-        ({**GIVEN, "model": {"id": "deepseek-chat"}}, "deepseek-chat · $1.50 · context 31 % · cache 75 %"),
+        (INPUT, "Opus 4.8 → deepseek-chat · $1.50 · context 31 % · cache 75 %"),
+        ({**INPUT, "model": {"id": "deepseek-chat"}}, "deepseek-chat · $1.50 · context 31 % · cache 75 %"),
         (
-            {**GIVEN, "context_window": {"context_window_size": 1000, "current_usage": {"input_tokens": 50}}},
+            {**INPUT, "context_window": {"context_window_size": 1000, "current_usage": {"input_tokens": 50}}},
             "Opus 4.8 → deepseek-chat · $1.50 · context 5 % · cache 75 %",
         ),
         (
-            {**GIVEN, "context_window": {"context_window_size": 1000, "current_usage": None}},
+            {**INPUT, "context_window": {"context_window_size": 1000, "current_usage": None}},
             "Opus 4.8 → deepseek-chat · $1.50 · context 40 % · cache 75 %",
         ),
-        ({**GIVEN, "session_id": "new"}, "Opus 4.8 · context 31 %"),
+        ({**INPUT, "session_id": "new"}, "Opus 4.8 · context 31 %"),
         ({"session_id": HOSTILE}, "a2py"),
         ({"model": "m", "context_window": {"used_percentage": True, "context_window_size": 0}}, "m"),
         ([], "a2py"),
     ],
 )
-def test_the_line(ledger: str, given: Any, line: str) -> None:
-    given = given if isinstance(given, dict) else {}
-    session = given.get("session_id", "")
+def test_the_line(ledger: str, page: Any, line: str) -> None:
+    page = page if isinstance(page, dict) else {}
+    session = page.get("session_id", "")
     total = statusline.find_session(session, {k: v for k, v in os.environ.items() if k != "ANTHROPIC_BASE_URL"})
-    assert statusline.format_line(given, total) == line
+    assert statusline.format_line(page, total) == line
 
 
 def test_a_cost_that_is_not_known_is_said(ledger: str) -> None:
@@ -211,8 +214,8 @@ def test_a_cost_that_is_not_known_is_said(ledger: str) -> None:
 def test_there_is_always_one_line(tmp_path: Path, stdin: str) -> None:
     (tmp_path / ".local/state/a2py").mkdir(parents=True)
     (tmp_path / ".local/state/a2py/usage.db").write_bytes(b"no database" * 100)
-    done = a2py("statusline", cwd=tmp_path, stdin=stdin)
-    assert done.returncode == 0 and done.stdout.count("\n") == 1 and "\x1b" not in done.stdout, done.stderr
+    result = a2py("statusline", cwd=tmp_path, stdin=stdin)
+    assert result.returncode == 0 and result.stdout.count("\n") == 1 and "\x1b" not in result.stdout, result.stderr
 
 
 def test_it_imports_little(ledger: str) -> None:
@@ -222,11 +225,11 @@ def test_it_imports_little(ledger: str) -> None:
         "heavy = {'aiohttp', 'asyncio', 'yaml', 'argparse', 'ssl', 'http.client', 'orjson'} & set(sys.modules)\n"
         "print(sorted(heavy)); sys.exit(code)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], input=json.dumps(GIVEN), capture_output=True, text=True, timeout=60
+    result = subprocess.run(
+        [sys.executable, "-c", script], input=json.dumps(INPUT), capture_output=True, text=True, timeout=60
     )
-    assert done.stdout.splitlines() == ["Opus 4.8 → deepseek-chat · $1.50 · context 31 % · cache 75 %", "[]"], (
-        done.stderr
+    assert result.stdout.splitlines() == ["Opus 4.8 → deepseek-chat · $1.50 · context 31 % · cache 75 %", "[]"], (
+        result.stderr
     )
 
 

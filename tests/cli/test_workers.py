@@ -58,33 +58,33 @@ worker.say(READY)
 OBEYS = WORKER + "for word in (DRAIN, NOW):\n    assert order().kind == word\nopen(sys.argv[1], 'a').write('obeyed ')"
 
 
-class Watched:
-    """`said`: the supervisor's lines; `made`: the supervisor itself."""
+class Watch:
+    """`lines`: what the supervisor printed."""
 
-    def __init__(self, made: workers.Supervisor, said: list[str], code: asyncio.Future[int]) -> None:
-        self.made, self.said, self.code = made, said, code
+    def __init__(self, supervisor: workers.Supervisor, lines: list[str], code: asyncio.Future[int]) -> None:
+        self.supervisor, self.lines, self.code = supervisor, lines, code
 
     async def until(self, what: Callable[[], object]) -> None:
         await settle(what, LIMIT)
 
 
 @asynccontextmanager
-async def watched(
+async def supervise(
     script: str, count: int = 1, *arguments: str, env: dict[str, str] | None = None, **more: Any
-) -> AsyncIterator[Watched]:
-    said: list[str] = []
+) -> AsyncIterator[Watch]:
+    lines: list[str] = []
     sockets = listen.bind("127.0.0.1", 0, count)
     whole = {**(env or os.environ), "PYTHONPATH": str(ROOT)}
     command, config = [sys.executable, "-c", script, *arguments], more.pop("config", b"")
-    notifier, hooks = Notifier(whole, os.getpid()), workers.Hooks(said.append, **more)
-    made = workers.Supervisor(command, Sharing(sockets, count), "http://x", whole, notifier, hooks, config)
-    code = asyncio.ensure_future(made.run())
+    notifier, hooks = Notifier(whole, os.getpid()), workers.Hooks(lines.append, **more)
+    supervisor = workers.Supervisor(command, Sharing(sockets, count), "http://x", whole, notifier, hooks, config)
+    code = asyncio.ensure_future(supervisor.run())
     try:
-        yield Watched(made, said, code)
+        yield Watch(supervisor, lines, code)
     finally:
         if not code.done():
-            made.stop()
-            for process in list(made.running.values()):
+            supervisor.stop()
+            for process in list(supervisor.running.values()):
                 process.kill()
             await asyncio.wait_for(code, LIMIT)
         for sock in sockets:
@@ -93,9 +93,9 @@ async def watched(
 
 async def test_one_that_falls_silent_is_killed_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "SILENCE", 0.3)
-    async with watched(WORKER + "time.sleep(1000)") as seen:
-        await seen.until(lambda: sum("is started" in line for line in seen.said) >= 2)
-    assert seen.said[:2] == [
+    async with supervise(WORKER + "time.sleep(1000)") as watch:
+        await watch.until(lambda: sum("is started" in line for line in watch.lines) >= 2)
+    assert watch.lines[:2] == [
         "worker 0 does not answer: it is killed",
         "worker 0 ended (signal 9): another is started in 0.25 s",
     ]
@@ -104,36 +104,36 @@ async def test_one_that_falls_silent_is_killed_and_replaced(monkeypatch: pytest.
 async def test_one_that_gives_signs_of_life_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "SILENCE", 3.0)
     beats = WORKER + "for n in range(16):\n    time.sleep(0.25)\n    worker.say(ALIVE)\nsys.exit(3)"  # 4 s in all
-    async with watched(beats) as seen:
-        await seen.until(lambda: seen.said)
-    assert seen.said[0].startswith("worker 0 ended (exit code 3)")
+    async with supervise(beats) as watch:
+        await watch.until(lambda: watch.lines)
+    assert watch.lines[0].startswith("worker 0 ended (exit code 3)")
 
 
 async def test_a_parent_that_was_stopped_itself_kills_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """`docker pause` stops all of them: the silence is the parent's own."""
     monkeypatch.setattr(workers, "SILENCE", 3.0)
     monkeypatch.setattr(workers, "LATE", 0.5)
-    async with watched(WORKER + "while True:\n    time.sleep(0.02)\n    worker.say(ALIVE)") as seen:
-        await seen.until(lambda: seen.made.is_announced)
-        seen.made.running[0].send_signal(signal.SIGSTOP)
+    async with supervise(WORKER + "while True:\n    time.sleep(0.02)\n    worker.say(ALIVE)") as watch:
+        await watch.until(lambda: watch.supervisor.is_announced)
+        watch.supervisor.running[0].send_signal(signal.SIGSTOP)
         await asyncio.sleep(0.1)  # what it has said is heard
         time.sleep(4.0)  # noqa: ASYNC251  (the point: nothing runs here meanwhile)
-        seen.made.running[0].send_signal(signal.SIGCONT)
+        watch.supervisor.running[0].send_signal(signal.SIGCONT)
         for _ in range(20):
             await asyncio.sleep(0)
-        assert not seen.said and seen.made.ready == {0}
+        assert not watch.lines and watch.supervisor.ready == {0}
 
 
 async def test_words_instead_of_signals(tmp_path: Path) -> None:
     """The first stop says drain, the second one now; all workers hear both."""
-    told: list[str] = []
-    callbacks: dict[str, Any] = {"serving": lambda: told.append("serving"), "ending": lambda: told.append("ending")}
-    async with watched(OBEYS, 2, str(tmp_path / "out"), **callbacks) as seen:
-        await seen.until(lambda: seen.made.is_announced)
-        seen.made.stop()
-        seen.made.stop()
-        assert await asyncio.wait_for(seen.code, LIMIT) == exits.OK
-    assert told == ["serving", "ending"] and seen.said == [] and (tmp_path / "out").read_text() == "obeyed obeyed "
+    calls: list[str] = []
+    callbacks: dict[str, Any] = {"serving": lambda: calls.append("serving"), "ending": lambda: calls.append("ending")}
+    async with supervise(OBEYS, 2, str(tmp_path / "out"), **callbacks) as watch:
+        await watch.until(lambda: watch.supervisor.is_announced)
+        watch.supervisor.stop()
+        watch.supervisor.stop()
+        assert await asyncio.wait_for(watch.code, LIMIT) == exits.OK
+    assert calls == ["serving", "ending"] and watch.lines == [] and (tmp_path / "out").read_text() == "obeyed obeyed "
 
 
 @pytest.mark.parametrize("successor", [True, False])
@@ -141,11 +141,11 @@ async def test_the_parents_sockets_are_closed_with_the_word(tmp_path: Path, succ
     """Else they would take connections that no process accepts. The workers learn whether a successor serves on the
     same sockets."""
     script = WORKER + "drain = order()\nopen(sys.argv[1], 'w').write(repr(drain.payload))"
-    async with watched(script, 1, str(tmp_path / "out"), ending=lambda: successor) as seen:
-        await seen.until(lambda: seen.made.is_announced)
-        seen.made.stop()
-        assert [sock.fileno() for sock in seen.made.sharing.sockets] == [-1]
-        await asyncio.wait_for(seen.code, LIMIT)
+    async with supervise(script, 1, str(tmp_path / "out"), ending=lambda: successor) as watch:
+        await watch.until(lambda: watch.supervisor.is_announced)
+        watch.supervisor.stop()
+        assert [sock.fileno() for sock in watch.supervisor.sharing.sockets] == [-1]
+        await asyncio.wait_for(watch.code, LIMIT)
     assert (tmp_path / "out").read_text() == ("b'1'" if successor else "b''")
 
 
@@ -153,27 +153,27 @@ async def test_the_parents_sockets_are_closed_with_the_word(tmp_path: Path, succ
 
 
 async def test_what_fails_before_it_served_fails_the_whole() -> None:
-    async with watched("raise SystemExit(7)", 2) as seen:
-        assert await asyncio.wait_for(seen.code, LIMIT) == 7
-    assert seen.said[-1].endswith("ended (exit code 7) before it served")
-    async with watched("import os; os.kill(os.getpid(), 9)") as seen:
-        assert await asyncio.wait_for(seen.code, LIMIT) == exits.FAILED
-    async with watched("") as seen:
-        seen.made.command = ["/no/such/program"]
-        assert await asyncio.wait_for(seen.code, LIMIT) == exits.FAILED
-    assert seen.said[0].startswith("worker 0 can't be started: ")
+    async with supervise("raise SystemExit(7)", 2) as watch:
+        assert await asyncio.wait_for(watch.code, LIMIT) == 7
+    assert watch.lines[-1].endswith("ended (exit code 7) before it served")
+    async with supervise("import os; os.kill(os.getpid(), 9)") as watch:
+        assert await asyncio.wait_for(watch.code, LIMIT) == exits.FAILED
+    async with supervise("") as watch:
+        watch.supervisor.command = ["/no/such/program"]
+        assert await asyncio.wait_for(watch.code, LIMIT) == exits.FAILED
+    assert watch.lines[0].startswith("worker 0 can't be started: ")
 
 
 @pytest.mark.parametrize("code", [exits.FAILED, exits.USAGE, exits.UNAVAILABLE, exits.REFUSED, exits.CONFIG])
 async def test_one_that_can_not_start_does_not_end_its_siblings(code: int, manager: Any) -> None:
     """Whatever it says of the reason: it is tried again, and the whole serves without it."""
     script = f"import os, sys\nif os.environ['{control.NUMBER}'] == '1': sys.exit({code})\n{WORKER}time.sleep(1000)"
-    async with watched(script, 2, env={**os.environ, "NOTIFY_SOCKET": manager.path}) as seen:
-        await seen.until(lambda: len(seen.said) >= 2 and seen.made.is_announced)
-        assert seen.made.ready == {0} and not seen.code.done()
+    async with supervise(script, 2, env={**os.environ, "NOTIFY_SOCKET": manager.path}) as watch:
+        await watch.until(lambda: len(watch.lines) >= 2 and watch.supervisor.is_announced)
+        assert watch.supervisor.ready == {0} and not watch.code.done()
         ready = await asyncio.to_thread(manager.until, lambda message: "READY" in message)
         assert ready["STATUS"] == "1 of 2 workers at http://x"
-    assert seen.said[:2] == [
+    assert watch.lines[:2] == [
         f"worker 1 ended (exit code {code}) before it served: another is started in {n} s" for n in (0.25, 0.5)
     ]
 
@@ -203,36 +203,38 @@ async def hello(port: int, count: int) -> list[int]:
 async def test_a_sibling_accepts_in_the_place_of_one_that_can_not_start(nothing: Path) -> None:
     """Linux still gives each socket its share of the connections, even if its worker is dead."""
     broken = nothing / "broken"
-    given = pickle.dumps((None, "the demo"))
-    async with watched(REAL, 2, str(broken), "serve", "--demo", "--log-format", "json", config=given) as seen:
-        made, port = seen.made, seen.made.sharing.sockets[0].getsockname()[1]
-        await seen.until(lambda: made.is_announced)
+    config = pickle.dumps((None, "the demo"))
+    async with supervise(REAL, 2, str(broken), "serve", "--demo", "--log-format", "json", config=config) as watch:
+        supervisor, port = watch.supervisor, watch.supervisor.sharing.sockets[0].getsockname()[1]
+        await watch.until(lambda: supervisor.is_announced)
         for _ in range(2):
             broken.touch()
-            made.running[1].kill()
-            await seen.until(lambda: 1 not in made.ready)
+            supervisor.running[1].kill()
+            await watch.until(lambda: 1 not in supervisor.ready)
             assert await hello(port, 40) == [200] * 40
-            assert made.ready == {0} and (made.sharing.borrowers == {1: 0} or len(made.sharing.sockets) == 1)
+            assert supervisor.ready == {0} and (
+                supervisor.sharing.borrowers == {1: 0} or len(supervisor.sharing.sockets) == 1
+            )
             broken.unlink()
-            await seen.until(lambda: 1 in made.ready)
-            assert await hello(port, 40) == [200] * 40 and not made.sharing.borrowers
+            await watch.until(lambda: 1 in supervisor.ready)
+            assert await hello(port, 40) == [200] * 40 and not supervisor.sharing.borrowers
 
 
 async def test_what_is_lent_goes_on_to_the_next(nothing: Path) -> None:
     """The sibling dies too."""
     broken = nothing / "broken"
-    given = pickle.dumps((None, "the demo"))
-    async with watched(REAL, 3, str(broken), "serve", "--demo", config=given) as seen:
-        made, port = seen.made, seen.made.sharing.sockets[0].getsockname()[1]
-        await seen.until(lambda: made.is_announced)
+    config = pickle.dumps((None, "the demo"))
+    async with supervise(REAL, 3, str(broken), "serve", "--demo", config=config) as watch:
+        supervisor, port = watch.supervisor, watch.supervisor.sharing.sockets[0].getsockname()[1]
+        await watch.until(lambda: supervisor.is_announced)
         broken.touch()
-        made.running[1].kill()
-        await seen.until(lambda: 1 not in made.ready)
-        holder = made.sharing.borrowers.get(1, 0)
-        made.running[holder].kill()
-        await seen.until(lambda: holder not in made.ready)
+        supervisor.running[1].kill()
+        await watch.until(lambda: 1 not in supervisor.ready)
+        holder = supervisor.sharing.borrowers.get(1, 0)
+        supervisor.running[holder].kill()
+        await watch.until(lambda: holder not in supervisor.ready)
         assert await hello(port, 40) == [200] * 40
-        await seen.until(lambda: holder in made.ready)
+        await watch.until(lambda: holder in supervisor.ready)
         assert await hello(port, 40) == [200] * 40
 
 
@@ -295,19 +297,19 @@ def test_a_reload_reaches_all_workers(tmp_path: Path) -> None:
 
 def test_a_division_of_limits_is_said_once(tmp_path: Path) -> None:
     """At the start, and again only if a reload changes it."""
-    said = "each of 2 workers uses its part of every limit"
-    limited = {**ENTRY, "litellm_params": {**ENTRY["litellm_params"], "max_parallel_requests": 5}}  # type: ignore[dict-item]
-    write(tmp_path, model_list=[limited])
+    notice = "each of 2 workers uses its part of every limit"
+    entry = {**ENTRY, "litellm_params": {**ENTRY["litellm_params"], "max_parallel_requests": 5}}  # type: ignore[dict-item]
+    write(tmp_path, model_list=[entry])
     with serving("--port", "0", "--num-workers", "2", cwd=tmp_path) as run:
         url = run.url
-        assert ask(url) and run.stderr.count(said) == 1 and "(max_parallel_requests 5 of" in run.stderr
+        assert ask(url) and run.stderr.count(notice) == 1 and "(max_parallel_requests 5 of" in run.stderr
         for most, count in ((5, 1), (1, 2)):
-            limited["litellm_params"]["max_parallel_requests"] = most  # type: ignore[index]
-            write(tmp_path, model_list=[limited])
+            entry["litellm_params"]["max_parallel_requests"] = most  # type: ignore[index]
+            write(tmp_path, model_list=[entry])
             before = run.stderr.count("reloaded")
             run.process.send_signal(signal.SIGHUP)
             assert until(lambda before=before: run.stderr.count("reloaded") == before + 2)  # type: ignore[misc]
-            assert run.stderr.count(said) == count
+            assert run.stderr.count(notice) == count
         assert run.end() == exits.OK
 
 
@@ -320,27 +322,31 @@ async def test_a_reload_ends_when_all_have_loaded_it(manager: Any) -> None:
     slow += "worker.say(LOADED)\ntime.sleep(1000)"
     env = {**os.environ, "NOTIFY_SOCKET": manager.path}
     go = Path(manager.path + ".go")
-    async with watched(slow, 2, str(go), env=env, load=lambda: b"new") as seen:
-        made = seen.made
-        await seen.until(lambda: made.is_announced)
-        made.reload()
-        assert made.is_reloading and made.config == b"new"
-        made.running[1].kill()
-        await seen.until(lambda: 1 not in made.ready)
-        assert made.is_reloading, "worker 0 has not loaded it"
+    async with supervise(slow, 2, str(go), env=env, load=lambda: b"new") as watch:
+        supervisor = watch.supervisor
+        await watch.until(lambda: supervisor.is_announced)
+        supervisor.reload()
+        assert supervisor.is_reloading and supervisor.config == b"new"
+        supervisor.running[1].kill()
+        await watch.until(lambda: 1 not in supervisor.ready)
+        assert supervisor.is_reloading, "worker 0 has not loaded it"
         await asyncio.to_thread(go.touch)
-        await seen.until(lambda: not made.is_reloading)
-        heard = [await asyncio.to_thread(manager.until, lambda message: True) for _ in range(3)]
-        assert [sorted(message)[0] for message in heard] == ["MAINPID", "MONOTONIC_USEC", "READY"]
+        await watch.until(lambda: not supervisor.is_reloading)
+        messages = [await asyncio.to_thread(manager.until, lambda message: True) for _ in range(3)]
+        assert [sorted(message)[0] for message in messages] == ["MAINPID", "MONOTONIC_USEC", "READY"]
 
 
 async def test_a_refused_reload_changes_nothing(manager: Any) -> None:
-    async with watched(
+    async with supervise(
         WORKER + "time.sleep(1000)", env={**os.environ, "NOTIFY_SOCKET": manager.path}, config=b"old"
-    ) as seen:
-        await seen.until(lambda: seen.made.is_announced)
-        seen.made.reload()
-        assert seen.made.config == b"old" and not seen.made.is_reloading and not seen.made.links[0].pending_configs
+    ) as watch:
+        await watch.until(lambda: watch.supervisor.is_announced)
+        watch.supervisor.reload()
+        assert (
+            watch.supervisor.config == b"old"
+            and not watch.supervisor.is_reloading
+            and not watch.supervisor.links[0].pending_configs
+        )
 
 
 async def test_a_worker_of_another_version_reads_the_file_itself(
@@ -350,25 +356,25 @@ async def test_a_worker_of_another_version_reads_the_file_itself(
     file = write(nothing)
     monkeypatch.setattr(control, "VERSION", "0.0.1")
     script = REAL.replace("from a2py.cli import main", "import a2py.cli.serve\nfrom a2py.cli import main")
-    async with watched(
+    async with supervise(
         script, 1, str(nothing / "no"), "serve", "--config", str(file), config=b"no pickle", load=lambda: b"nor this"
-    ) as seen:
-        made, port = seen.made, seen.made.sharing.sockets[0].getsockname()[1]
-        await seen.until(lambda: made.is_announced)
-        made.reload()
-        await seen.until(lambda: not made.is_reloading)
-        assert await hello(port, 2) == [200] * 2 and not seen.said
+    ) as watch:
+        supervisor, port = watch.supervisor, watch.supervisor.sharing.sockets[0].getsockname()[1]
+        await watch.until(lambda: supervisor.is_announced)
+        supervisor.reload()
+        await watch.until(lambda: not supervisor.is_reloading)
+        assert await hello(port, 2) == [200] * 2 and not watch.lines
 
 
 def test_how_this_program_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "a2py"
     script.write_text("")
-    for started, command in (
+    for path, command in (
         (str(script), [str(script)]),
         (str(tmp_path / "no" / "a2py"), ["-m", "a2py"]),
         (__file__, ["-m", "a2py"]),
     ):
-        monkeypatch.setattr(sys, "argv", [started])
+        monkeypatch.setattr(sys, "argv", [path])
         assert workers.build_command(["serve"]) == [sys.executable, *command, "serve"]
     monkeypatch.setattr(sys.modules["__main__"], "PARTS", {}, raising=False)
     assert workers.build_command([]) == [sys.executable, __file__], "the single file, whatever its name"
@@ -376,7 +382,7 @@ def test_how_this_program_is_started_again(tmp_path: Path, monkeypatch: pytest.M
 
 # -- what servers say of themselves ---------------------------------------------------------------------------------------------
 
-LEARNED = Learned(
+REPORT = Learned(
     "http://127.0.0.1:8/v1", ServerWord("vLLM", "hosted_vllm", models=(Listed("m", 4096),)), iso_date(1.8e9)
 )
 
@@ -390,47 +396,47 @@ async def test_one_worker_at_a_time_is_told_to_ask(tmp_path: Path) -> None:
     )
     out = tmp_path / "out"
     out.touch()
-    async with watched(script, 2, str(out)) as seen:
-        await seen.until(lambda: len(seen.made.ready) == 2 and out.read_text())
+    async with supervise(script, 2, str(out)) as watch:
+        await watch.until(lambda: len(watch.supervisor.ready) == 2 and out.read_text())
         first = int(out.read_text())
-        assert seen.made.asker == first
-        seen.made.running[first].kill()
-        await seen.until(lambda: out.read_text() == f"{first}{1 - first}")
-        await seen.until(lambda: len(seen.made.ready) == 2)
-        assert seen.made.asker == 1 - first
-    async with watched(script, 1, str(out)) as seen:
+        assert watch.supervisor.asker == first
+        watch.supervisor.running[first].kill()
+        await watch.until(lambda: out.read_text() == f"{first}{1 - first}")
+        await watch.until(lambda: len(watch.supervisor.ready) == 2)
+        assert watch.supervisor.asker == 1 - first
+    async with supervise(script, 1, str(out)) as watch:
         out.write_text("")
-        await seen.until(lambda: out.read_text() == "0")
-        seen.made.running[0].kill()
-        await seen.until(lambda: out.read_text() == "00")
+        await watch.until(lambda: out.read_text() == "0")
+        watch.supervisor.running[0].kill()
+        await watch.until(lambda: out.read_text() == "00")
 
 
 async def test_what_one_worker_learns_the_others_learn(tmp_path: Path) -> None:
     """Also one that starts later; the one that has said it is not told. A message that nothing makes is not passed on."""
-    (tmp_path / "said").write_bytes(message.encode(LEARNED))
+    (tmp_path / "said").write_bytes(message.encode(REPORT))
     script = WORKER + (
         "if worker.number == 0:\n"
         "    import asyncio\n"
         "    async def tell():\n        worker.report(b'{}')\n        worker.report(open(sys.argv[1] + '/said', 'rb').read())\n"
         "    asyncio.run(tell())\n"
-        "while True:\n    given = order()\n    open(f'{sys.argv[1]}/{worker.number}-{os.getpid()}', 'ab').write(given.kind + given.payload)\n"
+        "while True:\n    frame = order()\n    open(f'{sys.argv[1]}/{worker.number}-{os.getpid()}', 'ab').write(frame.kind + frame.payload)\n"
     )
-    expected = control.LEARN + message.encode(LEARNED)
+    expected = control.LEARN + message.encode(REPORT)
 
-    def heard(worker: int) -> list[bytes]:
+    def read_orders(worker: int) -> list[bytes]:
         return [file.read_bytes() for file in tmp_path.glob(f"{worker}-*")]
 
-    async with watched(script, 2, str(tmp_path)) as seen:
-        await seen.until(lambda: heard(1) == [expected])
-        assert list(seen.made.reports) == [LEARNED.base] and not heard(0)
-        seen.made.running[1].kill()
-        await seen.until(lambda: heard(1) == [expected] * 2)
+    async with supervise(script, 2, str(tmp_path)) as watch:
+        await watch.until(lambda: read_orders(1) == [expected])
+        assert list(watch.supervisor.reports) == [REPORT.base] and not read_orders(0)
+        watch.supervisor.running[1].kill()
+        await watch.until(lambda: read_orders(1) == [expected] * 2)
 
 
 async def test_a_worker_that_sends_what_nobody_can_read_is_replaced() -> None:
-    async with watched(WORKER + "worker.say(REPORT + b'\\xff' * 4)\ntime.sleep(1000)") as seen:
-        await seen.until(lambda: len(seen.said) >= 2)
-    assert seen.said[0] == "worker 0 sent a frame of 4294967295 bytes, which nothing reads: it is killed"
+    async with supervise(WORKER + "worker.say(REPORT + b'\\xff' * 4)\ntime.sleep(1000)") as watch:
+        await watch.until(lambda: len(watch.lines) >= 2)
+    assert watch.lines[0] == "worker 0 sent a frame of 4294967295 bytes, which nothing reads: it is killed"
 
 
 async def vllm(c: Peer) -> None:
@@ -460,19 +466,19 @@ async def test_a_server_is_asked_once_and_all_workers_serve_as_it_says(nothing: 
     def knows(page: Any) -> bool:
         return bool(page["data"][0]["max_input_tokens"] == 65536)
 
-    async def settled(port: int) -> None:
+    async def all_know(port: int) -> None:
         while not all(map(knows, await every(port, "/v1/models"))):
             pass
 
     async with ScriptedServer(vllm) as server:
         own = Deployment(name="m", id="m", provider="openai", model="m", base=server.base, key="k")
-        given = pickle.dumps((Config(deployments=(own,)), "a test"))
-        async with watched(REAL, 2, str(nothing / "no"), "serve", "--log-format", "json", config=given) as seen:
-            made, port = seen.made, seen.made.sharing.sockets[0].getsockname()[1]
-            await seen.until(lambda: len(made.ready) == 2)
+        config = pickle.dumps((Config(deployments=(own,)), "a test"))
+        async with supervise(REAL, 2, str(nothing / "no"), "serve", "--log-format", "json", config=config) as watch:
+            supervisor, port = watch.supervisor, watch.supervisor.sharing.sockets[0].getsockname()[1]
+            await watch.until(lambda: len(supervisor.ready) == 2)
             for _ in range(2):
-                await asyncio.wait_for(settled(port), LIMIT)
-                assert [asked.target for asked in server.requests] == [
+                await asyncio.wait_for(all_know(port), LIMIT)
+                assert [question.target for question in server.requests] == [
                     "/v1/models",
                     "/props",
                     "/version",
@@ -480,17 +486,19 @@ async def test_a_server_is_asked_once_and_all_workers_serve_as_it_says(nothing: 
                     "/api/tags",
                 ]
                 for page in await every(port, "/health"):
-                    (shown,) = page["deployments"]
+                    (row,) = page["deployments"]
                     assert (
-                        shown["server"]["program"] == "vLLM"
-                        and shown["server"]["version"] == "0.11.0"
-                        and shown["context"] == 65536
+                        row["server"]["program"] == "vLLM"
+                        and row["server"]["version"] == "0.11.0"
+                        and row["context"] == 65536
                     )
-                    assert {quirk["source"] for quirk in shown["quirks"].values()} <= {"server", "common"}
-                assert made.asker is not None
-                dies = made.running[made.asker]  # the next one that asks knows already
+                    assert {quirk["source"] for quirk in row["quirks"].values()} <= {"server", "common"}
+                assert supervisor.asker is not None
+                dies = supervisor.running[supervisor.asker]  # the next one that asks knows already
                 dies.kill()
-                await seen.until(lambda dies=dies: len(made.ready) == 2 and dies not in made.running.values())  # type: ignore[misc]
+                await watch.until(
+                    lambda dies=dies: len(supervisor.ready) == 2 and dies not in supervisor.running.values()  # type: ignore[misc]
+                )
 
 
 # -- messages between workers ------------------------------------------------------------------------------------------
@@ -545,10 +553,10 @@ async def test_workers_send_each_other_messages(tmp_path: Path) -> None:
         "    out(repr(await bus.gather('who', b'is back', 30)))\n"
         "asyncio.run(main())\n"
     )
-    async with watched(script, 3, str(tmp_path)) as seen:
-        await seen.until(lambda: all(lines(tmp_path, number) == ["5000000 from 0"] for number in (1, 2)))
-        seen.made.running[1].kill()
-        await seen.until(lambda: len(lines(tmp_path, 0)) == 2)
+    async with supervise(script, 3, str(tmp_path)) as watch:
+        await watch.until(lambda: all(lines(tmp_path, number) == ["5000000 from 0"] for number in (1, 2)))
+        watch.supervisor.running[1].kill()
+        await watch.until(lambda: len(lines(tmp_path, 0)) == 2)
     assert lines(tmp_path, 0) == [
         "Answers(by_worker={0: b'0 is left', 2: b'2 is left'}, missing=(1,))",
         "Answers(by_worker={0: b'0 is back', 1: b'1 is back', 2: b'2 is back'}, missing=())",
@@ -569,10 +577,10 @@ async def test_one_that_reads_nothing_delays_nobody(tmp_path: Path) -> None:
         "            bus.publish('news', bytes([n]) * 4_000_000)\n"
         "asyncio.run(main())\n"
     )
-    async with watched(script, 3, str(tmp_path)) as seen:
-        await seen.until(lambda: lines(tmp_path, 1) == [str(n) for n in range(12)])
-        assert seen.said == ["worker 2 reads too slowly: messages from other workers to it are dropped"]
-        assert seen.made.links[2]._mail_size <= control.MAX_MAIL and len(seen.made.ready) == 3
+    async with supervise(script, 3, str(tmp_path)) as watch:
+        await watch.until(lambda: lines(tmp_path, 1) == [str(n) for n in range(12)])
+        assert watch.lines == ["worker 2 reads too slowly: messages from other workers to it are dropped"]
+        assert watch.supervisor.links[2]._mail_size <= control.MAX_MAIL and len(watch.supervisor.ready) == 3
 
 
 async def test_mail_that_nobody_sends_is_dropped(tmp_path: Path) -> None:
@@ -592,23 +600,27 @@ async def test_mail_that_nobody_sends_is_dropped(tmp_path: Path) -> None:
         "    bus.connect = lambda *_: None\n"
         "asyncio.run(main())\n"
     )
-    async with watched(script, 3, str(tmp_path)) as seen:
-        await seen.until(lambda: lines(tmp_path, 1))
-        assert lines(tmp_path, 1) == ["the only one"] and not seen.said and sorted(seen.made.relay.members) == [0, 1]
+    async with supervise(script, 3, str(tmp_path)) as watch:
+        await watch.until(lambda: lines(tmp_path, 1))
+        assert (
+            lines(tmp_path, 1) == ["the only one"]
+            and not watch.lines
+            and sorted(watch.supervisor.relay.members) == [0, 1]
+        )
 
 
 async def test_real_workers_join(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of another version does not: it would read other envelopes."""
-    given = pickle.dumps((None, "the demo"))
-    async with watched(REAL, 2, str(nothing / "no"), "serve", "--demo", config=given) as seen:
-        made = seen.made
-        await seen.until(lambda: sorted(made.relay.members) == [0, 1])
+    config = pickle.dumps((None, "the demo"))
+    async with supervise(REAL, 2, str(nothing / "no"), "serve", "--demo", config=config) as watch:
+        supervisor = watch.supervisor
+        await watch.until(lambda: sorted(supervisor.relay.members) == [0, 1])
         monkeypatch.setattr(control, "VERSION", "0.0.1")
-        made.running[1].kill()
-        await seen.until(lambda: 1 not in made.ready)
-        await seen.until(lambda: 1 in made.ready)
-        assert await hello(made.sharing.sockets[0].getsockname()[1], 8) == [200] * 8
-        assert sorted(made.relay.members) == [0]
+        supervisor.running[1].kill()
+        await watch.until(lambda: 1 not in supervisor.ready)
+        await watch.until(lambda: 1 in supervisor.ready)
+        assert await hello(supervisor.sharing.sockets[0].getsockname()[1], 8) == [200] * 8
+        assert sorted(supervisor.relay.members) == [0]
 
 
 # -- the end ---------------------------------------------------------------------------------------------------------------------
@@ -617,14 +629,14 @@ async def test_real_workers_join(nothing: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_signal_to_the_whole_group_is_one_drain(tmp_path: Path) -> None:
     """A terminal's Ctrl-C and systemd's KillMode=control-group reach parent and workers: streams end whole all the
     same."""
-    begun = threading.Semaphore(0)
+    starts = threading.Semaphore(0)
     ends: list[Any] = []
     with serving("--demo", "--port", "0", "--num-workers", "2", cwd=tmp_path) as run:
-        threads = [threading.Thread(target=stream, args=(run.url, begun, ends, 100)) for _ in range(6)]
+        threads = [threading.Thread(target=stream, args=(run.url, starts, ends, 100)) for _ in range(6)]
         for thread in threads:
             thread.start()
         for _ in threads:
-            assert begun.acquire(timeout=LIMIT)
+            assert starts.acquire(timeout=LIMIT)
         pids = children(run.process.pid)
         for number in (signal.SIGTERM, signal.SIGINT):
             for pid in pids:
@@ -645,13 +657,13 @@ def test_a_signal_to_the_whole_group_is_one_drain(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_nobody_waits_at_a_port_that_drains(tmp_path: Path, count: int) -> None:
     """New connections are refused at once, also while answers still run."""
-    begun = threading.Semaphore(0)
+    starts = threading.Semaphore(0)
     ends: list[Any] = []
     with serving("--demo", "--port", "0", "--num-workers", str(count), cwd=tmp_path) as run:
         port = int(run.url.rpartition(":")[2])
-        thread = threading.Thread(target=stream, args=(run.url, begun, ends, 300))
+        thread = threading.Thread(target=stream, args=(run.url, starts, ends, 300))
         thread.start()
-        assert begun.acquire(timeout=LIMIT)
+        assert starts.acquire(timeout=LIMIT)
         run.process.send_signal(signal.SIGTERM)
         run.until("(?s)" + ".*".join(["draining"] * count))
         for _ in range(20):
@@ -670,15 +682,15 @@ def test_all_workers_leave_when_one_is_asked_to(tmp_path: Path) -> None:
             assert json.load(answer)["status"] == "drained"
 
         def statuses() -> set[int]:
-            found = set()
+            codes = set()
             for _ in range(20):
                 try:
                     with urllib.request.urlopen(run.url + "/health/readiness", timeout=LIMIT) as answer:
-                        found.add(answer.status)
+                        codes.add(answer.status)
                 except urllib.error.HTTPError as error:
-                    found.add(error.code)
+                    codes.add(error.code)
                     error.close()
-            return found
+            return codes
 
         assert until(lambda: statuses() == {503})
         pid = children(run.process.pid)[0]

@@ -17,7 +17,7 @@ import pytest
 
 from a2py.config import Config, Settings
 from a2py.deployment import Deployment
-from tests.cli.test_workers import REAL, Watched, watched
+from tests.cli.test_workers import REAL, Watch, supervise
 from tests.commands import LIMIT, nothing
 from tests.proxied import config as plain_config
 from tests.proxied import message, run_proxy, settle
@@ -30,8 +30,8 @@ pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="POSIX"), pytes
 class Proxy:
     """`made`: the parent."""
 
-    def __init__(self, seen: Watched) -> None:
-        self.seen, self.made = seen, seen.made
+    def __init__(self, seen: Watch) -> None:
+        self.seen, self.made = seen, seen.supervisor
         self.port = self.made.sharing.sockets[0].getsockname()[1]
 
     async def ask(self, text: str = "Hi", **headers: str) -> Answer:
@@ -77,8 +77,8 @@ async def ask(port: int, text: str = "Hi", **headers: str) -> Answer:
 @asynccontextmanager
 async def workers(count: int, config: Config, place: Path) -> AsyncIterator[Proxy]:
     given = pickle.dumps((config, "a test"))
-    async with watched(REAL, count, str(place / "no"), "serve", "--log-format", "json", config=given) as seen:
-        await seen.until(lambda: len(seen.made.relay.members) == count)
+    async with supervise(REAL, count, str(place / "no"), "serve", "--log-format", "json", config=given) as seen:
+        await seen.until(lambda: len(seen.supervisor.relay.members) == count)
         yield Proxy(seen)
 
 

@@ -45,7 +45,7 @@ class Broken(Demo):
         **more: Any,
     ) -> None:
         super().__init__(pace=0, **more)
-        self.refuse, self.change, self.rewrite, self.listed = refuse, change, rewrite, models
+        self.refuse, self.change, self.rewrite, self.models = refuse, change, rewrite, models
         self.bodies: list[Body] = []
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
@@ -58,7 +58,7 @@ class Broken(Demo):
             return await super()._complete(request)
         if self.rewrite is at_once:
             await asyncio.sleep(0.6)  # slow enough to tell that nothing came before the end
-        streamed, body["stream"] = body.get("stream"), False
+        is_stream, body["stream"] = body.get("stream"), False
         body.pop("stream_options", None)
         request._read_bytes = json.dumps(body).encode()
         whole = await super()._complete(request)
@@ -66,18 +66,18 @@ class Broken(Demo):
         data = self.rewrite(whole.body)
         return web.Response(
             body=data,
-            content_type="text/event-stream" if streamed and data.startswith(b"data:") else "application/json",
+            content_type="text/event-stream" if is_stream and data.startswith(b"data:") else "application/json",
         )
 
     async def _models(self, request: web.Request) -> web.Response:
-        if self.listed is None:
+        if self.models is None:
             return await super()._models(request)
-        return web.json_response(self.listed, status=200 if isinstance(self.listed, dict) else self.listed)
+        return web.json_response(self.models, status=200 if isinstance(self.models, dict) else self.models)
 
 
 def deployment(base: str, **quirks: Any) -> Deployment:
-    made = single(model="openai/demo", alias="m", api_base=base, api_key="sk-x").deployments[0]
-    return replace(made, quirks=override(made.quirks, {**DEMO, **quirks}))
+    dep = single(model="openai/demo", alias="m", api_base=base, api_key="sk-x").deployments[0]
+    return replace(dep, quirks=override(dep.quirks, {**DEMO, **quirks}))
 
 
 async def findings(upstream: Demo, *only: str, dep: Deployment | None = None, **quirks: Any) -> tuple[Progress, Bench]:
@@ -151,10 +151,10 @@ def only_by(name: str) -> Callable[[Body], None]:
     """Thinking is heard in one dialect only."""
 
     def change(body: Body) -> None:
-        kept = body.get(name)
+        value = body.get(name)
         no_thinking(body)
-        if kept is not None:
-            body[name] = kept
+        if value is not None:
+            body[name] = value
 
     return change
 
@@ -428,15 +428,17 @@ DEFECTS: list[tuple[str, Callable[[], Demo], dict[str, Any], str, str, dict[str,
 
 
 @pytest.mark.parametrize(
-    "name, upstream, quirks, state, said, found", DEFECTS, ids=[f"{row[0]}-{row[3]}-{row[4][:12]}" for row in DEFECTS]
+    "name, upstream, quirks, state, phrase, expected",
+    DEFECTS,
+    ids=[f"{row[0]}-{row[3]}-{row[4][:12]}" for row in DEFECTS],
 )
 async def test_each_defect_is_seen(
-    name: str, upstream: Callable[[], Demo], quirks: dict[str, Any], state: str, said: str, found: dict[str, Any]
+    name: str, upstream: Callable[[], Demo], quirks: dict[str, Any], state: str, phrase: str, expected: dict[str, Any]
 ) -> None:
     progress, _ = await findings(upstream(), name, **quirks)
     finding = progress.findings[name]
-    assert (finding.state, dict(finding.quirks)) == (state, found), finding
-    assert said in finding.what
+    assert (finding.state, dict(finding.quirks)) == (state, expected), finding
+    assert phrase in finding.what
     assert "sk-x" not in str(finding)
 
 
@@ -510,17 +512,17 @@ async def test_what_a_server_tells_of_its_context() -> None:
     async def props(request: web.Request) -> web.Response:
         return web.json_response({"default_generation_settings": {"n_ctx": 12345}})
 
-    async def listed(request: web.Request) -> web.Response:
+    async def list_models(request: web.Request) -> web.Response:
         return web.json_response(rows)
 
-    async def loaded(request: web.Request) -> web.Response:
+    async def list_loaded(request: web.Request) -> web.Response:
         return web.json_response({"models": [{"name": "demo:latest", "context_length": 4096}]})
 
     rows: dict[str, Any] = {"data": [{"id": "demo", "owned_by": "llamacpp"}]}
     app = web.Application()
     app.router.add_get("/props", props)
-    app.router.add_get("/v1/models", listed)
-    app.router.add_get("/api/ps", loaded)
+    app.router.add_get("/v1/models", list_models)
+    app.router.add_get("/api/ps", list_loaded)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -537,15 +539,15 @@ async def test_what_a_server_tells_of_its_context() -> None:
 
 
 @pytest.mark.parametrize(
-    "known, answer, state",
+    "limit, answer, state",
     [(0, 200_000, OK), (300_000, 200_000, NO), (100_000, 200_000, OK), (100_000, 0, OK)],
 )
-async def test_context_against_what_is_configured(known: int, answer: int, state: str) -> None:
+async def test_context_against_what_is_configured(limit: int, answer: int, state: str) -> None:
     upstream = Broken(models={"data": [{"id": "demo", "context_length": answer}]})
     async with upstream:
-        dep = replace(deployment(upstream.base), max_input_tokens=known)
+        dep = replace(deployment(upstream.base), max_input_tokens=limit)
         progress, _ = await findings(
-            Broken(models=upstream.listed), "models", "context", dep=replace(dep, base=upstream.base)
+            Broken(models=upstream.models), "models", "context", dep=replace(dep, base=upstream.base)
         )
     assert progress.findings["context"].state == state
 
@@ -554,9 +556,11 @@ async def test_context_against_what_is_configured(known: int, answer: int, state
 
 
 def test_check_of_nothing_at_all(tmp_path: Path) -> None:
-    done = a2py("check", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("\n  ok ") == len(PROBES) and "this costs" in done.stderr and "\x1b" not in done.stdout
+    result = a2py("check", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (
+        result.stdout.count("\n  ok ") == len(PROBES) and "this costs" in result.stderr and "\x1b" not in result.stdout
+    )
     assert a2py("--health", cwd=tmp_path).stdout.count(" ok ") == 1
 
 
@@ -569,14 +573,14 @@ def test_check_writes_what_it_found_and_it_holds(tmp_path: Path) -> None:
             "    model_info: {quirks: {stream_usage: false}}\n"
         )
         path.chmod(0o600)
-        asked = a2py("check", "--only", "reasoning", "m", cwd=tmp_path)
+        report = a2py("check", "--only", "reasoning", "m", cwd=tmp_path)
         assert (
-            "a2py:\n  quirks:\n" in asked.stdout
-            and 'reasoning: "effort"' in asked.stdout
+            "a2py:\n  quirks:\n" in report.stdout
+            and 'reasoning: "effort"' in report.stdout
             and "quirks" not in path.read_text()[200:]
         )
-        done = a2py("check", "--only", "reasoning", "--write", cwd=tmp_path)
-        assert done.returncode == 0 and "a2py.yaml: written" in done.stderr, done.stderr
+        result = a2py("check", "--only", "reasoning", "--write", cwd=tmp_path)
+        assert result.returncode == 0 and "a2py.yaml: written" in result.stderr, result.stderr
         text = path.read_text()
         assert text.startswith("# mine\n") and "# the one" in text
         config = load(str(path), {}, str(tmp_path))
@@ -589,24 +593,24 @@ def test_offline_and_wrong_words(tmp_path: Path) -> None:
     (tmp_path / "a2py.yaml").write_text(
         "model_list:\n- {model_name: a, litellm_params: {model: openai/x, api_key: k, api_base: http://example.com/v1}}\n- {model_name: b, litellm_params: {model: groq/y}}\n"
     )
-    done = a2py("check", "--offline", cwd=tmp_path)
+    result = a2py("check", "--offline", cwd=tmp_path)
     assert (
-        done.returncode == 1
-        and "GROQ_API_KEY" in done.stderr
-        and "a: its key travels unencrypted to example.com" in done.stderr
+        result.returncode == 1
+        and "GROQ_API_KEY" in result.stderr
+        and "a: its key travels unencrypted to example.com" in result.stderr
     )
     assert a2py("check", "--offline", "a", cwd=tmp_path).returncode == 0
     assert "there is no probe 'reech'" in a2py("check", "--only", "reech", cwd=tmp_path).stderr
-    done = a2py("check", "c", cwd=tmp_path)
-    assert done.returncode == 1 and "known names: a" in done.stderr
+    result = a2py("check", "c", cwd=tmp_path)
+    assert result.returncode == 1 and "known names: a" in result.stderr
 
 
 def test_a_model_that_fails_makes_the_command_fail(tmp_path: Path) -> None:
-    done = a2py("check", "--model", "openai/x", "--api-base", f"http://127.0.0.1:{free_port()}/v1", cwd=tmp_path)
-    assert done.returncode == 1 and "fail" in done.stdout and "api_base" in done.stdout
-    cause, others = done.stdout.splitlines()[1:3]
+    result = a2py("check", "--model", "openai/x", "--api-base", f"http://127.0.0.1:{free_port()}/v1", cwd=tmp_path)
+    assert result.returncode == 1 and "fail" in result.stdout and "api_base" in result.stdout
+    cause, others = result.stdout.splitlines()[1:3]
     assert "connection refused" in cause and "16 other probes" in others and "not asked: answers failed" in others
-    assert len(done.stdout.splitlines()) == 4, "the cause is printed once, and what it prevents is counted"
+    assert len(result.stdout.splitlines()) == 4, "the cause is printed once, and what it prevents is counted"
 
 
 # -- the real llama.cpp ------------------------------------------------------------------------------------------------
@@ -616,10 +620,10 @@ def test_a_model_that_fails_makes_the_command_fail(tmp_path: Path) -> None:
 @pytest.mark.parametrize("think", [False, True])
 async def test_llamacpp(llamacpp: llama.Servers, think: bool) -> None:
     server = llamacpp(tool_first=0.9, think=think, ctx=8192)
-    made = single(model="llamacpp/tiny", alias="m", api_base=server.base, api_key="sk-x").deployments[0]
+    dep = single(model="llamacpp/tiny", alias="m", api_base=server.base, api_key="sk-x").deployments[0]
     sender = Upstream()
     try:
-        progress = await probe(Bench(made, sender, 60))
+        progress = await probe(Bench(dep, sender, 60))
     finally:
         await sender.close()
     states = {name: finding.state for name, finding in progress.findings.items()}

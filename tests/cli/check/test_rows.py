@@ -27,8 +27,8 @@ def test_a_row_says_what_was_found() -> None:
         "detail": "answers",
         "advice": "",
     }
-    found = describe("tools", Finding(FOUND, "works", "look", {"tools": False}))
-    assert found["result"] == "ok" and found["advice"] == "look; with these quirks: tools: False"
+    row = describe("tools", Finding(FOUND, "works", "look", {"tools": False}))
+    assert row["result"] == "ok" and row["advice"] == "look; with these quirks: tools: False"
     assert [describe("tools", Finding(state, ""))["result"] for state in (NO, FAIL, SKIPPED)] == [
         "no",
         "fail",

@@ -28,9 +28,9 @@ FOUND_ONE = {"openai/x": {"images": False, "reasoning": "effort"}}
     ],
 )
 def test_quirks_are_written_between_what_is_there(text: str) -> None:
-    done = edit(text, FOUND_ONE)
-    assert done is not None
-    before, after = yaml.safe_load(text) or {}, yaml.safe_load(done)
+    output = edit(text, FOUND_ONE)
+    assert output is not None
+    before, after = yaml.safe_load(text) or {}, yaml.safe_load(output)
     for name, value in FOUND_ONE["openai/x"].items():
         assert after["a2py"]["quirks"]["openai/x"][name] == value
     ours = after.pop("a2py")
@@ -40,10 +40,10 @@ def test_quirks_are_written_between_what_is_there(text: str) -> None:
     for id, quirks in (old.get("quirks") or {}).items():
         assert ours["quirks"][id] == {**quirks, **FOUND_ONE.get(id, {})}
     assert [line for line in text.splitlines() if "#" in line and "wrong" not in line] == [
-        line for line in done.splitlines() if "#" in line and "wrong" not in line
+        line for line in output.splitlines() if "#" in line and "wrong" not in line
     ]
-    assert ("# wrong" in text) == ("# wrong" in done)
-    assert edit(done, FOUND_ONE) == done
+    assert ("# wrong" in text) == ("# wrong" in output)
+    assert edit(output, FOUND_ONE) == output
 
 
 @pytest.mark.parametrize(
