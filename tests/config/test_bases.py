@@ -51,7 +51,7 @@ def test_local_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "wanted"),
+    ("url", "expected"),
     [
         ("http://h:11434", "http://h:11434/v1"),
         ("http://h:11434/api", "http://h:11434/v1"),
@@ -59,8 +59,8 @@ def test_local_names() -> None:
         ("http://h/ollama/v1", "http://h/ollama/v1"),
     ],
 )
-def test_local_servers_get_their_v1(url: str, wanted: str) -> None:
-    assert add_v1(Base(url)).url == wanted
+def test_local_servers_get_their_v1(url: str, expected: str) -> None:
+    assert add_v1(Base(url)).url == expected
 
 
 HOST = "https://r.openai.azure.com"
@@ -109,15 +109,15 @@ HOST = "https://r.openai.azure.com"
     ],
 )
 def test_forms_of_azure(base: str, version: str, wire: str, url: str, query: str) -> None:
-    cleaned = parse_base(base)
-    assert cleaned is not None
-    found = build_azure(cleaned, "my gpt", version, wire)
-    assert (found.url, found.query) == (url, query)
+    address = parse_base(base)
+    assert address is not None
+    azure = build_azure(address, "my gpt", version, wire)
+    assert (azure.url, azure.query) == (url, query)
 
 
 def test_a_wildcard_of_azure_is_bound_later() -> None:
-    found = build_azure(Base(HOST), "*", "2024-10-21", "chat")
+    azure = build_azure(Base(HOST), "*", "2024-10-21", "chat")
     assert (
-        found.url == f"{HOST}/openai/deployments/{{model}}"
-        and bind_model(found.url, "a/b") == f"{HOST}/openai/deployments/a%2Fb"
+        azure.url == f"{HOST}/openai/deployments/{{model}}"
+        and bind_model(azure.url, "a/b") == f"{HOST}/openai/deployments/a%2Fb"
     )

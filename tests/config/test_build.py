@@ -36,11 +36,11 @@ def folder(tmp_path: Path) -> Folder:
 def test_the_page_names_every_prefix_whose_bare_address_gets_v1(folder: Folder) -> None:
     page = (Path(__file__).parents[2] / "docs/configuration.md").read_text(encoding="utf-8")
     _, _, after = page.partition("A bare address")
-    named = re.findall(r"`(\w+)/`", after.partition(". With")[0])
+    prefixes = re.findall(r"`(\w+)/`", after.partition(". With")[0])
     bases = {
         name: folder.one(f"{{model: {name}/m, api_key: k, api_base: 'http://h.example'}}").base for name in PROVIDERS
     }
-    assert sorted(named) == sorted(name for name, base in bases.items() if base == "http://h.example/v1")
+    assert sorted(prefixes) == sorted(name for name, base in bases.items() if base == "http://h.example/v1")
 
 
 # -- provider and model
@@ -415,12 +415,12 @@ WIRES: list[tuple[str, str, str, str, bool, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("params", "info", "more", "wire", "fixed", "base"), WIRES)
+@pytest.mark.parametrize(("params", "info", "more", "wire", "is_fixed", "base"), WIRES)
 def test_the_choice_of_the_wire(
-    folder: Folder, params: str, info: str, more: str, wire: str, fixed: bool, base: str
+    folder: Folder, params: str, info: str, more: str, wire: str, is_fixed: bool, base: str
 ) -> None:
     dep = folder.one(params, ENV, info, more)
-    assert (dep.wire, dep.wire_fixed, dep.base, dep.problem) == (wire, fixed, base, "")
+    assert (dep.wire, dep.wire_fixed, dep.base, dep.problem) == (wire, is_fixed, base, "")
 
 
 @pytest.mark.parametrize("provider", [row.name for row in PROVIDERS.values() if row.base])
@@ -495,7 +495,7 @@ def test_supports_reasoning_true_speaks_for_servers_that_no_row_knows(folder: Fo
 
 
 @pytest.mark.parametrize(
-    ("params", "info", "told"),
+    ("params", "info", "name"),
     [
         ("{model: openai/x, api_base: 'http://h/v1', reasoning_effort: low}", "{}", "reasoning_effort"),
         ("{model: openai/x, api_base: 'http://h/v1', thinking: {type: enabled}}", "{}", "reasoning_effort"),
@@ -507,10 +507,10 @@ def test_supports_reasoning_true_speaks_for_servers_that_no_row_knows(folder: Fo
         ("{model: deepseek/deepseek-reasoner, reasoning_effort: low}", "{}", ""),
     ],
 )
-def test_a_default_that_can_not_be_sent_is_told(folder: Folder, params: str, info: str, told: str) -> None:
+def test_a_default_that_can_not_be_sent_is_told(folder: Folder, params: str, info: str, name: str) -> None:
     text = f"model_list: [{{model_name: m, litellm_params: {params}, model_info: {info}}}]"
     warnings = [warning for warning in folder.load(text, ENV).warnings if "is not sent" in warning]
-    assert len(warnings) == bool(told) and (not told or f"allowed_openai_params: [{told}]" in warnings[0]), warnings
+    assert len(warnings) == bool(name) and (not name or f"allowed_openai_params: [{name}]" in warnings[0]), warnings
 
 
 @pytest.mark.parametrize("pattern", ["m", "openai/gpt-4o", "gpt-4*", "openai/*", "'*'"])
@@ -576,8 +576,8 @@ def test_no_misspelt_word_reaches_a_request(folder: Folder, quirk: str) -> None:
     dep = folder.one("{model: openai/gpt-4o}", ENV, f"{{quirks: {{{quirk}: {bad}}}}}")
     call = Call(parse(b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}'), "msg_1", 0.0)
     for name in wires.WIRES:
-        moved = with_changes(dep, {WIRE: name})
-        assert moved.wire == name and wires.wire(name).prepare(call, moved, True).body
+        other = with_changes(dep, {WIRE: name})
+        assert other.wire == name and wires.wire(name).prepare(call, other, True).body
 
 
 # -- everything else lands where the wires and the router read it
@@ -697,5 +697,5 @@ def test_allowed_params_are_sent_although_the_row_leaves_them_out() -> None:
     for name in names:
         quirks = override(quirks, _allowed(name, quirks))
     assert quirks == Quirks(sampling=frozenset({"temperature"}), reasoning="effort", cache="key", service_tier=True)
-    spoken = Quirks(reasoning="openrouter", stop_limit=2, cache="breakpoint")
-    assert [_allowed(name, spoken) for name in ("reasoning_effort", "stop", "prompt_cache_key")] == [{}, {}, {}]
+    capable = Quirks(reasoning="openrouter", stop_limit=2, cache="breakpoint")
+    assert [_allowed(name, capable) for name in ("reasoning_effort", "stop", "prompt_cache_key")] == [{}, {}, {}]

@@ -12,8 +12,8 @@ from tests.configured import KEY, Folder
 
 
 def dotenv(text: str, **env: str) -> tuple[dict[str, str], list[str]]:
-    told: list[str] = []
-    return read_dotenv(text, ".env", env, told.append), told
+    messages: list[str] = []
+    return read_dotenv(text, ".env", env, messages.append), messages
 
 
 @pytest.mark.parametrize(
@@ -36,14 +36,14 @@ def dotenv(text: str, **env: str) -> tuple[dict[str, str], list[str]]:
     ],
 )
 def test_the_forms_of_a_line(line: str, value: str) -> None:
-    found, told = dotenv(f"# comment\n\nB=2\n{line}\n", X="1")
-    assert (found["A"], told) == (value, [])
+    variables, messages = dotenv(f"# comment\n\nB=2\n{line}\n", X="1")
+    assert (variables["A"], messages) == (value, [])
 
 
 def test_what_is_no_line_is_told_without_its_text() -> None:
-    found, told = dotenv(f"A=1\n{KEY}\nB='never\nC=2\n")
-    assert found == {"A": "1"}
-    assert told == [
+    variables, messages = dotenv(f"A=1\n{KEY}\nB='never\nC=2\n")
+    assert variables == {"A": "1"}
+    assert messages == [
         ".env:2: this line is ignored. Write NAME=value.",
         ".env:3: B is ignored: its quote is never closed. Write the closing '.",
     ]
@@ -56,12 +56,14 @@ def test_the_environment_wins_over_dotenv(tmp_path: Path) -> None:
 
 
 def test_no_dotenv_or_an_unreadable_one(tmp_path: Path) -> None:
-    told: list[str] = []
-    assert environment({"A": "1"}, str(tmp_path), told.append) == {"A": "1"} and told == []
-    assert environment({"A": "1"}, str(tmp_path / "nowhere"), told.append) == {"A": "1"} and told == []
+    messages: list[str] = []
+    assert environment({"A": "1"}, str(tmp_path), messages.append) == {"A": "1"} and messages == []
+    assert environment({"A": "1"}, str(tmp_path / "nowhere"), messages.append) == {"A": "1"} and messages == []
     (tmp_path / ".env").write_bytes(b"A=\xff\n")
-    assert environment({"A": "1"}, str(tmp_path), told.append) == {"A": "1"}
-    assert told == [".env is ignored: it cannot be read (UnicodeDecodeError). Save it as UTF-8 text that you may read."]
+    assert environment({"A": "1"}, str(tmp_path), messages.append) == {"A": "1"}
+    assert messages == [
+        ".env is ignored: it cannot be read (UnicodeDecodeError). Save it as UTF-8 text that you may read."
+    ]
 
 
 def test_a_directory_called_dotenv(tmp_path: Path) -> None:
@@ -71,25 +73,25 @@ def test_a_directory_called_dotenv(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes")
 def test_a_dotenv_with_keys_that_others_can_read_is_told(tmp_path: Path) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     folder = Folder(tmp_path)
     folder.write(".env", f"OPENAI_API_KEY={KEY}\n", 0o644)
-    environment({}, str(tmp_path), told.append)
-    assert told == [".env contains keys, and other users of this machine can read it. Run: chmod 600 .env"]
+    environment({}, str(tmp_path), messages.append)
+    assert messages == [".env contains keys, and other users of this machine can read it. Run: chmod 600 .env"]
     for text, mode in ((f"OPENAI_API_KEY={KEY}\n", 0o600), ("PORT=1\nA_KEY=\n", 0o644)):
-        told.clear()
+        messages.clear()
         folder.write(".env", text, mode)
-        environment({}, str(tmp_path), told.append)
-        assert told == []
+        environment({}, str(tmp_path), messages.append)
+        assert messages == []
 
 
 def test_modes_are_asked_on_posix_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-    warn_readable(str(tmp_path / "gone"), "gone", told.append)
+    messages: list[str] = []
+    warn_readable(str(tmp_path / "gone"), "gone", messages.append)
     file = Folder(tmp_path).write("f", "x", 0o644)
     monkeypatch.setattr("a2py.config.dotenv.os.name", "nt")
-    warn_readable(str(file), "f", told.append)
-    assert told == []
+    warn_readable(str(file), "f", messages.append)
+    assert messages == []
 
 
 def test_the_order_of_files(tmp_path: Path) -> None:

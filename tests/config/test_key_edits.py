@@ -27,7 +27,7 @@ def test_the_first_key() -> None:
 
 
 #: Text before → text after `bob` was added, in which NEW stands for his fields.
-ADDED = {
+ADDITIONS = {
     "comments, and what follows": (
         f"# ours\nkeys:\n  # the first\n  alice:   # she\n    sha256: {A}  # hers\n\n# the rest\nnote: 1\n",
         f"# ours\nkeys:\n  # the first\n  alice:   # she\n    sha256: {A}  # hers\n  bob:\n    NEW\n\n# the rest\nnote: 1\n",
@@ -66,9 +66,9 @@ ADDED = {
 }
 
 
-@pytest.mark.parametrize("case", ADDED)
+@pytest.mark.parametrize("case", ADDITIONS)
 def test_a_key_is_added(case: str) -> None:
-    before, after = ADDED[case]
+    before, after = ADDITIONS[case]
     indent = after.partition("NEW")[0].rpartition("\n")[2]
     block = f"\n{indent}".join(f"{field}: {value}" for field, value in NEW.items())
     flow = ", ".join(f"{field}: {value}" for field, value in NEW.items())
@@ -151,8 +151,8 @@ def test_whatever_the_file_holds_nothing_else_changes(
     assert yaml.safe_load(after) == expected
     for name in keys:
         if name != "new-key" and yaml.safe_load(text)["keys"].get(name):
-            changed = set_fields(text, name, {"own": quote("# x: y")})
-            assert yaml.safe_load(changed)["keys"][name] == {**keys[name], "own": "# x: y"}
+            output = set_fields(text, name, {"own": quote("# x: y")})
+            assert yaml.safe_load(output)["keys"][name] == {**keys[name], "own": "# x: y"}
 
 
 @given(st.text(max_size=30).filter(str.isprintable))

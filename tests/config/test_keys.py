@@ -100,10 +100,10 @@ def one(field: str, name: str = "a") -> str:
     ],
 )
 def test_a_mistake_is_named_with_its_line(text: str, message: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         parse(text)
-    assert str(caught.value).startswith(message)
-    assert "sk-1" not in str(caught.value), "what was written by mistake may be a key"
+    assert str(excinfo.value).startswith(message)
+    assert "sk-1" not in str(excinfo.value), "what was written by mistake may be a key"
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_a_mistake_is_named_with_its_line(text: str, message: str) -> None:
     ],
 )
 def test_a_limit_with_a_wrong_name_is_no_field_of_the_users_own(field: str, meant: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         parse(f"keys:\n  a:\n    sha256: {A}\n    {field}: 1\n")
-    assert str(caught.value) == f"keys.yaml:4: `keys.a.{field!r}` is unknown. Did you mean `{meant}`?"
+    assert str(excinfo.value) == f"keys.yaml:4: `keys.a.{field!r}` is unknown. Did you mean `{meant}`?"
 
 
 @pytest.mark.parametrize("field", ["team", "note", "owner", "email", "created", "rotated", "mode", "cost_center", "id"])

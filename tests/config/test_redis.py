@@ -88,9 +88,9 @@ def test_without_an_address_nothing_is_shared(folder: Folder, keys: str, env: di
     ],
 )
 def test_mistakes(folder: Folder, keys: str, env: dict[str, str], words: list[str]) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         load(folder, keys, **env)
-    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert all(word in str(excinfo.value) for word in words), str(excinfo.value)
 
 
 def test_no_login_shows(folder: Folder) -> None:

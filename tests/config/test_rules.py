@@ -108,8 +108,8 @@ def test_a_model_that_writes_no_text(folder: Folder) -> None:
         "  - {model_name: vectors, litellm_params: {model: openai/v, api_key: k}, model_info: {mode: embedding}}\n"
     )
     text = MODELS.lstrip() + vectors + "a2py: {routes: [{when: think, model: vectors}]}"
-    told = ":7: `a2py.routes[0].model` names vectors, which writes no text. Name a chat model."
-    assert told in str(folder.mistake(text))
+    message = ":7: `a2py.routes[0].model` names vectors, which writes no text. Name a chat model."
+    assert message in str(folder.mistake(text))
 
 
 @pytest.mark.parametrize(

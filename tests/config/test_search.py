@@ -141,10 +141,10 @@ def test_a_service_by_its_variables(folder: Folder) -> None:
                 f"{TOOLS.replace('timeout: 5', f'timeout: {value}')}a2py: {{search: paid}}",
                 [
                     "litellm_config.yaml:7: `search_tools.paid.timeout` must be a number from 0.1 to 600, ",
-                    f"got {described}. Write `timeout: 1`.",
+                    f"got {label}. Write `timeout: 1`.",
                 ],
             )
-            for value, described in (
+            for value, label in (
                 ("soon", "'soon'"),
                 ("0", "0"),
                 ("-1", "-1"),
@@ -156,10 +156,10 @@ def test_a_service_by_its_variables(folder: Folder) -> None:
     ],
 )
 def test_mistakes_name_their_place_and_their_cure(folder: Folder, text: str, words: list[str]) -> None:
-    with pytest.raises(ConfigError) as info:
+    with pytest.raises(ConfigError) as excinfo:
         load(folder, text)
     for word in words:
-        assert word in str(info.value)
+        assert word in str(excinfo.value)
 
 
 def test_other_callbacks_are_named_in_a_warning(folder: Folder) -> None:
@@ -212,17 +212,17 @@ def test_a_service_by_its_variables_sends_no_strangers_choice(folder: Folder) ->
     assert pairs("{SEARXNG_API_KEY: os.environ/GW_TOKEN}", "searxng", SEARXNG_API_BASE="https://search.example") == {
         ("GW_TOKEN", "search.example")
     }
-    unchecked = folder.load(f"{MODEL}litellm_settings: {{ssl_verify: false}}\na2py: {{search: tavily}}", ENV)
-    assert ("TAVILY_API_KEY", "api.tavily.com (certificate not checked)") in set(unchecked.pairs)
+    config = folder.load(f"{MODEL}litellm_settings: {{ssl_verify: false}}\na2py: {{search: tavily}}", ENV)
+    assert ("TAVILY_API_KEY", "api.tavily.com (certificate not checked)") in set(config.pairs)
 
 
 def test_dotenv_does_not_choose_where_a_secret_goes(folder: Folder) -> None:
     """A stranger's `.env` beside the user's own file: the address is the stranger's, the key the user's."""
     folder.write(".env", "TAVILY_API_BASE=https://evil.example\n")
-    with pytest.raises(ConfigError) as info:
+    with pytest.raises(ConfigError) as excinfo:
         load(folder, "a2py: {search: tavily}")
     for word in ("TAVILY_API_KEY", "evil.example", ".env", "TAVILY_API_BASE", "litellm_config.yaml:2"):
-        assert word in str(info.value)
+        assert word in str(excinfo.value)
     folder.write(".env", "TAVILY_API_BASE=https://evil.example\nTAVILY_API_KEY=theirs\n")
     config = folder.load(MODEL + "a2py: {search: tavily}", {"OPENAI_API_KEY": "ok"})
     assert config.search is not None and config.search.key == "theirs" and set(config.pairs) == set()
@@ -255,11 +255,11 @@ def test_dotenv_does_not_choose_the_way_of_a_secret(
     tool = load_file(name, {**ENV, **own}, str(folder.path)).search
     assert tool is not None and tool.key == "tvly-1"  # the user's own variable
     folder.write(".env", f"WAY={value}\n")
-    with pytest.raises(ConfigError) as info:
+    with pytest.raises(ConfigError) as excinfo:
         load_file(name, ENV, str(folder.path))
     key = "ssl_verify" if "ssl_verify" in setting else "upstream_proxy"
     for word in ("TAVILY_API_KEY", label, f"which .env chose by {key}", "mine.yaml:2"):
-        assert word in str(info.value)
+        assert word in str(excinfo.value)
     folder.write(".env", f"WAY={value}\nTHEIRS=theirs\n")
     folder.write("mine.yaml", text.replace("TAVILY_API_KEY", "THEIRS"))
     tool = load_file(name, {"OPENAI_API_KEY": "ok"}, str(folder.path)).search

@@ -215,15 +215,15 @@ def test_the_example_of_dotenv() -> None:
     names = [
         line[2:].partition("=")[0] for line in text.splitlines() if line.startswith("# ") and "=" in line.split(" ")[1]
     ]
-    known = {name for row in PROVIDERS.values() for name in (*row.keys, *row.bases)} | {
+    known_names = {name for row in PROVIDERS.values() for name in (*row.keys, *row.bases)} | {
         "AZURE_API_VERSION",
         "LITELLM_MASTER_KEY",
         "A2PY_CONFIG",
         "A2PY_INSECURE",
     }
-    assert len(names) > 15 and set(names) <= known
-    told: list[str] = []
-    assert read_dotenv(text, ".env", {}, told.append) == {} and told == []  # nothing is set by copying it
+    assert len(names) > 15 and set(names) <= known_names
+    messages: list[str] = []
+    assert read_dotenv(text, ".env", {}, messages.append) == {} and messages == []  # nothing is set by copying it
     assert set(
-        read_dotenv("\n".join(line.removeprefix("# ") for line in text.splitlines()), ".env", {}, told.append)
+        read_dotenv("\n".join(line.removeprefix("# ") for line in text.splitlines()), ".env", {}, messages.append)
     ) >= set(names)

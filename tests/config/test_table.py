@@ -52,7 +52,7 @@ def test_no_path_stands_twice() -> None:
 
 
 #: Every key that is to be supported (LiteLLM's reference, and our own), so that none is lost from the table.
-SUPPORTED = {
+KEYS = {
     "": "model_list litellm_settings router_settings general_settings environment_variables include a2py",
     "model_list[]": "model_name litellm_params model_info rpm tpm",
     "model_list[].litellm_params": """model api_base base_url api_key api_version custom_llm_provider organization max_tokens max_completion_tokens
@@ -72,11 +72,11 @@ SUPPORTED = {
         drain_seconds drain_delay max_body_mb max_connections buffer_kb capture_dir affinity max_parallel_requests cache_health""",
     "a2py.queue": "length seconds",
 }
-IGNORED = """litellm_settings.modify_params litellm_settings.set_verbose
+NO_EFFECT = """litellm_settings.modify_params litellm_settings.set_verbose
     general_settings.set_verbose litellm_settings.cache_params litellm_settings.turn_off_message_logging litellm_settings.telemetry
     router_settings.enable_pre_call_checks model_list[].litellm_params.tags
     model_list[].litellm_params.input_cost_per_second model_list[].model_info.access_groups model_list[].model_info.output_cost_per_image"""
-WARNED = """litellm_settings.cache router_settings.cache_responses litellm_settings.success_callback general_settings.database_url guardrails litellm_settings.max_budget
+UNSUPPORTED = """litellm_settings.cache router_settings.cache_responses litellm_settings.success_callback general_settings.database_url guardrails litellm_settings.max_budget
     general_settings.custom_auth general_settings.pass_through_endpoints litellm_settings.key_generation_settings"""
 
 
@@ -91,14 +91,14 @@ def look(path: str) -> Any:
     return level
 
 
-@pytest.mark.parametrize(("section", "keys"), SUPPORTED.items())
+@pytest.mark.parametrize(("section", "keys"), KEYS.items())
 def test_every_supported_key_has_its_place(section: str, keys: str) -> None:
     for key in keys.split():
-        found = look(f"{section}.{key}" if section else key)
-        assert isinstance(found, dict) or (isinstance(found, Setting) and found.kind == "set"), f"{section}.{key}"
+        row = look(f"{section}.{key}" if section else key)
+        assert isinstance(row, dict) or (isinstance(row, Setting) and row.kind == "set"), f"{section}.{key}"
 
 
-@pytest.mark.parametrize(("paths", "kind"), [(IGNORED, "ignored"), (WARNED, "warned")])
+@pytest.mark.parametrize(("paths", "kind"), [(NO_EFFECT, "ignored"), (UNSUPPORTED, "warned")])
 def test_what_is_left_out(paths: str, kind: str) -> None:
     for path in paths.split():
         assert look(path).kind == kind, path
@@ -107,7 +107,7 @@ def test_what_is_left_out(paths: str, kind: str) -> None:
 # -- the page
 
 
-def told(default: Any) -> str:
+def show_default(default: Any) -> str:
     if default in ((), {}, "", None) or default == -1:
         return "–"
     return (
@@ -126,8 +126,11 @@ def cell(text: str) -> str:
 def sections() -> dict[str, list[str]]:
     head = ["| key | default | meaning |", "|---|---|---|"]
     return {
-        "settings": [*head, *(f"| {keys(row)} | {told(row.default)} | {cell(row.meaning)} |" for row in OTHERS)],
-        "models": [*head, *(f"| {keys(row)} | {told(row.default)} | {cell(row.meaning)} |" for row in MODELS)],
+        "settings": [
+            *head,
+            *(f"| {keys(row)} | {show_default(row.default)} | {cell(row.meaning)} |" for row in OTHERS),
+        ],
+        "models": [*head, *(f"| {keys(row)} | {show_default(row.default)} | {cell(row.meaning)} |" for row in MODELS)],
         "ignored": [
             "| keys | what |",
             "|---|---|",
@@ -142,11 +145,11 @@ def sections() -> dict[str, list[str]]:
 
 
 def keys(row: Setting) -> str:
-    shown = (path.replace("model_list[].", "") for path in row.paths)
-    return ", ".join(f"`{path}`" for path in shown)
+    paths = (path.replace("model_list[].", "") for path in row.paths)
+    return ", ".join(f"`{path}`" for path in paths)
 
 
-def written(text: str) -> str:
+def render(text: str) -> str:
     """The page with its tables made anew."""
     for name, lines in sections().items():
         before, mark, rest = text.partition(f"<!-- {name} -->\n")
@@ -158,7 +161,7 @@ def written(text: str) -> str:
 
 def test_the_page_holds_the_table() -> None:
     text = DOCS.read_text(encoding="utf-8")
-    assert written(text) == text, "run: python -m tests.config.test_table"
+    assert render(text) == text, "run: python -m tests.config.test_table"
 
 
 @pytest.mark.parametrize(
@@ -182,4 +185,4 @@ def test_the_pages_yaml_is_read(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    DOCS.write_text(written(DOCS.read_text(encoding="utf-8")), encoding="utf-8")
+    DOCS.write_text(render(DOCS.read_text(encoding="utf-8")), encoding="utf-8")

@@ -21,10 +21,10 @@ def read(text: str | bytes) -> tree.Node:
 
 
 def mistake(text: str | bytes) -> ConfigError:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         read(text)
-    assert caught.value.file == "f.yaml"
-    return caught.value
+    assert excinfo.value.file == "f.yaml"
+    return excinfo.value
 
 
 def test_plain_values_and_places() -> None:
@@ -68,19 +68,19 @@ def test_anchors_and_merge_keys() -> None:
 
 
 def test_a_key_that_stands_twice_is_told_and_the_last_counts() -> None:
-    told: list[str] = []
-    root = parse(b"a: 1\nb: {c: 1, c: 2}\na: 3\n", "f.yaml", told.append)
+    messages: list[str] = []
+    root = parse(b"a: 1\nb: {c: 1, c: 2}\na: 3\n", "f.yaml", messages.append)
     assert plain(root) == {"a": 3, "b": {"c": 2}}
-    assert told == [
+    assert messages == [
         "f.yaml:3: the key `a` is written twice, and the last one is used. Remove one.",
         "f.yaml:2: the key `c` is written twice, and the last one is used. Remove one.",
     ]
 
 
 def test_a_merge_is_no_second_key() -> None:
-    told: list[str] = []
-    parse(b"x: &x {a: 1}\ny: &y {b: 1}\nz:\n  <<: *x\n  <<: *y\n  a: 2\n", "f.yaml", told.append)
-    assert told == []
+    messages: list[str] = []
+    parse(b"x: &x {a: 1}\ny: &y {b: 1}\nz:\n  <<: *x\n  <<: *y\n  a: 2\n", "f.yaml", messages.append)
+    assert messages == []
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,8 @@ def node(text: str, **env: str) -> Node:
     ],
 )
 def test_taken(parser: v.Parser, text: str, value: Any) -> None:
-    found = parser(node(text), "a")
-    assert found == value and type(found) is type(value)
+    result = parser(node(text), "a")
+    assert result == value and type(result) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -160,9 +160,9 @@ def test_taken(parser: v.Parser, text: str, value: Any) -> None:
     ],
 )
 def test_refused(parser: v.Parser, text: str, message: str, path: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         parser(node(text), "a")
-    assert (caught.value.message, caught.value.path, caught.value.file, caught.value.line) == (
+    assert (excinfo.value.message, excinfo.value.path, excinfo.value.file, excinfo.value.line) == (
         message,
         path,
         "f.yaml",
@@ -195,7 +195,7 @@ def test_each_error_says_what_to_write(parser: v.Parser, text: str, cure: str) -
 
 
 @pytest.mark.parametrize(
-    ("text", "quoted"),
+    ("text", "expected"),
     [
         ("localhost", "'localhost'"),
         ("http://10.0.0.1:8000/v1", "'http://10.0.0.1:8000/v1'"),
@@ -208,8 +208,8 @@ def test_each_error_says_what_to_write(parser: v.Parser, text: str, cure: str) -
         ("x" * 41, "text"),
     ],
 )
-def test_only_short_texts_that_are_no_secrets_are_quoted(text: str, quoted: str) -> None:
-    assert v.quote_text(text) == quoted
+def test_only_short_texts_that_are_no_secrets_are_quoted(text: str, expected: str) -> None:
+    assert v.quote_text(text) == expected
 
 
 def test_a_value_of_the_environment_is_told_by_its_name() -> None:
@@ -227,10 +227,10 @@ def test_unset_variables_inside_are_left_out() -> None:
 
 
 def test_credentials_stay_nodes() -> None:
-    found = v.credentials(
+    credentials = v.credentials(
         node("[{credential_name: x, credential_values: {api_key: k}, credential_info: {}}, {credential_name: y}]"), "a"
     )
-    assert list(found) == ["x"] and found["x"].value["api_key"].raw == "k"
+    assert list(credentials) == ["x"] and credentials["x"].value["api_key"].raw == "k"
 
 
 def test_kinds_of_nothing() -> None:

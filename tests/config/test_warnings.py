@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "warning"),
     [
         (
             "router_settings: {num_retrys: 1}",
@@ -76,9 +76,9 @@ def folder(tmp_path: Path) -> Folder:
         ),
     ],
 )
-def test_an_unknown_key_is_one_warning(folder: Folder, text: str, told: str) -> None:
+def test_an_unknown_key_is_one_warning(folder: Folder, text: str, warning: str) -> None:
     config = folder.load(text, ENV)
-    assert [w for w in config.warnings if "is unknown" in w] == [f"litellm_config.yaml:1: {told}"]
+    assert [w for w in config.warnings if "is unknown" in w] == [f"litellm_config.yaml:1: {warning}"]
 
 
 def test_what_is_ignored_in_silence(folder: Folder) -> None:
@@ -242,7 +242,7 @@ def test_mistakes_are_those_that_were_surely_meant_otherwise(folder: Folder) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "warning"),
     [
         (
             "router_settings: {fallbacks: [{m: [mm]}]}",
@@ -266,13 +266,13 @@ def test_mistakes_are_those_that_were_surely_meant_otherwise(folder: Folder) -> 
         ),
     ],
 )
-def test_names_that_nobody_serves_are_told(folder: Folder, text: str, told: str) -> None:
+def test_names_that_nobody_serves_are_told(folder: Folder, text: str, warning: str) -> None:
     models = "".join(
         f"  - {{model_name: {n}, litellm_params: {{model: {m}}}}}\n"
         for n, m in (("m", "openai/m"), ("model-1", "openai/1"), ("w/*", "openai/*"))
     )
     config = folder.load(f"model_list:\n{models}{text}\n", ENV)
-    assert (len(config.warnings) == 1 and told in config.warnings[0]) if told else config.warnings == ()
+    assert (len(config.warnings) == 1 and warning in config.warnings[0]) if warning else config.warnings == ()
 
 
 def test_a_model_without_a_name(folder: Folder) -> None:
@@ -323,9 +323,9 @@ def test_a_wrong_type_names_file_line_and_key(folder: Folder, text: str, line: i
 
 
 def test_no_file(folder: Folder) -> None:
-    with pytest.raises(ConfigError, match="there is no configuration file") as caught:
+    with pytest.raises(ConfigError, match="there is no configuration file") as excinfo:
         load(None, {}, str(folder.path))
-    assert "a2py.yaml" in caught.value.cure
+    assert "a2py.yaml" in excinfo.value.cure
     with pytest.raises(ConfigError, match=r"nowhere\.yaml cannot be read: No such file"):
         load("nowhere.yaml", {}, str(folder.path))
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
@@ -371,9 +371,9 @@ def test_no_secret_shows_anywhere(folder: Folder) -> None:
     assert config.deployments[0].key == KEY and config.master_key == KEY
     assert KEY not in repr(config) and KEY not in repr(config.deployments) and KEY not in " ".join(config.warnings)
     assert KEY not in " ".join(config.origins.values())
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(ApiError) as excinfo:
         config.resolve("nothing")
-    assert KEY not in str(caught.value)
+    assert KEY not in str(excinfo.value)
     assert KEY not in str(folder.mistake(text % KEY))
     assert KEY not in str(folder.mistake(f"general_settings: {{master_key: {KEY}"))
     assert KEY not in str(folder.mistake(f"general_settings: {{master_key: [{KEY}]}}"))
@@ -381,7 +381,7 @@ def test_no_secret_shows_anywhere(folder: Folder) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes")
 @pytest.mark.parametrize(
-    ("text", "mode", "told"),
+    ("text", "mode", "has_warning"),
     [
         ("general_settings: {master_key: k}", 0o644, True),
         ("general_settings: {master_key: k}", 0o640, True),
@@ -405,12 +405,12 @@ def test_no_secret_shows_anywhere(folder: Folder) -> None:
         ),
     ],
 )
-def test_a_file_with_keys_that_others_can_read(folder: Folder, text: str, mode: int, told: bool) -> None:
+def test_a_file_with_keys_that_others_can_read(folder: Folder, text: str, mode: int, has_warning: bool) -> None:
     folder.write("c.yaml", text, mode)
     config = load("c.yaml", {"X": "v"}, str(folder.path))
     assert (
         "c.yaml contains keys, and other users of this machine can read it. Run: chmod 600 c.yaml" in config.warnings
-    ) is told
+    ) is has_warning
 
 
 # -- anything at all
@@ -481,12 +481,12 @@ def section(prefix: str) -> st.SearchStrategy[dict[str, object]]:
         for path in row.paths
         if path.startswith(prefix)
     }
-    kept = {
+    pool = {
         key: [v for v in POOL if fits(row, v)] for key, row in sorted(rows.items()) if "." not in key and "[" not in key
     }
-    pair = st.sampled_from(list(kept)).flatmap(
+    pair = st.sampled_from(list(pool)).flatmap(
         lambda key: st.tuples(
-            st.just(key), st.integers(0, 9).flatmap(lambda n: st.sampled_from(kept[key]) if n and kept[key] else VALUES)
+            st.just(key), st.integers(0, 9).flatmap(lambda n: st.sampled_from(pool[key]) if n and pool[key] else VALUES)
         )
     )
     return st.lists(pair, max_size=3).map(dict)

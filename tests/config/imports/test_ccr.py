@@ -20,12 +20,12 @@ def provider(name: str, url: str = OPENROUTER, models: str = "m", key: Any = "sk
     return {"name": name, "api_base_url": url, "api_key": key, "models": models.split(), **more}
 
 
-def imported(tree: Any, env: dict[str, str] | None = None) -> Draft:
+def read(tree: Any, env: dict[str, str] | None = None) -> Draft:
     text = tree if isinstance(tree, str) else json.dumps(tree)
     return translate(text, Source("config.json", env=env or {}))
 
 
-def served(draft: Draft, folder: Path, env: dict[str, str] | None = None) -> Config:
+def load_draft(draft: Draft, folder: Path, env: dict[str, str] | None = None) -> Config:
     file = folder / "a2py.yaml"
     file.write_text(draft.render(), "utf-8")
     file.chmod(0o600)
@@ -34,7 +34,7 @@ def served(draft: Draft, folder: Path, env: dict[str, str] | None = None) -> Con
 
 def one(url: str, **more: Any) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Parameters, model_info and notes of a provider with one model."""
-    draft = imported({"Providers": [provider("p", url, **more)], "Router": {"default": "p,m"}})
+    draft = read({"Providers": [provider("p", url, **more)], "Router": {"default": "p,m"}})
     entry = draft.models[0]
     return entry["litellm_params"], entry.get("model_info", {}), draft.notes
 
@@ -78,14 +78,14 @@ def test_an_anthropic_endpoint_is_asked_so(
     params, info, notes = one(url, transformer=more)
     assert (params["model"], params["api_base"], notes) == (model, base, [])
     assert info == {"supported_endpoints": ["/v1/messages"]}
-    draft = imported({"Providers": [provider("p", url, transformer=more)], "Router": {"default": "p,m"}})
-    (deployment,) = served(draft, tmp_path).deployments
+    draft = read({"Providers": [provider("p", url, transformer=more)], "Router": {"default": "p,m"}})
+    (deployment,) = load_draft(draft, tmp_path).deployments
     assert (deployment.wire, deployment.base, deployment.problem) == ("native", base, "")
 
 
 def test_keys_stay_as_they_were() -> None:
     def key(value: Any, url: str = OPENROUTER) -> list[Any]:
-        draft = imported({"Providers": [provider("p", url, key=value)], "Router": {"default": "p,m"}}, {"HALF": "b"})
+        draft = read({"Providers": [provider("p", url, key=value)], "Router": {"default": "p,m"}}, {"HALF": "b"})
         return [entry["litellm_params"].get("api_key") for entry in draft.models]
 
     assert key("sk-1") == ["sk-1"]
@@ -107,7 +107,7 @@ def test_routes_keep_their_order_and_names() -> None:
         "webSearch": "b,search",
         "image": "b,eyes",
     }
-    draft = imported({"Providers": [provider("a", models="m small"), provider("b", models="deep")], "Router": router})
+    draft = read({"Providers": [provider("a", models="m small"), provider("b", models="deep")], "Router": router})
     assert draft.default == "a,m" and draft.tree()["a2py"]["default_model"] == "a,m"
     assert draft.routes == [
         {"name": "image", "when": "image", "model": "b,eyes"},
@@ -125,7 +125,7 @@ def test_routes_keep_their_order_and_names() -> None:
 def test_a_route_to_the_default_model_is_kept_only_before_another_one() -> None:
     providers = [provider("a", models="m n")]
     router = {"default": "a,m", "longContext": "a,m", "background": "a,n", "webSearch": "a,m", "think": ""}
-    draft = imported({"Providers": providers, "Router": router})
+    draft = read({"Providers": providers, "Router": router})
     assert [(route["name"], route["model"]) for route in draft.routes] == [
         ("longContext", "a,m"),
         ("background", "a,n"),
@@ -145,7 +145,7 @@ def test_a_route_to_the_default_model_is_kept_only_before_another_one() -> None:
     ],
 )
 def test_a_router_with_mistakes(router: dict[str, Any], default: str, note: str) -> None:
-    draft = imported({"Providers": [provider("a")], "Router": router})
+    draft = read({"Providers": [provider("a")], "Router": router})
     assert draft.default == default and (not note or any(text.startswith(note) for text in draft.notes))
     assert note or not draft.notes
 
@@ -164,8 +164,8 @@ def test_transformers() -> None:
     assert (sampling["temperature"], sampling["top_k"]) == (0.5, 3) and "top_p" not in sampling
     assert sampling["extra_body"] == {"repetition_penalty": 1.1}
     assert use(["customparams", {"a": {"b": 1}}])[0]["extra_body"] == {"a": {"b": 1}}
-    routed = use(["openrouter", {"provider": {"only": ["x"]}, "referer": "https://me", "title": ""}])[0]
-    assert routed["extra_body"] == {"provider": {"only": ["x"]}} and routed["extra_headers"] == {
+    params = use(["openrouter", {"provider": {"only": ["x"]}, "referer": "https://me", "title": ""}])[0]
+    assert params["extra_body"] == {"provider": {"only": ["x"]}} and params["extra_headers"] == {
         "HTTP-Referer": "https://me"
     }
     assert "tooluse is not carried: a2py does not force" in use("tooluse")[2][0]
@@ -196,7 +196,7 @@ def test_settings() -> None:
         "Router": {"default": "a,m", "think": "a,n"},
         "fallback": {"default": ["a,n"], "think": ["a,m"], "image": ["a,m"]},
     }
-    draft = imported(tree)
+    draft = read(tree)
     assert draft.settings == {
         "general_settings.master_key": "os.environ/CCR_KEY",
         "a2py.upstream_proxy": "http://127.0.0.1:7890",
@@ -210,7 +210,7 @@ def test_settings() -> None:
         "CUSTOM_ROUTER_PATH",
         "Settings",
     ]
-    assert imported({**tree, "PROXY_URL": "socks5://h:1"}).notes[1].startswith("PROXY_URL is not carried: only http")
+    assert read({**tree, "PROXY_URL": "socks5://h:1"}).notes[1].startswith("PROXY_URL is not carried: only http")
 
 
 def test_providers_with_mistakes() -> None:
@@ -224,7 +224,7 @@ def test_providers_with_mistakes() -> None:
             provider("e", models=""),
         ]
     }
-    draft = imported(tree)
+    draft = read(tree)
     assert [entry["model_name"] for entry in draft.models] == ["d,m"]
     assert draft.notes[:4] == [
         "Providers[0] is not carried: it must be an object.",
@@ -236,7 +236,7 @@ def test_providers_with_mistakes() -> None:
     assert draft.notes[5].startswith("Providers[5] (e): models has no names")
     # `/model a,m` must not be answered by the default model in silence
     assert "*" not in draft.tree().get("router_settings", {}).get("model_group_alias", {}) and draft.default == "d,m"
-    assert "no provider that can be asked" in imported({"Providers": [], "Router": {}}).notes[0]
+    assert "no provider that can be asked" in read({"Providers": [], "Router": {}}).notes[0]
 
 
 def test_the_file_serves_alone(tmp_path: Path) -> None:
@@ -249,8 +249,8 @@ def test_the_file_serves_alone(tmp_path: Path) -> None:
         ],
         "Router": {"default": "or,z-ai/glm-4.7", "background": "mine,x"},
     }
-    draft = imported(tree)
-    config = served(draft, tmp_path)
+    draft = read(tree)
+    config = load_draft(draft, tmp_path)
     assert not any(deployment.problem for deployment in config.deployments)
     assert config.master_key == "clients-key" and config.settings.upstream_proxy == "http://proxy.example:3128"
     assert config.resolve("claude-opus-5-5")[0].model == config.resolve("anything")[0].model == "z-ai/glm-4.7"
@@ -260,5 +260,5 @@ def test_the_file_serves_alone(tmp_path: Path) -> None:
 
 
 def test_a_comment_of_the_file_is_one_line() -> None:
-    draft = imported({"Providers": [provider("a\n- b", "")]})
+    draft = read({"Providers": [provider("a\n- b", "")]})
     assert all(line.startswith("#") for line in draft.render().split("\n\n")[0].splitlines())

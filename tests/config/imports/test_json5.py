@@ -46,9 +46,9 @@ def test_what_people_write(text: str, value: Any) -> None:
     ],
 )
 def test_a_mistake_is_told_where_it_is_and_shows_nothing(text: str, place: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         parse(text, "c.json")
-    assert str(caught.value).startswith(place) and "sk-secret" not in str(caught.value)
+    assert str(excinfo.value).startswith(place) and "sk-secret" not in str(excinfo.value)
 
 
 def test_bounds() -> None:

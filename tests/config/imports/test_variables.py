@@ -14,11 +14,11 @@ from a2py.config.imports.recognize import translate
 from a2py.config.imports.variables import recognize
 
 
-def imported(text: str) -> Draft:
+def read(text: str) -> Draft:
     return translate(text, Source(".env"))
 
 
-def served(draft: Draft, folder: Path) -> Config:
+def load_draft(draft: Draft, folder: Path) -> Config:
     file = folder / "a2py.yaml"
     file.write_text(draft.render(), "utf-8")
     file.chmod(0o600)
@@ -35,7 +35,7 @@ def tiers(config: Config) -> list[str]:
 
 
 def test_claude_code_proxy(tmp_path: Path) -> None:
-    draft = imported(
+    draft = read(
         """
         OPENAI_API_KEY="sk-1"
         ANTHROPIC_API_KEY="clients"
@@ -54,7 +54,7 @@ def test_claude_code_proxy(tmp_path: Path) -> None:
         REASONING_EFFORT="high"
         """
     )
-    config = served(draft, tmp_path)
+    config = load_draft(draft, tmp_path)
     assert tiers(config) == ["openai/big/one", "openai/mid", "openai/small", "openai/big/one", "openai/big/one"]
     deployment = config.resolve("mid")[0]
     assert (deployment.base, deployment.key, deployment.problem) == ("https://gateway.example/v1", "sk-1", "")
@@ -101,14 +101,14 @@ def test_claude_code_proxy(tmp_path: Path) -> None:
     ],
 )
 def test_the_models_of_claude_code_proxy(text: str, expected: list[str], tmp_path: Path) -> None:
-    draft = imported(text)
-    config = served(draft, tmp_path)
+    draft = read(text)
+    config = load_draft(draft, tmp_path)
     assert tiers(config) == expected and not any(deployment.problem for deployment in config.deployments)
     assert config.master_key == "" and draft.notes == []
 
 
 def test_a_transparent_proxy_to_anthropic(tmp_path: Path) -> None:
-    config = served(imported("PREFERRED_PROVIDER=anthropic\nANTHROPIC_API_KEY=k\nBIG_MODEL=ignored"), tmp_path)
+    config = load_draft(read("PREFERRED_PROVIDER=anthropic\nANTHROPIC_API_KEY=k\nBIG_MODEL=ignored"), tmp_path)
     deployment = config.resolve("claude-opus-4-1")[0]
     assert (deployment.provider, deployment.model, deployment.key, config.master_key) == (
         "anthropic",
@@ -127,7 +127,7 @@ def test_a_tier_with_an_address_of_its_own(tmp_path: Path) -> None:
         SMALL_MODEL_API_KEY=local
         OPENAI_HEADERS='{"x-a": "1", "extra": {}}'
     """
-    config = served(imported(text), tmp_path)
+    config = load_draft(read(text), tmp_path)
     small = config.resolve("claude-haiku-4-5")[0]
     assert (small.base, small.key, small.headers["x-a"]) == ("http://127.0.0.1:8090/v1", "local", "1")
     assert config.resolve("claude-opus-4-1")[0].base == "https://api.openai.com/v1"
@@ -135,12 +135,12 @@ def test_a_tier_with_an_address_of_its_own(tmp_path: Path) -> None:
 
 def test_azure(tmp_path: Path) -> None:
     text = "OPENAI_API_KEY=k\nOPENAI_BASE_URL=https://r.openai.azure.com/openai/deployments/d\nAZURE_API_VERSION=2024-10-21\nBIG_MODEL=gpt-4"
-    (deployment,) = served(imported(text), tmp_path).deployments
+    (deployment,) = load_draft(read(text), tmp_path).deployments
     assert (deployment.provider, deployment.query) == ("azure", "api-version=2024-10-21")
 
 
 def test_what_is_not_carried_of_claude_code_proxy() -> None:
-    draft = imported(
+    draft = read(
         "BIG_MODEL=a\nUSE_VERTEX_AUTH=true\nVISION_MODEL=v\nOPENAI_HEADERS=[]\nSEARCH_PROVIDER=\nOPENAI_BASE_URL=nowhere"
     )
     assert [note.split()[0] for note in draft.notes] == ["USE_VERTEX_AUTH", "OPENAI_HEADERS", "VISION_MODEL"]
@@ -148,7 +148,7 @@ def test_what_is_not_carried_of_claude_code_proxy() -> None:
 
 
 def test_free_claude_code(tmp_path: Path) -> None:
-    draft = imported(
+    draft = read(
         """
         NVIDIA_NIM_API_KEY="nv"
         OPENROUTER_API_KEY="or"
@@ -164,7 +164,7 @@ def test_free_claude_code(tmp_path: Path) -> None:
         NVIDIA_NIM_PROXY=""
         """
     )
-    config = served(draft, tmp_path)
+    config = load_draft(draft, tmp_path)
     nim, trinity, local = "nvidia_nim/z-ai/glm4.7", "openrouter/arcee-ai/trinity:free", "lm_studio/qwen3"
     assert tiers(config) == [nim, trinity, local, nim, nim]
     assert not any(deployment.problem for deployment in config.deployments)
@@ -174,27 +174,25 @@ def test_free_claude_code(tmp_path: Path) -> None:
 
 
 def test_older_and_newer_files_of_free_claude_code(tmp_path: Path) -> None:
-    old = served(imported("PROVIDER_TYPE=nvidia_nim\nNVIDIA_NIM_API_KEY=k\nMODEL=stepfun-ai/step-3.5-flash"), tmp_path)
+    old = load_draft(read("PROVIDER_TYPE=nvidia_nim\nNVIDIA_NIM_API_KEY=k\nMODEL=stepfun-ai/step-3.5-flash"), tmp_path)
     assert tiers(old) == ["nvidia_nim/stepfun-ai/step-3.5-flash"] * 5
-    new = imported(
+    new = read(
         "MODEL=zai/glm-5\nZAI_API_KEY=k\nPROXY_AUTH_ENABLED=false\nANTHROPIC_AUTH_TOKEN=freecc\nREASONING_POLICY=off\nENABLE_MODEL_THINKING=true"
     )
     assert "general_settings.master_key" not in new.settings
     assert params(new)["zai/glm-5"]["api_base"] == "https://api.z.ai/api/coding/paas/v4"
-    cloud = imported("MODEL=cloudflare/@cf/x\nCLOUDFLARE_API_TOKEN=t\nCLOUDFLARE_ACCOUNT_ID=ab12")
+    cloud = read("MODEL=cloudflare/@cf/x\nCLOUDFLARE_API_TOKEN=t\nCLOUDFLARE_ACCOUNT_ID=ab12")
     assert params(cloud)["cloudflare/@cf/x"]["api_base"].endswith("/accounts/ab12/ai/v1")
-    proxied = imported("MODEL=groq/x\nGROQ_API_KEY=k\nGROQ_PROXY=http://h:1\nXAI_PROXY=http://h:1")
-    assert proxied.settings["a2py.upstream_proxy"] == "http://h:1" and proxied.notes[0].startswith(
+    through = read("MODEL=groq/x\nGROQ_API_KEY=k\nGROQ_PROXY=http://h:1\nXAI_PROXY=http://h:1")
+    assert through.settings["a2py.upstream_proxy"] == "http://h:1" and through.notes[0].startswith(
         "GROQ_PROXY, XAI_PROXY"
     )
-    assert imported("MODEL=groq/x\nGROQ_PROXY=socks5://h:1").notes[0].startswith("GROQ_PROXY is not carried")
+    assert read("MODEL=groq/x\nGROQ_PROXY=socks5://h:1").notes[0].startswith("GROQ_PROXY is not carried")
 
 
 def test_a_model_that_needs_a_login_is_not_replaced(tmp_path: Path) -> None:
-    draft = imported(
-        "MODEL=github_copilot/gpt-5\nOPENROUTER_API_KEY=k\nMODEL_HAIKU=open_router/x\nOPENROUTER_API_KEY=k"
-    )
-    config = served(draft, tmp_path)
+    draft = read("MODEL=github_copilot/gpt-5\nOPENROUTER_API_KEY=k\nMODEL_HAIKU=open_router/x\nOPENROUTER_API_KEY=k")
+    config = load_draft(draft, tmp_path)
     assert "a2py has no login for GitHub Copilot" in draft.notes[0]
     assert config.default_name == "github_copilot/gpt-5" and config.deployments[0].problem
     assert config.resolve("claude-haiku-4-5")[0].provider == "openrouter"
@@ -228,20 +226,20 @@ def test_whose_variables_they_are(variables: dict[str, str], program: str) -> No
 
 
 def test_a_named_file_needs_no_further_sign() -> None:
-    assert imported("MODEL=groq/x").source.program == "free-claude-code"
+    assert read("MODEL=groq/x").source.program == "free-claude-code"
 
 
 def test_files_from_when_there_was_only_nvidia(tmp_path: Path) -> None:
-    early = served(imported("NVIDIA_NIM_API_KEY=k\nMODEL=moonshotai/kimi-k2-thinking"), tmp_path)
+    early = load_draft(read("NVIDIA_NIM_API_KEY=k\nMODEL=moonshotai/kimi-k2-thinking"), tmp_path)
     assert tiers(early) == ["nvidia_nim/moonshotai/kimi-k2-thinking"] * 5
-    earliest = served(imported("NVIDIA_NIM_API_KEY=k\nBIG_MODEL=moonshotai/kimi-k2\nSMALL_MODEL=z-ai/glm4.7"), tmp_path)
+    earliest = load_draft(read("NVIDIA_NIM_API_KEY=k\nBIG_MODEL=moonshotai/kimi-k2\nSMALL_MODEL=z-ai/glm4.7"), tmp_path)
     assert {(dep.provider, dep.key) for dep in earliest.deployments} == {("nvidia_nim", "k")}
-    mixed = imported("NVIDIA_NIM_API_KEY=k\nMODEL=groq/x\nMODEL_HAIKU=anthropic/y")
-    assert params(mixed)["anthropic/y"] == {"model": "anthropic/y"}  # not Nvidia's: MODEL names its provider
+    both = read("NVIDIA_NIM_API_KEY=k\nMODEL=groq/x\nMODEL_HAIKU=anthropic/y")
+    assert params(both)["anthropic/y"] == {"model": "anthropic/y"}  # not Nvidia's: MODEL names its provider
 
 
 def test_lines_that_cannot_be_read_are_listed() -> None:
-    draft = imported('BIG_MODEL=a\nBIG MODEL: b\nOPENAI_API_KEY="k\n')
+    draft = read('BIG_MODEL=a\nBIG MODEL: b\nOPENAI_API_KEY="k\n')
     assert draft.notes == [
         ".env:2: this line is ignored. Write NAME=value.",
         '.env:3: OPENAI_API_KEY is ignored: its quote is never closed. Write the closing ".',
@@ -250,11 +248,11 @@ def test_lines_that_cannot_be_read_are_listed() -> None:
 
 def test_no_value_names_a_variable_of_the_environment() -> None:
     lines = ("BIG_MODEL=a", "OPENAI_BASE_URL=https://gateway.example/v1", "OPENAI_API_KEY=os.environ/SECRET")
-    draft = imported("\n".join((*lines, "CUSTOM_HEADER_X=os.environ/SECRET", "SMALL_MODEL=os.environ/SECRET")))
+    draft = read("\n".join((*lines, "CUSTOM_HEADER_X=os.environ/SECRET", "SMALL_MODEL=os.environ/SECRET")))
     assert "SECRET" not in draft.render()
     assert [note.split()[0] for note in draft.notes] == ["CUSTOM_HEADER_X", "OPENAI_API_KEY", "SMALL_MODEL"]
     with pytest.raises(ConfigError, match="is not recognized"):
-        imported("BIG_MODEL=os.environ/SECRET")
+        read("BIG_MODEL=os.environ/SECRET")
 
 
 @pytest.mark.parametrize("name", [name for name, host in HOSTS.items() if not host.problem])
@@ -263,13 +261,13 @@ def test_every_host_makes_a_deployment_that_works(name: str, tmp_path: Path) -> 
     values = {variable: "k" for variable in (host.key, host.account) if variable}
     values.update({"AZURE_OPENAI_BASE_URL": "https://r.openai.azure.com/openai/v1"} if name == "azure_openai" else {})
     lines = [f"MODEL={name}/some/model", *(f"{variable}={value}" for variable, value in values.items())]
-    (deployment,) = served(imported("\n".join(lines)), tmp_path).deployments
+    (deployment,) = load_draft(read("\n".join(lines)), tmp_path).deployments
     assert (deployment.problem, deployment.model) == ("", "some/model")
     assert deployment.key == ("k" if host.key else "") and deployment.base
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("model_list:\n  - model_name: x\n", "needs no import. Run: a2py --config .env"),
         ('{"model_list": []}', "needs no import"),
@@ -279,7 +277,7 @@ def test_every_host_makes_a_deployment_that_works(name: str, tmp_path: Path) -> 
         ("// x\n{ Providers: [ }", "not valid JSON"),
     ],
 )
-def test_what_is_not_recognized(text: str, told: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        imported(text)
-    assert told in str(caught.value)
+def test_what_is_not_recognized(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as excinfo:
+        read(text)
+    assert message in str(excinfo.value)
