@@ -22,7 +22,7 @@ from a2py.cli.source import read_environment
 from a2py.cli.terminal import Terminal, pluralize
 from a2py.config import Config, load
 from a2py.config.collapse import collapse
-from a2py.config.imports.recognize import KNOWN
+from a2py.config.imports.recognize import FORMATS
 from a2py.deployment import Deployment
 from a2py.quirks import Quirks
 
@@ -58,7 +58,7 @@ def parser(name: str) -> options.Parser:
     init_.add_argument("--force", action="store_true", help="replace a file that exists")
     init_.add_argument("--yes", "-y", action="store_true", help="ask nothing: use defaults for what no flag sets")
     import_ = commands.add_parser("import", help="turn another proxy's configuration into one for a2py")
-    import_.add_argument("file", help=f"{KNOWN}; recognized by its content")
+    import_.add_argument("file", help=f"{FORMATS}; recognized by its content")
     import_.add_argument(
         "--output", "-o", default="a2py.yaml", metavar="FILE", help="default: ./a2py.yaml; - prints it, with its keys"
     )

@@ -136,7 +136,7 @@ def _store_consent(path: str, variable: str, terminal: Terminal) -> None:
     The keys may not be set yet, so all count as set."""
     keys = {name: "set" for row in PROVIDERS.values() for name in row.keys}
     keys.update({variable: "set"} if variable else {})
-    pairs = load(path, {**read_environment(), **keys}, os.path.dirname(path), untrusted=True).pairs
+    pairs = load(path, {**read_environment(), **keys}, os.path.dirname(path), is_untrusted=True).pairs
     try:
         if pairs:
             consent.approve(path, pairs)

@@ -280,7 +280,9 @@ def _load_config(args: argparse.Namespace) -> Config | None:
     env, cwd = read_environment(), os.getcwd()
     config_file = locate(args.config, env, cwd)
     try:
-        return load(config_file.path, env, cwd, untrusted=config_file.untrusted) if config_file is not None else None
+        return (
+            load(config_file.path, env, cwd, is_untrusted=config_file.is_untrusted) if config_file is not None else None
+        )
     except ConfigError:
         return None
 

@@ -63,8 +63,8 @@ def run(name: str, argv: list[str]) -> int:
     args = parser(name).read(argv)
     terminal, path = Terminal(), settings_path(os.environ)
     if args.undo:
-        changed = undo(path)
-        note = f"; kept, because they have changed since: {', '.join(changed)}" if changed else ""
+        names = undo(path)
+        note = f"; kept, because they have changed since: {', '.join(names)}" if names else ""
         terminal.print(f"{path}: restored{note}")
         return OK
     target = running.find_running(args, read_environment())

@@ -90,7 +90,7 @@ def choose(
         path, is_untrusted = config_file
 
         def read(ask: bool) -> Config:
-            config = load(path, env, cwd, untrusted=is_untrusted)
+            config = load(path, env, cwd, is_untrusted=is_untrusted)
             if not inspect:
                 consent.require(config, path, ask=ask)
             return apply_flags(config, args)
@@ -127,10 +127,10 @@ def check_model_flags(args: argparse.Namespace) -> None:
 def obtain_consent(args: argparse.Namespace, env: Mapping[str, str], cwd: str) -> None:
     """Ask for consent before starting a proxy that has no terminal. Raise Stop if the user does not consent."""
     config_file = None if args.demo or args.model else locate(args.config, env, cwd)
-    if config_file is None or not config_file.untrusted:
+    if config_file is None or not config_file.is_untrusted:
         return
     try:
-        config = load(config_file.path, env, cwd, untrusted=True)
+        config = load(config_file.path, env, cwd, is_untrusted=True)
     except ConfigError:
         return  # the proxy itself reports the mistake
     consent.require(config, config_file.path, ask=True)

@@ -106,7 +106,9 @@ def list_rows(config: Config) -> list[Row]:
         place = f"✗ {dep.problem}" if dep.problem else urlsplit(dep.base).netloc
         way = dep.wire if dep.is_chat else dep.mode
         out.append(Row(dep.name, "/".join(filter(None, (dep.provider, dep.model))), way, place))
-    out += [Row(alias, f"→ {name}", "", "") for alias, name in config.aliases.items() if alias not in config.hidden]
+    out += [
+        Row(alias, f"→ {name}", "", "") for alias, name in config.aliases.items() if alias not in config.hidden_names
+    ]
     if config.default_name and _upstream(config, "claude-opus-5-5") == _upstream(config, config.default_name) != "":
         out.append(Row("claude-*", f"→ {config.default_name}", "", ""))
     return out

@@ -47,13 +47,13 @@ def run(name: str, argv: list[str]) -> int:
         return OK
     env, cwd = read_environment(), os.getcwd()
     config_file = locate(args.file, {key: value for key, value in env.items() if key not in _NAMING}, cwd)
-    if config_file is None or not (args.file or config_file.untrusted):
+    if config_file is None or not (args.file or config_file.is_untrusted):
         raise Stop("there is no a2py.yaml or litellm_config.yaml in this folder: name a file", FAILED)
     path, basename = config_file.path, escape_text(os.path.basename(config_file.path))
     if args.undo:
         terminal.print(f"{basename}: consent revoked" if revoke(path) else f"{basename} was not allowed anything")
         return OK
-    config, before = load(path, env, cwd, untrusted=True), read_approved(path)
+    config, before = load(path, env, cwd, is_untrusted=True), read_approved(path)
     if not config.pairs:
         terminal.print(f"{basename} sends no variable to a foreign host")
         return OK

@@ -29,7 +29,7 @@ from a2py.config.collapse import collapse
 from a2py.config.dotenv import OWN_PREFIX, environment, find_keys, locate, places, warn_readable, within
 from a2py.config.error import ConfigError
 from a2py.config.names import Binder, Config, find_default_name
-from a2py.config.pairs import SHARED, Pair, Use, Way, origin_of
+from a2py.config.pairs import SETTINGS_PREFIX, Pair, Use, Way, origin_of
 from a2py.config.prefixes import FAMILIES, Warn, parse_model
 from a2py.config.quirk_changes import accept_changes
 from a2py.config.reader import Contents, place_of, read
@@ -53,29 +53,29 @@ SWITCHES = {
 _NOT_BY_KEY = frozenset(("anthropic", "ollama", "ollama_chat"))
 
 
-def load(path: str | None, env: Mapping[str, str], cwd: str, *, untrusted: bool = False) -> Config:
+def load(path: str | None, env: Mapping[str, str], cwd: str, *, is_untrusted: bool = False) -> Config:
     """Return the configuration of `path`, else of the first file that `find` returns, with `.env` and its includes.
 
     A file without models gets those of the environment. Raise ConfigError if there is no file, or a mistake in one.
-    `untrusted`: the file is in the working folder and nobody named it. In this case, and if this function finds it
+    `is_untrusted`: the file is in the working folder and nobody named it. In this case, and if this function finds it
     there, `Config.pairs` lists which secrets it would send to which hosts. Ask the user before you serve it."""
     warnings: list[str] = []
     whole = environment(env, cwd, warnings.append)
-    located = locate(path, env, cwd)
-    if located is None:
+    config_file = locate(path, env, cwd)
+    if config_file is None:
         cure = f"Give --config FILE, or write one of: {', '.join(places(env, cwd))}."
         raise ConfigError("there is no configuration file", cure=cure)
-    file = located.path
+    file = config_file.path
     files: dict[str, str] = {}
     tree = _read(file, _display_name(file, cwd), None, whole, cwd, files, warnings.append)
-    untrusted = untrusted or located.untrusted
+    is_untrusted = is_untrusted or config_file.is_untrusted
     # Literal keys in an untrusted folder are the stranger's own. In any other file they are the user's secrets.
     folder = os.path.dirname(file)
     secret_files = {
-        name: os.path.realpath(path) for name, path in files.items() if not untrusted or not within(path, folder)
+        name: os.path.realpath(path) for name, path in files.items() if not is_untrusted or not within(path, folder)
     }
     config = replace(_assemble(tree, whole, warnings, files, secret_files), keys_path=find_keys(file, env))
-    return config if untrusted else replace(config, pairs={})
+    return config if is_untrusted else replace(config, pairs={})
 
 
 def from_environment(env: Mapping[str, str], ollama_models: Sequence[str] = ()) -> Config | None:
@@ -183,18 +183,18 @@ def _assemble(
     pairs: dict[Pair, Use] = {}
     deployments, binders = _build_deployments(contents.entries, settings, env, warn, pairs)
     server = contents.server
-    shared = contents.value_origins
+    origins = contents.value_origins
     way = Way(
         settings.ssl_verify,
         settings.upstream_proxy,
-        shared.get("ssl_verify", NOWHERE),
-        shared.get("upstream_proxy", NOWHERE),
+        origins.get("ssl_verify", NOWHERE),
+        origins.get("upstream_proxy", NOWHERE),
     )
     search = read_search(tree, env, secret_files, way, warn, pairs)
     config = Config(
         deployments=deployments,
         aliases={name: target for name, (target, _) in server.aliases.items()},
-        hidden=frozenset(name for name, (_, is_hidden) in server.aliases.items() if is_hidden),
+        hidden_names=frozenset(name for name, (_, is_hidden) in server.aliases.items() if is_hidden),
         settings=settings,
         master_key=server.master_key or env.get("LITELLM_MASTER_KEY", "").strip(),
         insecure=server.insecure or ("insecure" not in contents.origins and is_switched_on(env, "insecure")),
@@ -224,9 +224,9 @@ def _with_messages(config: Config, warnings: list[str], mistakes: list[str]) -> 
 
 def _share_origins(contents: Contents) -> None:
     """Give each entry the origins of the settings that all entries share."""
-    shared = {f"{SHARED}{attr}": origin for attr, origin in contents.value_origins.items()}
+    origins = {f"{SETTINGS_PREFIX}{attr}": origin for attr, origin in contents.value_origins.items()}
     for entry in contents.entries:
-        entry.origins = {**shared, **entry.origins}
+        entry.origins = {**origins, **entry.origins}
 
 
 def _with_section(section: Node, env: Variables, secret_files: Mapping[str, str]) -> Variables:

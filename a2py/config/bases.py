@@ -15,9 +15,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 #: Azure's api-version for a URL that needs one and has none. It is the last that is generally available (2026-11).
 AZURE_VERSION = "2024-10-21"
 #: Values of api_version that mean the URL without a dated version, `/openai/v1`.
-_UNVERSIONED = ("", "v1", "latest", "preview")
+_UNDATED_VERSIONS = ("", "v1", "latest", "preview")
 #: Ends of pasted URLs that do not belong to a base. The wires append them.
-_PASTED = ("/chat/completions", "/responses", "/v1/messages", "/messages", "/completions")
+_PASTED_ENDS = ("/chat/completions", "/responses", "/v1/messages", "/messages", "/completions")
 
 
 class Base(NamedTuple):
@@ -58,8 +58,8 @@ def is_loopback(host: str) -> bool:
         address = ip_address(host)
     except ValueError:
         return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return address.is_loopback or address.is_unspecified or (mapped is not None and mapped.is_loopback)
+    ipv4 = getattr(address, "ipv4_mapped", None)
+    return address.is_loopback or address.is_unspecified or (ipv4 is not None and ipv4.is_loopback)
 
 
 def parse_base(text: str) -> Base | None:
@@ -76,7 +76,7 @@ def parse_base(text: str) -> Base | None:
         return None
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     url = f"{parts.scheme}://{host}" + (f":{port}" if port else "") + parts.path.rstrip("/")
-    for end in _PASTED:
+    for end in _PASTED_ENDS:
         if url.endswith(end):
             url = url.removesuffix(end)
             break
@@ -124,11 +124,13 @@ def build_azure(base: Base, model: str, version: str, wire: str) -> Base:
     path = base.path
     if "/openai/deployments/" in path:
         return base._replace(
-            query=urlencode({**query, "api-version": api_version if api_version not in _UNVERSIONED else AZURE_VERSION})
+            query=urlencode(
+                {**query, "api-version": api_version if api_version not in _UNDATED_VERSIONS else AZURE_VERSION}
+            )
         )
     if path.endswith("/models"):
         return base._replace(query=urlencode({**query, "api-version": api_version or "2024-05-01-preview"}))
-    if path.endswith("/openai/v1") or api_version in _UNVERSIONED or wire == "responses":
+    if path.endswith("/openai/v1") or api_version in _UNDATED_VERSIONS or wire == "responses":
         url = base.url if path.endswith("/openai/v1") else base.url.removesuffix("/openai") + "/openai/v1"
         return base._replace(
             url=url, query=urlencode({**query, "api-version": api_version} if api_version == "preview" else query)

@@ -51,31 +51,31 @@ def choose_wire(entry: Entry, name: ModelName, base: str, settings: Settings) ->
     In this order: `responses/` in the model, supported_endpoints, mode, use_chat_completions_api, then the tables.
     use_chat_completions_url_for_anthropic_messages replaces the Responses wire by the chat wire in every case."""
     endpoints = {endpoint.strip().rstrip("/") for endpoint in entry.supported_endpoints}
-    chosen = ""
+    choice = ""
     if name.has_responses:
-        chosen = "responses"
+        choice = "responses"
     elif "/v1/messages" in endpoints:
-        chosen = "native"
+        choice = "native"
     elif entry.mode in ("chat", "responses"):
-        chosen = entry.mode
+        choice = entry.mode
     elif entry.mode.lower() in OTHER_MODES:
-        chosen = "chat"  # not a vendor's Anthropic endpoint, which has no such models
+        choice = "chat"  # not a vendor's Anthropic endpoint, which has no such models
     elif entry.use_chat_completions_api or endpoints == {"/v1/chat/completions"}:
-        chosen = "chat"
+        choice = "chat"
     elif endpoints == {"/v1/responses"}:
-        chosen = "responses"
-    wire = chosen or find_wire(name.row.name, base, entry.base_model.rpartition("/")[2] or name.model)
+        choice = "responses"
+    wire = choice or find_wire(name.row.name, base, entry.base_model.rpartition("/")[2] or name.model)
     if wire != "native" and settings.use_chat_completions_url:
         return "chat", True
-    return wire, bool(chosen)
+    return wire, bool(choice)
 
 
 def build(
-    entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, collected: dict[Pair, Use] | None = None
+    entry: Entry, settings: Settings, env: Mapping[str, str], warn: Warn, consent_pairs: dict[Pair, Use] | None = None
 ) -> Deployment:
     """Return one deployment (see the module's invariants).
 
-    `collected` receives the pairs that need consent if the entry's file is untrusted."""
+    `consent_pairs` receives the pairs that need consent if the entry's file is untrusted."""
     env = variables(env)
     name = parse_model(entry, warn)
     entry = replace(entry, base_model=entry.base_model or name.series)
@@ -86,13 +86,13 @@ def build(
         if attr not in ("api_key", "api_base", "model", "model_name"):
             warn(f"{entry.place(attr)} is ignored: the variable {variable} is not set. Set {variable}.")
     problem = _unusable(entry, name.model) or name.problem or target.problem or problem
-    if collected is not None and target.base.url:
+    if consent_pairs is not None and target.base.url:
         outgoing = Outgoing(key.origin, pairs.join_rest(entry.origins), address.origin, entry.file)
         for secret in pairs.need_consent(outgoing, target.route):
             pair = Pair(secret, target.route.label)
             is_live = not problem and (pairs.is_file(secret) or bool(env.get(secret)))
-            if pair not in collected or is_live:
-                collected[pair] = Use(str(entry.at), is_live)
+            if pair not in consent_pairs or is_live:
+                consent_pairs[pair] = Use(str(entry.at), is_live)
     dep = _make_deployment(entry, settings, target, key, _env_headers(name.row, env))
     dep = replace(dep, problem=problem, overrides=entry_overrides(entry, warn))
     dep = replace(dep, price=_find_price(entry, dep, settings.prices))
@@ -264,17 +264,17 @@ def _collect_params(entry: Entry, settings: Settings) -> dict[str, Any]:
 def _find_dotenv_choice(entry: Entry, address: Address) -> str:
     """Return what `.env` chose about where a request goes: the base's variable, `ssl_verify`, the proxy of an
     unencrypted request or the Host header, else ""."""
-    verify = "ssl_verify" if entry.ssl_verify is not None else f"{pairs.SHARED}ssl_verify"
+    verify = "ssl_verify" if entry.ssl_verify is not None else f"{pairs.SETTINGS_PREFIX}ssl_verify"
     if address.origin.dotenv:
         return address.name.removeprefix("litellm_params.")
     way = pairs.Way(
         verify_origin=entry.origins.get(verify, NOWHERE),
-        proxy_origin=entry.origins.get(f"{pairs.SHARED}upstream_proxy", NOWHERE),
+        proxy_origin=entry.origins.get(f"{pairs.SETTINGS_PREFIX}upstream_proxy", NOWHERE),
     )
     if choice := way.find_dotenv_choice(address.base.url):
         return choice
-    renamed = any(header.lower() == "host" for header in entry.extra_headers)
-    return "the header Host" if renamed and entry.origins.get("extra_headers", NOWHERE).dotenv else ""
+    has_host = any(header.lower() == "host" for header in entry.extra_headers)
+    return "the header Host" if has_host and entry.origins.get("extra_headers", NOWHERE).dotenv else ""
 
 
 def _env_headers(row: Provider, env: Mapping[str, str]) -> dict[str, str]:

@@ -31,9 +31,9 @@ def refuse_misspelt_models(tree: Node) -> None:
 
 def warn_of_variables(config: Config, env: Mapping[str, str], warnings: list[str]) -> None:
     """Add what variables of LiteLLM's server ask for, unless the file asked for the same."""
-    said = " ".join(warnings)
+    text = " ".join(warnings)
     lines = describe_variables(env, bool(config.master_key))
-    warnings += [line for line in lines if line.partition(" ignored: ")[2] not in said]
+    warnings += [line for line in lines if line.partition(" ignored: ")[2] not in text]
 
 
 def check_routes(config: Config) -> None:

@@ -36,18 +36,18 @@ OWN_PREFIX, OWN_NAMES = "A2PY_", frozenset(("CONFIG_FILE_PATH", "OLLAMA_HOST"))
 
 
 def read_dotenv(
-    text: str, file: str, env: Mapping[str, str], warn: Callable[[str], None], hidden: Collection[str] = ()
+    text: str, file: str, env: Mapping[str, str], warn: Callable[[str], None], outer_names: Collection[str] = ()
 ) -> dict[str, str]:
     """Return the variables of a `.env`, and warn about the lines that are ignored.
 
     It may have `NAME=value`, `export`, comments, single quotes (literal), double quotes (escapes, several lines) and
     `${NAME}`. That is the variable of `env`, else the one above it in the file, else nothing. A line whose `${NAME}` is
-    in `hidden` is ignored."""
-    return {name: value for name, (value, _) in _read_lines(text, file, env, warn, hidden).items()}
+    in `outer_names` is ignored."""
+    return {name: value for name, (value, _) in _read_lines(text, file, env, warn, outer_names).items()}
 
 
 def _read_lines(
-    text: str, file: str, env: Mapping[str, str], warn: Callable[[str], None], hidden: Collection[str]
+    text: str, file: str, env: Mapping[str, str], warn: Callable[[str], None], outer_names: Collection[str]
 ) -> dict[str, tuple[str, int]]:
     """Return name → value and line."""
     variables: dict[str, tuple[str, int]] = {}
@@ -62,17 +62,17 @@ def _read_lines(
         name, value = match.groups()
         quote = value[0] if value[:1] in ("'", '"') else ""
         if quote:
-            quoted = _read_quoted(value[1:], quote, lines)
-            if quoted is None:
+            content = _read_quoted(value[1:], quote, lines)
+            if content is None:
                 warn(f"{file}:{number}: {name} is ignored: its quote is never closed. Write the closing {quote}.")
                 continue
-            value = quoted
+            value = content
         else:
             value = re.split(r"(?:\A|\s+)#", value, maxsplit=1)[0]
         if quote != "'":
-            outer = _find_hidden_reference(value, hidden, variables)
+            outer = _find_hidden_reference(value, outer_names, variables)
             if outer:
-                if name not in hidden and (counts(name) or SECRET.search(name)):
+                if name not in outer_names and (counts(name) or SECRET.search(name)):
                     why = f"${{{outer}}} is a variable of the environment, which {file} may not read"
                     warn(f"{file}:{number}: {name} is ignored: {why}. Set {name} in the environment instead.")
                 continue
@@ -83,9 +83,9 @@ def _read_lines(
     return variables
 
 
-def _find_hidden_reference(value: str, hidden: Collection[str], variables: Collection[str]) -> str:
-    """Return the first `${NAME}` of `value` that is in `hidden` and not in `variables`, "" for none."""
-    return next((name for name in _REFERENCE.findall(value) if name in hidden and name not in variables), "")
+def _find_hidden_reference(value: str, outer_names: Collection[str], variables: Collection[str]) -> str:
+    """Return the first `${NAME}` of `value` that is in `outer_names` and not in `variables`, "" for none."""
+    return next((name for name in _REFERENCE.findall(value) if name in outer_names and name not in variables), "")
 
 
 def _read_quoted(rest: str, quote: str, lines: Iterator[tuple[int, str]]) -> str | None:
@@ -128,13 +128,13 @@ def environment(env: Mapping[str, str], cwd: str, warn: Callable[[str], None] = 
     except (OSError, UnicodeDecodeError) as e:
         warn(f".env is ignored: it cannot be read ({type(e).__name__}). Save it as UTF-8 text that you may read.")
         return Variables(env)
-    added = _read_lines(text, ".env", {}, warn, env)
-    if any(value and SECRET.search(name) for name, (value, _) in added.items()):
+    entries = _read_lines(text, ".env", {}, warn, env)
+    if any(value and SECRET.search(name) for name, (value, _) in entries.items()):
         warn_readable(file, ".env", warn)
-    own = [name for name in added if _is_own(name)]
+    own = [name for name in entries if _is_own(name)]
     for name in own:
-        warn(f".env:{added[name][1]}: {name} is ignored in .env. Set it in the environment.")
-    dotenv = {name: value for name, (value, _) in added.items() if name not in own}
+        warn(f".env:{entries[name][1]}: {name} is ignored in .env. Set it in the environment.")
+    dotenv = {name: value for name, (value, _) in entries.items() if name not in own}
     table_values = {name: value for name, value in dotenv.items() if counts(name) and name not in env}
     return Variables({**table_values, **env}, dotenv, dict.fromkeys(table_values, Origin(dotenv=True)))
 
@@ -173,11 +173,11 @@ def _is_kubernetes(file: str) -> bool:
     return any(part.startswith("..20") for part in os.path.realpath(file).split("/"))
 
 
-class Located(NamedTuple):
-    """`path`: the configuration file. `untrusted`: it is in the working folder and nobody named it."""
+class ConfigFile(NamedTuple):
+    """`path`: the configuration file. `is_untrusted`: it is in the working folder and nobody named it."""
 
     path: str
-    untrusted: bool
+    is_untrusted: bool
 
 
 def find(path: str | None, env: Mapping[str, str], cwd: str) -> str | None:
@@ -185,22 +185,24 @@ def find(path: str | None, env: Mapping[str, str], cwd: str) -> str | None:
 
     It is `path`, $A2PY_CONFIG or $CONFIG_FILE_PATH (these need not exist), else a2py.yaml or litellm_config.yaml in
     `cwd`, else $XDG_CONFIG_HOME/a2py/config.yaml. `.env` cannot set it."""
-    located = locate(path, env, cwd)
-    return located.path if located is not None else None
+    config_file = locate(path, env, cwd)
+    return config_file.path if config_file is not None else None
 
 
-def locate(path: str | None, env: Mapping[str, str], cwd: str) -> Located | None:
+def locate(path: str | None, env: Mapping[str, str], cwd: str) -> ConfigFile | None:
     """Return the configuration file (see `find`), and whether it is trusted."""
     given_path = path or env.get("A2PY_CONFIG") or env.get("CONFIG_FILE_PATH")
     if given_path:
         home = env.get("HOME") or env.get("USERPROFILE") or "~"
-        return Located(os.path.join(cwd, home + given_path[1:] if given_path.startswith("~/") else given_path), False)
+        return ConfigFile(
+            os.path.join(cwd, home + given_path[1:] if given_path.startswith("~/") else given_path), False
+        )
     file = next((file for file in places(env, cwd) if os.path.isfile(file)), None)
     if file is None:
         return None
     own = (_own(env), env.get("CREDENTIALS_DIRECTORY", ""))
     folder = os.path.realpath(os.path.dirname(file))
-    return Located(file, not any(os.path.isabs(place) and os.path.realpath(place) == folder for place in own))
+    return ConfigFile(file, not any(os.path.isabs(place) and os.path.realpath(place) == folder for place in own))
 
 
 def places(env: Mapping[str, str], cwd: str) -> tuple[str, ...]:

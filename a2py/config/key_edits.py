@@ -39,7 +39,7 @@ def add_key(text: str, name: str, fields: Fields) -> str:
     """Return `text` with one more key. Raise CannotEdit."""
     text = text.removeprefix("\ufeff")
     root = _compose(text)
-    added = {name: {field: _load(value) for field, value in fields.items()}}
+    entry = {name: {field: _load(value) for field, value in fields.items()}}
     if root is None:
         out = f"{_end_line(text)}{HEAD}{_block(name, fields, 2, 4)}"
     else:
@@ -48,7 +48,7 @@ def add_key(text: str, name: str, fields: Fields) -> str:
     def change(values: Any) -> Any:
         values = values or {}
         keys = values.get("keys")
-        return {**values, "keys": {**(keys if isinstance(keys, dict) else {}), **added}}
+        return {**values, "keys": {**(keys if isinstance(keys, dict) else {}), **entry}}
 
     return _verify(text, out, change)
 

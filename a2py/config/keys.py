@@ -114,8 +114,8 @@ def _find_meant(field: str) -> str:
     """Return the field as which an unknown one is surely meant, "" if it is one of the user's own."""
     if field in _FIELDS:
         return ""
-    folded = field.strip().lower().replace("-", "_")
-    return _LITELLM.get(folded) or next(iter(get_close_matches(folded, _FIELDS, 1, 0.81)), "")
+    spelling = field.strip().lower().replace("-", "_")
+    return _LITELLM.get(spelling) or next(iter(get_close_matches(spelling, _FIELDS, 1, 0.81)), "")
 
 
 def _read_digest(node: Node, path: str) -> bytes:

@@ -81,7 +81,7 @@ _VARIABLES: tuple[tuple[tuple[str, ...], str], ...] = (
 _SIGNS = ("STORE_MODEL_IN_DB", "UI_USERNAME", "LITELLM_*")
 
 
-class Unsupported(NamedTuple):
+class UnsupportedKey(NamedTuple):
     """A key of the file that asks for something a2py lacks. `meaning`: of its row in unserved.py."""
 
     key: str
@@ -94,10 +94,10 @@ def is_off(node: Node) -> bool:
     return node.value in (None, False, "", 0) or node.value in ([], {}) or node.raw.strip().lower() in ("false", "none")
 
 
-def describe_keys(found: Iterable[Unsupported]) -> list[str]:
+def describe_keys(keys: Iterable[UnsupportedKey]) -> list[str]:
     """Return one line for each group of keys."""
-    groups: dict[str, list[Unsupported]] = {}
-    for one in found:
+    groups: dict[str, list[UnsupportedKey]] = {}
+    for one in keys:
         groups.setdefault(_find_effect(one), []).append(one)
     lines = []
     for effect, group in groups.items():
@@ -109,7 +109,7 @@ def describe_keys(found: Iterable[Unsupported]) -> list[str]:
     return lines
 
 
-def _find_effect(one: Unsupported) -> str:
+def _find_effect(one: UnsupportedKey) -> str:
     section, _, key = one.key.rpartition(".")
     if section == "general_settings":
         for patterns, effect in _GENERAL:

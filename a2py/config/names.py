@@ -43,10 +43,10 @@ MAX_ALIASES = 8
 _LONG_CONTEXT = re.compile(r"\[\d+[mk]\]\Z", re.IGNORECASE)
 _DATE = re.compile(r"[-@]20\d{6}\Z")
 _CLAUDE = re.compile(r"(?:\A|[./])claude-", re.IGNORECASE)
-_DISCOVERED = re.compile(r"claude|anthropic", re.IGNORECASE)
+_CLAUDE_WORD = re.compile(r"claude|anthropic", re.IGNORECASE)
 #: Claude Code's model discovery drops ids without "claude" or "anthropic". The first prefix is put before such ids.
 #: Requests may use either.
-_OFFERED = ("anthropic/", "claude-")
+_PREFIXES = ("anthropic/", "claude-")
 #: Providers to which a `*` may send `claude-*` names unchanged.
 _SERVES_CLAUDE = frozenset(("anthropic", "litellm_proxy"))
 
@@ -56,20 +56,20 @@ Binder = Callable[[str, str], Deployment]
 
 @dataclass(frozen=True)
 class Config:
-    """`aliases`: further name → name (either side may hold a `*`); `hidden`: aliases that no list shows; `insecure`: a
-    public address without a key is allowed; `sources`: files read, in order; `default_name`: the public name that
-    unknown `claude-*` names go to, "" if none; `origins`: setting → file, line and key that set it; `binders`: id of a
-    wildcard deployment → how it is made for one model; `pairs`: which secrets an untrusted file would send to hosts
-    that are not their own provider's. The user must consent before it is served. `mistakes`: those
-    of the warnings that say that a key or a name was surely meant otherwise. `has_models`: its files have a model_list,
-    of which the deployments are (else they are of the environment). `has_choice`: variables of another proxy name its
-    models (choice.py). `search`: where searches of models that can't search are made, None: nowhere. `redis`: where
-    limits are shared. `servers`: base → what the server there says of itself (`with_servers`). `keys_path`: file of the
-    clients' keys (keys.py), "" for none; it need not exist."""
+    """`aliases`: further name → name (either side may hold a `*`); `hidden_names`: aliases that no list shows;
+    `insecure`: a public address without a key is allowed; `sources`: files read, in order; `default_name`: the
+    public name that unknown `claude-*` names go to, "" if none; `origins`: setting → file, line and key that set it;
+    `binders`: id of a wildcard deployment → how it is made for one model; `pairs`: which secrets an untrusted file
+    would send to hosts that are not their own provider's. The user must consent before it is served. `mistakes`:
+    those of the warnings that say that a key or a name was surely meant otherwise. `has_models`: its files have a
+    model_list, of which the deployments are (else they are of the environment). `has_choice`: variables of another
+    proxy name its models (choice.py). `search`: where searches of models that can't search are made, None: nowhere.
+    `redis`: where limits are shared. `servers`: base → what the server there says of itself (`with_servers`).
+    `keys_path`: file of the clients' keys (keys.py), "" for none; it need not exist."""
 
     deployments: tuple[Deployment, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
-    hidden: frozenset[str] = frozenset()
+    hidden_names: frozenset[str] = frozenset()
     settings: Settings = field(default_factory=Settings)
     master_key: str = field(default="", repr=False)
     insecure: bool = False
@@ -112,8 +112,8 @@ class Config:
     def with_servers(self, servers: Mapping[str, ServerWord]) -> Config:
         """Return this configuration with what the servers at its bases say of themselves: quirks, contexts, the models
         behind wildcards and the home of `claude-*`."""
-        informed = tuple(inform(dep, self.settings, servers) for dep in self.deployments)
-        config = replace(self, deployments=informed, servers=servers, default_name="")
+        deployments = tuple(inform(dep, self.settings, servers) for dep in self.deployments)
+        config = replace(self, deployments=deployments, servers=servers, default_name="")
         return replace(config, default_name=find_default_name(config))
 
     def knows(self, model: str) -> bool:
@@ -144,7 +144,9 @@ class Config:
         server lists, the home of `claude-*` first, else the provider's default model."""
         names = [name for dep in self.deployments for name in self._public_names(dep)]
         names += [alias for alias in self.aliases if "*" not in alias]
-        visible = (name for name in dict.fromkeys((*names, self.default_name)) if name and name not in self.hidden)
+        visible = (
+            name for name in dict.fromkeys((*names, self.default_name)) if name and name not in self.hidden_names
+        )
         return tuple(name for name in visible if any(not dep.problem for dep in self._names.find(name)))
 
     def list_chat_names(self) -> tuple[str, ...]:
@@ -161,7 +163,7 @@ class Config:
 
     def make_discovery_id(self, name: str) -> str:
         """Return `name` as an id that Claude Code's model discovery keeps and `resolve` understands."""
-        return name if _DISCOVERED.search(name) else _OFFERED[0] + name
+        return name if _CLAUDE_WORD.search(name) else _PREFIXES[0] + name
 
     def _unknown(self, model: str) -> str:
         names, label = self.list_names(), model[:100]
@@ -224,9 +226,9 @@ def find_default_name(config: Config) -> str:
         return name if config.knows(name) else ""
     chat = tuple(filter(attrgetter("is_chat"), config.deployments))
     working = [dep for dep in chat if not dep.problem] or chat
-    listed = [dep for dep in working if "*" in dep.name and not _is_at_home(dep)]
-    first = [dep for dep in working if dep not in listed and is_chat_name(dep.model)]
-    return next((name for dep in (*first, *listed) if (name := public_name(dep, config.servers))), "")
+    wildcards = [dep for dep in working if "*" in dep.name and not _is_at_home(dep)]
+    first = [dep for dep in working if dep not in wildcards and is_chat_name(dep.model)]
+    return next((name for dep in (*first, *wildcards) if (name := public_name(dep, config.servers))), "")
 
 
 def match_stars(pattern: tuple[str, ...], name: str) -> tuple[str, ...] | None:
@@ -234,16 +236,16 @@ def match_stars(pattern: tuple[str, ...], name: str) -> tuple[str, ...] | None:
 
     Earlier stars take as much as they can: ("a-", "-", "") matches a-b-c-d with ("b-c", "d"). Not a regular expression,
     because one with four stars needed minutes for a name of 900 letters."""
-    folded = name.lower()
-    if len(folded) != len(name):  # İ in lower case is two characters, which would shift all positions
-        folded = name
+    lower_name = name.lower()
+    if len(lower_name) != len(name):  # İ in lower case is two characters, which would shift all positions
+        lower_name = name
     head, *inside, tail = pattern
     end = len(name) - len(tail)
-    if end < len(head) or not folded.startswith(head) or not folded.endswith(tail):
+    if end < len(head) or not lower_name.startswith(head) or not lower_name.endswith(tail):
         return None
     matches: list[str] = []
     for part in reversed(inside):
-        at = folded.rfind(part, len(head), end)
+        at = lower_name.rfind(part, len(head), end)
         if at < 0:
             return None
         matches.append(name[at + len(part) : end])
@@ -271,12 +273,12 @@ class _Names:
         self.groups: dict[str, tuple[Deployment, ...]] = {}
         for dep in config.deployments:
             self.groups[dep.name] = (*self.groups.get(dep.name, ()), dep)
-        starred = [name for name in (*self.groups, *config.aliases) if "*" in name and name != "*"]
+        wildcards = [name for name in (*self.groups, *config.aliases) if "*" in name and name != "*"]
         self.patterns = [
-            (tuple(name.lower().split("*")), name) for name in sorted(dict.fromkeys(starred), key=_sort_key)
+            (tuple(name.lower().split("*")), name) for name in sorted(dict.fromkeys(wildcards), key=_sort_key)
         ]
         plain = [name for name in (*config.aliases, *self.groups) if "*" not in name]
-        self.folded = {_DATE.sub("", name).casefold(): name for name in plain} | {
+        self.spellings = {_DATE.sub("", name).casefold(): name for name in plain} | {
             name.casefold(): name for name in plain
         }
         self.bindings: dict[str, tuple[Deployment, ...]] = {}
@@ -309,10 +311,10 @@ class _Names:
             yield self.find_exact(name, star, depth)
         yield self.find_pattern(bare, False, star, depth)
         for name in spellings:
-            spelling = self.folded.get(name.casefold(), name)
+            spelling = self.spellings.get(name.casefold(), name)
             yield self.find_exact(spelling, star, depth) if spelling != name else ()
         yield self.find_pattern(bare, True, star, depth)
-        for prefix in _OFFERED:
+        for prefix in _PREFIXES:
             if bare.startswith(prefix):
                 yield self.find(bare[len(prefix) :], claude=False, star=False, depth=depth + 1)
         if claude:
@@ -324,22 +326,24 @@ class _Names:
     def is_own(self, model: str) -> bool:
         """Return whether `model` is a name of the file (see `Config.has_name`)."""
         bare = _LONG_CONTEXT.sub("", model)
-        if any(name in self.folded or name.casefold() in self.folded for name in (model, bare, _DATE.sub("", bare))):
+        if any(
+            name in self.spellings or name.casefold() in self.spellings for name in (model, bare, _DATE.sub("", bare))
+        ):
             return True
         if not bare.lower().startswith("claude-") and self.find_pattern(bare, True, False, 0):
             return True
-        return any(bare.startswith(prefix) and self.is_own(bare[len(prefix) :]) for prefix in _OFFERED)
+        return any(bare.startswith(prefix) and self.is_own(bare[len(prefix) :]) for prefix in _PREFIXES)
 
     def find_own_name(self, model: str, depth: int = 0) -> str:
         """Return what `Config.find_own_name` does. The stages are those of `iter_matches`."""
         bare = _LONG_CONTEXT.sub("", model)
         exact = (model, bare, _DATE.sub("", bare))
-        folded = tuple(self.folded.get(name.casefold(), "") for name in exact)
-        for names, fold in ((exact, False), (folded, True)):
+        spellings = tuple(self.spellings.get(name.casefold(), "") for name in exact)
+        for names, fold in ((exact, False), (spellings, True)):
             own = next((name for name in names if self.find_exact(name, True, depth)), "")
             if own or self.find_pattern(bare, fold, True, depth):
                 return own or model
-        rests = (bare[len(prefix) :] for prefix in _OFFERED if bare.startswith(prefix))
+        rests = (bare[len(prefix) :] for prefix in _PREFIXES if bare.startswith(prefix))
         rest = next((rest for rest in rests if self.find(rest, claude=False, star=False, depth=depth + 1)), "")
         return self.find_own_name(rest, depth + 1) if rest else model
 

@@ -120,7 +120,7 @@ LOCAL = frozenset(
     ]
 )
 #: Prefix of a setting's name among the origins of a deployment's parameters: settings are shared by all deployments.
-SHARED = "settings."
+SETTINGS_PREFIX = "settings."
 #: Parameters with rules of their own: the key and the address.
 _KEYS, _BASE = ("api_key", "azure_ad_token"), "api_base"
 #: Mappings in which a literal is a secret if its name says so.
@@ -262,10 +262,10 @@ class Outgoing(NamedTuple):
 
 def join_rest(origins: Mapping[str, Origin]) -> Origin:
     """Return the joint origin of everything that a deployment sends besides its key. `origins`: attribute → origin;
-    settings under `SHARED`."""
+    settings under `SETTINGS_PREFIX`."""
     rest = NOWHERE
     for attr, origin in origins.items():
-        if attr.removeprefix(SHARED) not in LOCAL and attr not in (*_KEYS, _BASE):
+        if attr.removeprefix(SETTINGS_PREFIX) not in LOCAL and attr not in (*_KEYS, _BASE):
             rest |= origin
     return rest
 

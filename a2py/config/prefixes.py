@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from a2py.config.settings import Entry
-from a2py.config.unserved_providers import UNSERVED
+from a2py.config.unserved_providers import UNSERVED_CURES
 from a2py.providers import PROVIDERS, Provider, find_host_row
 
 #: Other prefixes, LiteLLM's and common ones → row of the provider table.
@@ -77,8 +77,10 @@ def parse_model(entry: Entry, warn: Warn) -> ModelName:
             return ModelName(PROVIDERS[name], deployment, has_responses, series=SERIES[series])
         return ModelName(PROVIDERS[name], model, has_responses)
     place = entry.place("custom_llm_provider" if entry.custom_llm_provider else "model")
-    if provider in UNSERVED:
-        problem = f"{place}: the provider {provider} is LiteLLM's, and a2py does not have it. {UNSERVED[provider]}"
+    if provider in UNSERVED_CURES:
+        problem = (
+            f"{place}: the provider {provider} is LiteLLM's, and a2py does not have it. {UNSERVED_CURES[provider]}"
+        )
         return ModelName(Provider(provider), model, has_responses, problem)
     unknown = provider or (head if slash else "")
     if entry.api_base:
@@ -103,7 +105,7 @@ def _split_provider(entry: Entry) -> tuple[str, str]:
     if provider:
         return provider, model.removeprefix(provider + "/")
     if slash:
-        is_known = any(head.lower() in table for table in (PROVIDERS, PREFIXES, UNSERVED))
+        is_known = any(head.lower() in table for table in (PROVIDERS, PREFIXES, UNSERVED_CURES))
         return (head.lower(), rest) if is_known else ("", model)
     if entry.api_base:
         return "", model

@@ -39,19 +39,19 @@ def warn_unsent(dep: Deployment, entry: Entry, warn: Warn) -> None:
     """Warn about defaults of the file that the provider tables leave out of requests."""
     if dep.wire == "native" or "*" in dep.model:
         return
-    for name, allowed in _ALLOWED_BY.items():
-        is_sent = dep.quirks.reasoning != "none" if allowed == "reasoning_effort" else name in dep.quirks.sampling
+    for name, param in _ALLOWED_BY.items():
+        is_sent = dep.quirks.reasoning != "none" if param == "reasoning_effort" else name in dep.quirks.sampling
         if name in dep.params and not is_sent:
             host = urlsplit(dep.base).netloc
             warn(
                 f"{entry.place(name)} is not sent, because {dep.model} at {host} is not known to accept it. "
-                f"Write `allowed_openai_params: [{allowed}]` to send it."
+                f"Write `allowed_openai_params: [{param}]` to send it."
             )
 
 
 def accept_changes(changes: Mapping[str, Any], place: str, warn: Warn) -> dict[str, Any]:
     """Return the changes that `override` accepts. Warn about the others. `place`: of the mapping, for messages."""
-    accepted: dict[str, Any] = {}
+    out: dict[str, Any] = {}
     for name, value in changes.items():
         key = f"{place.removesuffix('`')}.{name}`"
         try:
@@ -63,12 +63,12 @@ def accept_changes(changes: Mapping[str, Any], place: str, warn: Warn) -> dict[s
             problem = f"{key} {str(error).removeprefix(name + ' ')}"
             warn(problem if problem.endswith("?") else f"{problem}. It is ignored.")
         else:
-            accepted[name] = value
-    return accepted
+            out[name] = value
+    return out
 
 
 def entry_overrides(entry: Entry, warn: Warn) -> dict[str, Any]:
     """Return the quirks of `model_info`: those of supports_… and of `quirks`."""
     pairs = ((quirk, words, getattr(entry, attr)) for attr, quirk, words in _SUPPORTS)
-    supported = {quirk: words[value] for quirk, words, value in pairs if value in words}
-    return accept_changes({**supported, **entry.quirks}, entry.place("quirks"), warn)
+    capabilities = {quirk: words[value] for quirk, words, value in pairs if value in words}
+    return accept_changes({**capabilities, **entry.quirks}, entry.place("quirks"), warn)

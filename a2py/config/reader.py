@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from a2py.config.dotenv import SECRET
-from a2py.config.missing import Unsupported, describe_keys, is_off
+from a2py.config.missing import UnsupportedKey, describe_keys, is_off
 from a2py.config.pairs import NO_KEYS, origin_of
 from a2py.config.setting_row import Setting
 from a2py.config.settings import Entry, Server, Settings
@@ -84,7 +84,7 @@ class _Values:
 class _Reader:
     def __init__(self, env: Variables, secret_files: Mapping[str, str]) -> None:
         self.contents = Contents()
-        self.unsupported: dict[str, Unsupported] = {}
+        self.unsupported_keys: dict[str, UnsupportedKey] = {}
         self.env, self.secret_files = env, secret_files
 
     def warn(self, warning: str) -> None:
@@ -102,7 +102,7 @@ class _Reader:
             self.warn(f"{place_of(values.nodes[path], path)} is ignored: the variable {name} is not set. Set {name}.")
         contents.settings = Settings(**{attr: value for attr, value in attrs.items() if attr in _SETTINGS})
         contents.server = Server(**{attr: value for attr, value in attrs.items() if attr not in _SETTINGS})
-        contents.warnings += describe_keys(self.unsupported.values())
+        contents.warnings += describe_keys(self.unsupported_keys.values())
         return contents
 
     def read_mapping(self, node: Node, schema: Schema, path: str, label: str, values: _Values) -> None:
@@ -131,7 +131,7 @@ class _Reader:
                 self.read_mapping(node, row, path, label, values)
         elif row.kind == "warned" and not is_off(node):
             name = path.replace("[]", "")
-            self.unsupported.setdefault(name, Unsupported(name, node, row.meaning))
+            self.unsupported_keys.setdefault(name, UnsupportedKey(name, node, row.meaning))
         elif row.kind == "set":
             self.read_value(row, node, path.removesuffix(key) + pattern, label, values)
 

@@ -50,9 +50,12 @@ def _url(node: Node, path: str) -> str:
     if text and not is_right:
         raise wrong(node, path, "the address of a Redis", "Write redis://host:6379 or rediss://host:6380.")
     if text and not all(_is_option(parts.scheme, *pair) for pair in parse_qsl(parts.query)):
-        known = ", ".join(_OPTIONS)
+        options = ", ".join(_OPTIONS)
         raise wrong(
-            node, path, "an address with options that are known", f"After `?`, there may be {known}; for rediss ssl_*."
+            node,
+            path,
+            "an address with options that are known",
+            f"After `?`, there may be {options}; for rediss ssl_*.",
         )
     return text
 
@@ -95,8 +98,8 @@ class RedisAddress:
     @property
     def options(self) -> dict[str, Any]:
         """Return the arguments of a connection, beside the URL."""
-        given = {"username": self.username, "password": self.password}
-        return {name: value for name, value in given.items() if value}
+        login = {"username": self.username, "password": self.password}
+        return {name: value for name, value in login.items() if value}
 
 
 def read_redis(
@@ -152,15 +155,15 @@ def _is_here(url: str) -> bool:
 
 def _check_origin(start: Node, address: RedisAddress, origins: Mapping[str, Origin]) -> None:
     """Raise ConfigError if a folder's `.env` chose the address."""
-    chosen = [name for name in ("redis_url", "redis_host", "redis_port") if origins.get(name, NOWHERE).dotenv]
-    if chosen:
+    names = [name for name in ("redis_url", "redis_host", "redis_port") if origins.get(name, NOWHERE).dotenv]
+    if names:
         at = start.at
         raise ConfigError(
             f"would share what this proxy counts and learns with {address.label}, which .env chose",
             file=at.file,
             line=at.line,
             column=at.column,
-            path=f"router_settings.{chosen[0]}",
+            path=f"router_settings.{names[0]}",
             cure="Set the variable in the environment, or write the address into the file.",
         )
 

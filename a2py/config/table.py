@@ -15,7 +15,7 @@ from a2py.config.redis import REDIS
 from a2py.config.rules import parse_rules
 from a2py.config.setting_row import GENERAL, LITELLM, OWN, ROUTER, Setting
 from a2py.config.setting_row import make_row as _set
-from a2py.config.unserved import IGNORED, WARNED
+from a2py.config.unserved import IGNORED_SETTINGS, WARNED_SETTINGS
 
 _seconds = v.number(0)
 _count, _positive = v.whole(0), v.whole(1)
@@ -357,6 +357,6 @@ SETTINGS: tuple[Setting, ...] = (
     *_SEARCH,
     *REDIS,
     *MODELS,
-    *IGNORED,
-    *WARNED,
+    *IGNORED_SETTINGS,
+    *WARNED_SETTINGS,
 )

@@ -97,7 +97,7 @@ def parse(data: bytes, file: str, warn: Callable[[str], None]) -> Node:
         ) from None
     try:
         if len(text) > SHALLOW:
-            _bounded(text, file)
+            _check_depth(text, file)
         loader = _Base(text)
         try:
             root = loader.get_single_node()
@@ -109,9 +109,9 @@ def parse(data: bytes, file: str, warn: Callable[[str], None]) -> Node:
             e.context or ""
         )  # the mistake is where the quote opens, not at the end of the file
         mark = (e.context_mark if is_open else None) or e.problem_mark or e.context_mark
-        problem = _UNDEFINED.sub("an undefined alias", ", ".join(filter(None, (e.context, e.problem))))
+        problem = _UNDEFINED_ALIAS.sub("an undefined alias", ", ".join(filter(None, (e.context, e.problem))))
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        if "maximum nesting depth" in problem:  # PyYAML 6.0.4 counts by itself, before `_bounded` can
+        if "maximum nesting depth" in problem:  # PyYAML 6.0.4 counts by itself, before `_check_depth` can
             raise ConfigError("the file is nested too deeply", file=file, line=line, column=1) from None
         raise ConfigError(
             f"not valid YAML: {problem}", file=file, line=line, column=column, cure=_cure(problem)
@@ -126,7 +126,7 @@ def parse(data: bytes, file: str, warn: Callable[[str], None]) -> Node:
         ) from None
 
 
-def _bounded(text: str, file: str) -> None:
+def _check_depth(text: str, file: str) -> None:
     """Raise ConfigError if the text nests deeper than MAX_DEPTH.
 
     Parser events need no stack, so counting them is safe (3 ms for 300 deployments)."""
@@ -145,7 +145,7 @@ def _place(before: str) -> tuple[int, int]:
     return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
-_UNDEFINED = re.compile(r"undefined alias .*", re.DOTALL)
+_UNDEFINED_ALIAS = re.compile(r"undefined alias .*", re.DOTALL)
 #: A part of the parser's message → what to do.
 _CURES = (
     ("alias", 'Quote a name that begins with *: model_name: "*".'),

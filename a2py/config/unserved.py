@@ -10,11 +10,11 @@ from a2py.config import values
 from a2py.config.setting_row import GENERAL, INFO, ITEM, LITELLM, PARAM, ROUTER, Setting
 
 
-def _ignored(meaning: str, prefix: str, names: str) -> Setting:
+def _ignore(meaning: str, prefix: str, names: str) -> Setting:
     return _row("ignored", meaning, prefix, names)
 
 
-def _warned(meaning: str, prefix: str, names: str) -> Setting:
+def _warn(meaning: str, prefix: str, names: str) -> Setting:
     return _row("warned", meaning, prefix, names)
 
 
@@ -23,16 +23,16 @@ def _row(kind: str, meaning: str, prefix: str, names: str) -> Setting:
     return Setting(tuple(prefix + name for name in names.split()), "", values.anything, None, meaning, kind)
 
 
-IGNORED = (
-    _ignored("a2py always makes requests acceptable to the upstream", LITELLM, "modify_params"),
-    _ignored(
+IGNORED_SETTINGS = (
+    _ignore("a2py always makes requests acceptable to the upstream", LITELLM, "modify_params"),
+    _ignore(
         "debug log; use `--capture`",
         "",
         "general_settings.set_verbose router_settings.set_verbose litellm_settings.set_verbose",
     ),
-    _ignored("details of caching, and shared state", LITELLM, "cache_* enable_redis_* qdrant*"),
-    _ignored("details of caching, and shared state", ROUTER, "cache_kwargs cache_time* client_ttl"),
-    _ignored(
+    _ignore("details of caching, and shared state", LITELLM, "cache_* enable_redis_* qdrant*"),
+    _ignore("details of caching, and shared state", ROUTER, "cache_kwargs cache_time* client_ttl"),
+    _ignore(
         "telemetry, log details, spend",
         LITELLM,
         """
@@ -42,22 +42,22 @@ IGNORED = (
         return_response_headers enforce_prompt_order add_function_to_prompt
         """,
     ),
-    _ignored(
+    _ignore(
         "checks and details of LiteLLM's router",
         ROUTER,
         """
         enable_pre_call_check* debug_level *_ttl*
         """,
     ),
-    _ignored(
+    _ignore(
         "details of LiteLLM's router",
         ROUTER,
         """
         default_priority polling_interval ignore_invalid_deployments routing_strategy_args
         """,
     ),
-    _ignored("tags", ROUTER, "enable_tag_filtering tag_*"),
-    _ignored(
+    _ignore("tags", ROUTER, "enable_tag_filtering tag_*"),
+    _ignore(
         "telemetry, spend, health checks and pages of LiteLLM's server",
         GENERAL,
         """
@@ -67,8 +67,8 @@ IGNORED = (
         image_generation_model moderation_model store_prompts_* reject_clientside_*
         """,
     ),
-    _ignored("cost, tags and notes", ITEM, "*cost* tags access_groups description"),
-    _ignored(
+    _ignore("cost, tags and notes", ITEM, "*cost* tags access_groups description"),
+    _ignore(
         "cost, tags, notes, and what belongs to providers that are not served",
         PARAM,
         """
@@ -78,7 +78,7 @@ IGNORED = (
         litellm_trace_id no-log
         """,
     ),
-    _ignored(
+    _ignore(
         "cost, notes, and abilities that a2py detects itself",
         INFO,
         """
@@ -88,48 +88,48 @@ IGNORED = (
         tool_use_system_prompt_tokens disable_*
         """,
     ),
-    _ignored("YAML anchors", "", "x-* _* .*"),
+    _ignore("YAML anchors", "", "x-* _* .*"),
 )
 
-WARNED = (
-    _warned(
+WARNED_SETTINGS = (
+    _warn(
         "caching of whole replies",
         "",
         "litellm_settings.cache litellm_settings.enable_caching* router_settings.cache_responses "
         "router_settings.cache_groups",
     ),
-    _warned(
+    _warn(
         "callbacks",
         LITELLM,
         """
         success_callback failure_callback service_callbacks *_callback callback_*
         """,
     ),
-    _warned(
+    _warn(
         "guardrails and budgets",
         LITELLM,
         """
         guardrails *budget* default_internal_user_params default_team_* max_internal_*
         """,
     ),
-    _warned("fallbacks on content policy", LITELLM, "content_policy_fallbacks model_alias_map"),
-    _warned("providers in code of your own", LITELLM, "custom_provider_map"),
-    _warned("virtual keys", LITELLM, "key_generation_settings upperbound_* default_key_* mcp_aliases"),
-    _warned(
+    _warn("fallbacks on content policy", LITELLM, "content_policy_fallbacks model_alias_map"),
+    _warn("providers in code of your own", LITELLM, "custom_provider_map"),
+    _warn("virtual keys", LITELLM, "key_generation_settings upperbound_* default_key_* mcp_aliases"),
+    _warn(
         "parts of LiteLLM's router that a2py does not have",
         ROUTER,
         """
         content_policy_fallbacks allowed_fails_policy default_litellm_params assistants_config
         """,
     ),
-    _warned(
+    _warn(
         "budgets, alerts, guardrails",
         ROUTER,
         """
         *budget* alerting* guardrail_list router_general_settings model_group_info
         """,
     ),
-    _warned(
+    _warn(
         "database, virtual keys, other ways to log in, budgets, alerts, pass-through",
         GENERAL,
         """
@@ -143,27 +143,27 @@ WARNED = (
         user_header_* mcp_* control_plane*
         """,
     ),
-    _warned(
+    _warn(
         "budgets, test replies, prompt templates",
         PARAM,
         """
         *budget* mock_* configurable_clientside_auth_params fallbacks
         """,
     ),
-    _warned("guardrails and budgets", PARAM, "guardrails"),
-    _warned(
+    _warn("guardrails and budgets", PARAM, "guardrails"),
+    _warn(
         "prompt templates",
         PARAM,
         """
         initial_prompt_value final_prompt_value roles bos_token eos_token prompt_* stop
         """,
     ),
-    _warned("prompt caching by position", PARAM, "cache_control_injection_points"),
-    _warned("environments", INFO, "supported_environments"),
-    _warned("callbacks", "", "callback_settings"),
-    _warned("guardrails and budgets", "", "guardrails policies policy_*"),
-    _warned("prompt templates", "", "prompts"),
-    _warned(
+    _warn("prompt caching by position", PARAM, "cache_control_injection_points"),
+    _warn("environments", INFO, "supported_environments"),
+    _warn("callbacks", "", "callback_settings"),
+    _warn("guardrails and budgets", "", "guardrails policies policy_*"),
+    _warn("prompt templates", "", "prompts"),
+    _warn(
         "other parts of LiteLLM's server",
         "",
         """

@@ -66,4 +66,4 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("black_forest_labs milvus pg_vector s3_vectors ragflow", _NOT_CHAT),
 )
 #: Prefix → what to write instead, a sentence.
-UNSERVED = {name: f"{cure}." for names, cure in _GROUPS for name in names.split()}
+UNSERVED_CURES = {name: f"{cure}." for names, cure in _GROUPS for name in names.split()}

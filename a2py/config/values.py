@@ -184,9 +184,9 @@ def prices(node: Node, path: str) -> dict[str, Price]:
             if not is_price_key(key):
                 raise wrong(price, below, "one of LiteLLM's prices by the token", "Write `input_cost_per_token`.")
             values[key] = amount(price, below)
-        found = read_price(values)
-        if found is not None:
-            out[name] = found
+        entry = read_price(values)
+        if entry is not None:
+            out[name] = entry
     return out
 
 
@@ -344,8 +344,8 @@ def aliases(node: Node, path: str) -> dict[str, tuple[str, bool]]:
     """Parse alias → (target, hidden): `name: target` or `name: {model: target, hidden: true}`."""
     out = {}
     for name, at, child in members(node, path):
-        hidden = child.get("hidden")
-        out[name] = (_target(child, at), hidden is not None and boolean(hidden, f"{at}.hidden"))
+        flag = child.get("hidden")
+        out[name] = (_target(child, at), flag is not None and boolean(flag, f"{at}.hidden"))
     return out
 
 

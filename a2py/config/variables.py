@@ -55,8 +55,10 @@ class Variables(dict[str, str]):
 
     def above(self, values: Mapping[str, str], origins: Mapping[str, Origin]) -> Variables:
         """Return these variables with `values` below them. `origins`: the origin of each of these."""
-        added = {name: value for name, value in values.items() if name not in self and name not in self.dotenv}
-        return Variables({**added, **self}, self.dotenv, {**{name: origins[name] for name in added}, **self.origins})
+        missing = {name: value for name, value in values.items() if name not in self and name not in self.dotenv}
+        return Variables(
+            {**missing, **self}, self.dotenv, {**{name: origins[name] for name in missing}, **self.origins}
+        )
 
     def having(self, name: str, value: str) -> Variables:
         """Return these variables with one more, as if the process had it."""

@@ -123,8 +123,8 @@ def _pick_calls(request: ChatRequest, text: str) -> list[tuple[str, JSON]]:
                 if many
                 else [(name, arguments)]
             )
-    forced = next(iter(request.tools), "") if request.choice == "required" else request.choice
-    return [(forced, _arguments(request.tools[forced].get("parameters"), text)[0])] if forced in request.tools else []
+    choice = next(iter(request.tools), "") if request.choice == "required" else request.choice
+    return [(choice, _arguments(request.tools[choice].get("parameters"), text)[0])] if choice in request.tools else []
 
 
 def _arguments(schema: Any, text: str) -> tuple[JSON, dict[str, list[str]], bool]:

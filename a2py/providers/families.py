@@ -12,7 +12,7 @@ from a2py.providers.types import ModelRow
 #: Servers that run weights themselves, and those that pass `chat_template_kwargs` to a model's own chat template
 #: (docs.vllm.ai, docs.sglang.ai, llama.cpp's server README, build.nvidia.com; table of 2026-11).
 SELF_HOSTED = ("hosted_vllm", "sglang", "llamacpp", "llamafile", "docker_model_runner", "lm_studio")
-TEMPLATED = ("hosted_vllm", "sglang", "llamacpp", "llamafile", "docker_model_runner", "nvidia_nim")
+TEMPLATE_SERVERS = ("hosted_vllm", "sglang", "llamacpp", "llamafile", "docker_model_runner", "nvidia_nim")
 OLLAMA = ("ollama", "ollama_chat")
 OPENAI = ("openai", "azure", "github")
 ZHIPU = ("zai", "bigmodel")

@@ -7,7 +7,7 @@ names source and date.
 
 from __future__ import annotations
 
-from a2py.providers.families import LARGE_ROOM, OLLAMA, OPENAI, ROOM, SELF_HOSTED, TEMPLATED, family
+from a2py.providers.families import LARGE_ROOM, OLLAMA, OPENAI, ROOM, SELF_HOSTED, TEMPLATE_SERVERS, family
 from a2py.providers.served_models import SERVED_MODELS
 from a2py.providers.types import ModelRow
 
@@ -260,7 +260,7 @@ MODELS: tuple[ModelRow, ...] = (
     ),
     family(
         *("deepseek-v3.1*", "deepseek-v3.2*", "deepseek-v4*", "kimi-k2.5*", "kimi-k2.6*", "granite*"),
-        on=TEMPLATED,
+        on=TEMPLATE_SERVERS,
         reasoning="template",
         template_key="thinking",
         docs="docs.vllm.ai reasoning_outputs (0.26, 2026)",
@@ -268,18 +268,18 @@ MODELS: tuple[ModelRow, ...] = (
     # -- Qwen, GLM, Gemma 4 where the template is one's own ------------------------------------------------------------
     family(
         *("qwen3*", "qwen-3*", "glm-4.[5-9]*", "glm-5*", "glm5*", "glm4*", "gemma-4*", "gemma4*"),
-        on=TEMPLATED,
+        on=TEMPLATE_SERVERS,
         reasoning="template",
         docs="docs.vllm.ai reasoning_outputs (0.26); build.nvidia.com glm5 (2026)",
     ),
     family(
         "qwen3-coder*",
         "qwen3-*-instruct*",
-        on=TEMPLATED,
+        on=TEMPLATE_SERVERS,
         reasoning="none",
         docs="Qwen model cards: no thinking (2025-07)",
     ),
-    family("*-thinking*", on=TEMPLATED, reasoning="none", docs="Qwen model cards: thinks always (2025-07)"),
+    family("*-thinking*", on=TEMPLATE_SERVERS, reasoning="none", docs="Qwen model cards: thinks always (2025-07)"),
     family(
         "*",
         on=(*SELF_HOSTED, *OLLAMA, "local_server", "litellm_proxy"),

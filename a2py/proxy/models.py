@@ -54,7 +54,9 @@ def list_ids(config: Config, caller: Caller = ANYBODY) -> list[tuple[str, str]]:
     "claude" in them for the names that Claude Code's discovery would drop."""
     names, chat_names = config.list_names(), config.list_chat_names()
     if caller.models:
-        own = [name for name in caller.models if "*" not in name and name not in config.hidden and config.knows(name)]
+        own = [
+            name for name in caller.models if "*" not in name and name not in config.hidden_names and config.knows(name)
+        ]
         names = _select(config, caller, [*names, *own])
         chat_names = _select(config, caller, [*chat_names, *filter(config.can_chat, own)])
     model_names = set(names)

@@ -375,7 +375,7 @@ def test_summary_counts_what_it_does_not_list_and_names_what_is_off() -> None:
     config = Config(
         deployments=deployments,
         aliases={"nick": "m0", "secret": "m0"},
-        hidden=frozenset({"secret"}),
+        hidden_names=frozenset({"secret"}),
         default_name="m0",
         warnings=("careful",),
     )

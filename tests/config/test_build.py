@@ -11,7 +11,7 @@ import pytest
 
 from a2py import wires
 from a2py.config.prefixes import FAMILIES, PREFIXES
-from a2py.config.unserved_providers import UNSERVED
+from a2py.config.unserved_providers import UNSERVED_CURES
 from a2py.messages.request import parse
 from a2py.messages.types import Call
 from a2py.providers import PROVIDERS, find_quirks, find_wire
@@ -196,7 +196,7 @@ def test_a_model_that_does_not_chat_is_nobodys_default(folder: Folder) -> None:
 
 def test_tables_name_rows() -> None:
     assert set(PREFIXES.values()) <= set(PROVIDERS) and {name for _, name in FAMILIES} <= set(PROVIDERS)
-    assert not set(PREFIXES) & set(PROVIDERS) and not set(UNSERVED) & set(PROVIDERS)
+    assert not set(PREFIXES) & set(PROVIDERS) and not set(UNSERVED_CURES) & set(PROVIDERS)
 
 
 # -- key

@@ -227,7 +227,7 @@ def test_all_settings(folder: Folder) -> None:
         force_ipv4=True,
         trust_env=False,
     )
-    assert config.insecure is True and config.aliases == {"a": "m", "b": "m"} and config.hidden == {"b"}
+    assert config.insecure is True and config.aliases == {"a": "m", "b": "m"} and config.hidden_names == {"b"}
 
 
 def test_our_own_setting_wins_over_litellms(folder: Folder) -> None:

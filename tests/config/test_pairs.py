@@ -289,7 +289,7 @@ def test_a_file_that_somebody_named_is_trusted(folder: Folder, tmp_path: Path) -
     own.write("config.yaml", text)
     own.write("litellm_config.yaml", text)
     xdg = {"XDG_CONFIG_HOME": str(tmp_path / "xdg")}
-    assert len(load(None, ENV, cwd).pairs) == len(load(file, ENV, cwd, untrusted=True).pairs) == 1
+    assert len(load(None, ENV, cwd).pairs) == len(load(file, ENV, cwd, is_untrusted=True).pairs) == 1
     for config in (
         load(file, ENV, cwd),
         load(None, {**ENV, "A2PY_CONFIG": file}, cwd),

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from a2py.config import SETTINGS, ConfigError, load
 from a2py.config.collapse import collapse
-from a2py.config.missing import EFFECTS, Unsupported, describe_keys
+from a2py.config.missing import EFFECTS, UnsupportedKey, describe_keys
 from a2py.config.setting_row import Setting
 from a2py.config.tree import node_of, resolve
-from a2py.config.unserved import WARNED
+from a2py.config.unserved import WARNED_SETTINGS
 from a2py.errors import ApiError
 from tests.configured import KEY, Folder
 
@@ -149,15 +149,15 @@ def test_a_guardrail_is_told_as_one_wherever_it_stands(folder: Folder) -> None:
 
 
 def test_each_group_of_keys_has_a_consequence() -> None:
-    assert {row.meaning for row in WARNED} <= EFFECTS.keys()
+    assert {row.meaning for row in WARNED_SETTINGS} <= EFFECTS.keys()
 
 
 def test_each_key_of_general_settings_has_an_effect_of_its_own() -> None:
     """The meaning of their row is a list of everything that a2py lacks there."""
-    paths = [path for row in WARNED for path in row.paths if path.startswith("general_settings.")]
+    paths = [path for row in WARNED_SETTINGS for path in row.paths if path.startswith("general_settings.")]
     (node,) = node_of(["x"], "c.yaml").value
     for path in paths:
-        (line,) = describe_keys([Unsupported(path.replace("*", ""), node, "")])
+        (line,) = describe_keys([UnsupportedKey(path.replace("*", ""), node, "")])
         assert "a2py has no ." not in line, f"{path} has no effect in missing.py"
 
 

@@ -32,7 +32,7 @@ _ROUTES = (
 #: Keys that change no answer.
 _SILENT = frozenset(("log", "log_level", "non_interactive_mode", "claude_path", "port", "host", "$schema"))
 #: Keys that are carried in another function.
-_CARRIED = frozenset(("providers", "router", "apikey", "proxy_url", "api_timeout_ms", "fallback", "transformers"))
+_IMPORT_KEYS = frozenset(("providers", "router", "apikey", "proxy_url", "api_timeout_ms", "fallback", "transformers"))
 #: Keys without a counterpart → what to do instead.
 _WITHOUT = {
     "custom_router_path": "a2py runs no JavaScript. Write its rules into `a2py: routes`",
@@ -70,7 +70,7 @@ def import_router(tree: Mapping[str, Any], source: Source) -> Draft:
     _read_settings(keys, draft)
     for key, value in tree.items():
         name = key.lower()
-        if value in ("", None, False, [], {}) or name in _SILENT | _CARRIED or _is_disabled(value):
+        if value in ("", None, False, [], {}) or name in _SILENT | _IMPORT_KEYS or _is_disabled(value):
             continue
         if name in _WITHOUT:
             draft.note(f"{key} is not carried: {_WITHOUT[name]}.")
@@ -203,9 +203,9 @@ def _read_routes(router: Mapping[str, Any], providers: list[_Provider], draft: D
             "Router.think: claude-code-router used it for every request with `thinking`, and Claude Code asks for that "
             "nearly always; here it is for plan mode and for high effort."
         )
-    known = {"default", "longContextThreshold", *(key for key, _ in _ROUTES)}
+    route_keys = {"default", "longContextThreshold", *(key for key, _ in _ROUTES)}
     for key, value in router.items():
-        if key not in known and value not in ("", None, False, [], {}):
+        if key not in route_keys and value not in ("", None, False, [], {}):
             draft.note(f"Router.{key} is not carried: only a custom router or a fork of claude-code-router reads it.")
 
 

@@ -27,7 +27,7 @@ _TOKEN = re.compile(
 )
 #: Escapes of JSON5 that JSON lacks. A backslash before a line break joins the lines.
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|\r\n|.)", re.DOTALL)
-_UNESCAPED = re.compile(r'\\.|"', re.DOTALL)
+_ESCAPE_OR_QUOTE = re.compile(r'\\.|"', re.DOTALL)
 _JSON_ESCAPES = frozenset('"\\/bfnrtu')
 _WORDS = frozenset(("true", "false", "null"))
 
@@ -74,7 +74,7 @@ def _convert(kind: str | None, token: str, text: str, end: int) -> str:
     if kind == "string" and (len(token) < 2 or token[-1] != token[0]):
         return token  # json says where it begins
     if kind == "string":
-        inside = _UNESCAPED.sub(_escape_quote, token[1:-1]) if token[0] == "'" else token[1:-1]
+        inside = _ESCAPE_OR_QUOTE.sub(_escape_quote, token[1:-1]) if token[0] == "'" else token[1:-1]
         return f'"{_ESCAPE.sub(_convert_escape, inside)}"'
     if kind == "word" and token not in _WORDS:
         return f'"{token}"' if text[end:].lstrip()[:1] == ":" else token

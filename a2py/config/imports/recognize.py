@@ -16,7 +16,7 @@ from a2py.config.imports.draft import Draft, Source
 from a2py.config.imports.variables import import_variables, recognize
 from a2py.config.tree import ENVIRON
 
-KNOWN = "config.json of claude-code-router, .env of claude-code-proxy or free-claude-code"
+FORMATS = "config.json of claude-code-router, .env of claude-code-proxy or free-claude-code"
 
 
 def translate(text: str, source: Source) -> Draft:
@@ -25,16 +25,16 @@ def translate(text: str, source: Source) -> Draft:
         return _translate_json(json5.parse(text, source.name), source)
     if any(line.startswith("model_list:") for line in text.splitlines()):
         raise _litellm(source)
-    ignored: list[str] = []
-    variables = read_dotenv(text, source.name, source.env, ignored.append)
+    warnings: list[str] = []
+    variables = read_dotenv(text, source.name, source.env, warnings.append)
     # Such a text is nothing special to its own program. In our file it would stand for another variable's value.
     references = sorted(name for name, value in variables.items() if ENVIRON in value)
     variables = {name: value for name, value in variables.items() if name not in references}
     program = recognize(variables, is_named=True)
     if not program:
-        raise ConfigError(f"it is not recognized. Known are: {KNOWN}", file=source.name)
+        raise ConfigError(f"it is not recognized. Known are: {FORMATS}", file=source.name)
     draft = import_variables(program, variables, source)
-    for line in ignored:
+    for line in warnings:
         draft.note(line)
     for name in references:
         draft.note(f"{name} is not carried: its value contains {ENVIRON}, which would name another variable here.")
@@ -46,7 +46,7 @@ def _translate_json(tree: Any, source: Source) -> Draft:
     if "model_list" in keys:
         raise _litellm(source)
     if not keys & {"providers", "router"}:
-        raise ConfigError(f"it is not recognized. Known are: {KNOWN}", file=source.name)
+        raise ConfigError(f"it is not recognized. Known are: {FORMATS}", file=source.name)
     return import_router(tree, source)
 
 

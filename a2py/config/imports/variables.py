@@ -72,8 +72,8 @@ def recognize(variables: Mapping[str, str], is_named: bool = False) -> str:
     have a variable of that name, too."""
     if _is_free(variables, is_named):
         return FREE
-    preferred = variables.get("PREFERRED_PROVIDER", "").strip().lower() in ("openai", "google", "anthropic")
-    return PROXY if preferred or any(variables.get(name, "").strip() for name in TIERS.values()) else ""
+    has_provider = variables.get("PREFERRED_PROVIDER", "").strip().lower() in ("openai", "google", "anthropic")
+    return PROXY if has_provider or any(variables.get(name, "").strip() for name in TIERS.values()) else ""
 
 
 def _is_free(variables: Mapping[str, str], is_named: bool) -> bool:
@@ -134,24 +134,24 @@ def import_variables(program: str, variables: Mapping[str, str], source: Source)
 
 def _choose_proxy(variables: Mapping[str, str], draft: Draft, write: Quote) -> None:
     get = {name: value.strip() for name, value in variables.items()}
-    preferred = get.get("PREFERRED_PROVIDER", "").lower()
-    if preferred == "anthropic":
+    provider = get.get("PREFERRED_PROVIDER", "").lower()
+    if provider == "anthropic":
         key = write("ANTHROPIC_API_KEY") if get.get("ANTHROPIC_API_KEY") else ""
         draft.add("claude-*", {"model": "anthropic/claude-*", **({"api_key": key} if key else {})})
         return
-    big, small = _DEFAULTS.get(preferred, ("", ""))
+    big, small = _DEFAULTS.get(provider, ("", ""))
     models = {tier: get.get(name, "") for tier, name in TIERS.items()}
     default = models["opus"] or models["sonnet"] or big or models["haiku"]
     models["haiku"] = models["haiku"] or small
     for tier, model in models.items():
         model = model or default
-        draft.add(model, _proxy_params(TIERS[tier], model, preferred, get, write))
+        draft.add(model, _proxy_params(TIERS[tier], model, provider, get, write))
         draft.names[f"*{tier}*"] = model
     draft.default = default
     draft.names = {pattern: name for pattern, name in draft.names.items() if name != default}
 
 
-def _proxy_params(tier: str, model: str, preferred: str, get: Mapping[str, str], write: Quote) -> dict[str, Any]:
+def _proxy_params(tier: str, model: str, provider: str, get: Mapping[str, str], write: Quote) -> dict[str, Any]:
     """Return the litellm_params of one tier. `tier`: BIG_MODEL, MIDDLE_MODEL or SMALL_MODEL. It may have an address and
     a key of its own (forks of claude-code-proxy)."""
     short = tier.removesuffix("_MODEL")
@@ -159,7 +159,7 @@ def _proxy_params(tier: str, model: str, preferred: str, get: Mapping[str, str],
         get, f"{tier}_BASE_URL", f"{short}_ENDPOINT", "OPENAI_BASE_URL", "OPENAI_API_BASE_URL", "OPENAI_API_BASE"
     )
     key_name = _first(get, f"{tier}_API_KEY", f"{short}_API_KEY", "OPENAI_API_KEY")
-    is_gemini = model.startswith("gemini-") and (preferred == "google" or (get.get("GEMINI_API_KEY") and not base_name))
+    is_gemini = model.startswith("gemini-") and (provider == "google" or (get.get("GEMINI_API_KEY") and not base_name))
     if is_gemini:
         return {"model": f"gemini/{model}", **_key(write, get, "GEMINI_API_KEY")}
     if not base_name:
@@ -284,8 +284,8 @@ def _free_params(host: Host, model: str, get: Mapping[str, str], write: Quote) -
     account = get.get(host.account, "")
     base = host.base.replace("{account}", account) if account.isalnum() else host.base
     if host.base_name and get.get(host.base_name):
-        written = write(host.base_name)
-        params["api_base"] = written if written.startswith(ENVIRON) else _local(written, host)
+        url = write(host.base_name)
+        params["api_base"] = url if url.startswith(ENVIRON) else _local(url, host)
     elif base:
         params["api_base"] = base
     if host.key and get.get(host.key):
