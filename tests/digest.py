@@ -35,7 +35,7 @@ from a2py.providers.models import MODELS
 from a2py.quirks import EFFORTS, Quirks
 from a2py.wires import WIRES, wire
 from tests import golden, streams
-from tests.wires.test_fuzz import mutated, written
+from tests.wires.test_fuzz import mutate, to_json
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Hexadecimal digits of a request's digest in the file.
@@ -166,9 +166,9 @@ def mix(distinct: list[Turn]) -> Iterator[Turn]:
         if tools:
             body["tools"] = tools
         to = replace(parts[0].to, quirks=replace(parts[0].to.quirks, **dict(dice.sample(alone, dice.randint(0, 6)))))
-        mutant = mutated(body, dice, dice.choice([0.0, 0.0, 0.01, 0.03]))
+        mutant = mutate(body, dice, dice.choice([0.0, 0.0, 0.01, 0.03]))
         try:
-            call = replace(parts[0].call, request=parse(written(mutant)))
+            call = replace(parts[0].call, request=parse(to_json(mutant)))
         except ApiError:
             continue
         yield Turn(f"mixed #{n}", call, to, call.request.stream)

@@ -32,7 +32,7 @@ def fuzz(name: str, options: list[str]) -> None:
 
     with atheris.instrument_imports(include=["a2py"]):
         from tests.fuzz.targets import TARGETS
-    from tests.wires.test_fuzz import mutated_lines
+    from tests.wires.test_fuzz import mutate_lines
 
     target = TARGETS[name]
     folder = CORPUS / name
@@ -48,7 +48,7 @@ def fuzz(name: str, options: list[str]) -> None:
         dice = random.Random(seed)
         if dice.random() < 0.5:
             return bytes(atheris.Mutate(data, size))
-        return (data[:2] + mutated_lines(data[2:], dice))[:size]
+        return (data[:2] + mutate_lines(data[2:], dice))[:size]
 
     given = [option for option in options if not option.startswith("-")]
     options = [

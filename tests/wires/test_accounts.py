@@ -18,7 +18,7 @@ from a2py.wires import wire
 MINE, OTHER = digest_account("https://a/v1", "sk-1"), digest_account("https://a/v1", "sk-2")
 
 
-def sent(name: str, account: str, kind: str, state: dict[str, Any]) -> dict[str, Any]:
+def body_of(name: str, account: str, kind: str, state: dict[str, Any]) -> dict[str, Any]:
     """Return what goes upstream of a turn whose thinking was made by `account`, asked at MINE."""
     dep = Deployment(
         "m", "m", "openai", "gpt-5", "https://a/v1", wire=name, account=MINE, quirks=Quirks(reasoning_history="reply")
@@ -53,14 +53,14 @@ def test_accounts_differ_by_address_and_key() -> None:
 @pytest.mark.parametrize("account", [MINE, OTHER], ids=["own", "other"])
 def test_encrypted_reasoning_stays_with_its_account(account: str) -> None:
     state = {"item": {"id": "rs_1", "encrypted_content": "secret"}}
-    body = orjson.dumps(sent("responses", account, "responses", state))
+    body = orjson.dumps(body_of("responses", account, "responses", state))
     assert (b"secret" in body and b"rs_1" in body) is (account == MINE)
 
 
 @pytest.mark.parametrize("account", [MINE, OTHER], ids=["own", "other"])
 def test_vendor_fields_stay_with_their_account_and_thoughts_do_not(account: str) -> None:
     state = {"f": {"reasoning_opaque": "secret"}, "r": "reasoning"}
-    message = sent("chat", account, "fields", state)["messages"][1]
+    message = body_of("chat", account, "fields", state)["messages"][1]
     assert message["reasoning"] == "Hm"
     assert ("reasoning_opaque" in message) is (account == MINE)
 
@@ -68,7 +68,7 @@ def test_vendor_fields_stay_with_their_account_and_thoughts_do_not(account: str)
 @pytest.mark.parametrize("account", [MINE, OTHER], ids=["own", "other"])
 def test_raw_reasoning_of_responses_goes_to_every_account(account: str) -> None:
     state = {"raw": True, "item": {"id": "rs_mine"}}
-    item = sent("responses", account, "responses", state)["input"][1]
+    item = body_of("responses", account, "responses", state)["input"][1]
     assert item["content"] == [{"type": "reasoning_text", "text": "Hm"}] and (item.get("id") == "rs_mine") is (
         account == MINE
     )

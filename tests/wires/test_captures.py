@@ -42,10 +42,10 @@ CONFIGS: list[JSON] = [
 ]
 
 
-def call_of(captured: Capture) -> Call:
-    headers = captured.headers
+def call_of(capture: Capture) -> Call:
+    headers = capture.headers
     return Call(
-        parse(orjson.dumps(captured.body)),
+        parse(orjson.dumps(capture.body)),
         "msg_test",
         golden.NOW,
         session=headers.get("x-claude-code-session-id", ""),
@@ -55,50 +55,50 @@ def call_of(captured: Capture) -> Call:
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: " ".join(config.values()))
-@pytest.mark.parametrize("captured", captures())
-def test_the_upstream_body_is_one_that_openai_accepts(captured: Capture, config: JSON) -> None:
+@pytest.mark.parametrize("capture", captures())
+def test_the_upstream_body_is_one_that_openai_accepts(capture: Capture, config: JSON) -> None:
     to = golden.deployment(config)
-    call = call_of(captured)
-    prepared = wire(to.wire).prepare(call, to, call.request.stream)
-    body = orjson.loads(prepared.body)
+    call = call_of(capture)
+    upstream_request = wire(to.wire).prepare(call, to, call.request.stream)
+    body = orjson.loads(upstream_request.body)
     assert body.get("stream", False) is call.request.stream
     assert typed.problems(body, TYPES[to.wire, call.request.stream]) == []
-    assert b"x-anthropic-billing-header" not in prepared.body
+    assert b"x-anthropic-billing-header" not in upstream_request.body
     assert b"DeferredToolPlaceholder" not in b"".join(orjson.dumps(tool) for tool in body.get("tools", ()))
-    assert b"cache_control" not in prepared.body
-    assert b"device_id" not in prepared.body
+    assert b"cache_control" not in upstream_request.body
+    assert b"device_id" not in upstream_request.body
 
 
-@pytest.mark.parametrize("captured", captures())
-def test_every_call_of_the_history_has_its_result(captured: Capture) -> None:
+@pytest.mark.parametrize("capture", captures())
+def test_every_call_of_the_history_has_its_result(capture: Capture) -> None:
     """Calls and results pair up, results right behind their calls, and nothing that a person or a tool said is lost."""
-    prepared = wire("chat").prepare(call_of(captured), golden.deployment({}), True)
+    upstream_request = wire("chat").prepare(call_of(capture), golden.deployment({}), True)
     waiting: list[str] = []
-    for message in orjson.loads(prepared.body)["messages"]:
+    for message in orjson.loads(upstream_request.body)["messages"]:
         if message["role"] == "tool":
             assert waiting and message["tool_call_id"] == waiting.pop(0), message["tool_call_id"]
             continue
         assert not waiting, f"calls without results: {waiting}"
         waiting = [call["id"] for call in message.get("tool_calls") or ()]
     assert not waiting
-    for text in said(captured.body):
+    for text in texts_of(capture.body):
         if not text.startswith("x-anthropic-billing-header"):
-            assert orjson.dumps(text)[1:-1].strip() in prepared.body, text[:200]
+            assert orjson.dumps(text)[1:-1].strip() in upstream_request.body, text[:200]
 
 
-def said(body: JSON) -> list[str]:
+def texts_of(body: JSON) -> list[str]:
     """All text of a request: system, messages, tool results."""
     blocks: list[Any] = [body.get("system")] + [message["content"] for message in body["messages"]]
-    found = []
+    texts = []
     while blocks:
         block = blocks.pop()
         if isinstance(block, str):
-            found.append(block)
+            texts.append(block)
         elif isinstance(block, list):
             blocks += block
         elif isinstance(block, dict) and block["type"] in ("text", "tool_result"):
             blocks.append(block.get("text") or block.get("content"))
-    return [text for text in found if text.strip()]
+    return [text for text in texts if text.strip()]
 
 
 @pytest.mark.integration
@@ -109,20 +109,20 @@ async def test_captured_requests_through_a_real_process(tmp_path: Path) -> None:
         pytest.skip(f"no captured requests in {CLIENTS}")
     async with Demo(pace=0) as demo:
         with process.running(tmp_path, [process.deployment("*", demo.base, MODEL, "openai")]) as proxy:
-            for captured in load_captures():
-                answer = await asyncio.to_thread(send, proxy, captured)
+            for capture in load_captures():
+                answer = await asyncio.to_thread(send, proxy, capture)
                 try:
-                    check_answer(captured, answer)
+                    check_answer(capture, answer)
                 except AssertionError as error:
-                    raise AssertionError(f"{captured.name}: {error}\n{proxy.log.read_text()[-1500:]}") from error
+                    raise AssertionError(f"{capture.name}: {error}\n{proxy.log.read_text()[-1500:]}") from error
 
 
-def send(proxy: process.Proxy, captured: Capture) -> bytes:
+def send(proxy: process.Proxy, capture: Capture) -> bytes:
     own = ("host", "content-length", "connection", "accept-encoding", "x-api-key", "authorization")
-    headers = {name: value for name, value in captured.headers.items() if name not in own}
-    url = f"{proxy.base}{captured.path}?{captured.query}"
+    headers = {name: value for name, value in capture.headers.items() if name not in own}
+    url = f"{proxy.base}{capture.path}?{capture.query}"
     request = urllib.request.Request(
-        url, orjson.dumps(captured.body), {**headers, "authorization": f"Bearer {proxy.key}"}
+        url, orjson.dumps(capture.body), {**headers, "authorization": f"Bearer {proxy.key}"}
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.headers["request-id"]
@@ -130,13 +130,13 @@ def send(proxy: process.Proxy, captured: Capture) -> bytes:
     return data
 
 
-def check_answer(captured: Capture, answer: bytes) -> None:
-    if "count_tokens" in captured.path:
+def check_answer(capture: Capture, answer: bytes) -> None:
+    if "count_tokens" in capture.path:
         assert orjson.loads(answer)["input_tokens"] > 1
-    elif captured.body.get("stream"):
+    elif capture.body.get("stream"):
         message = streams.accumulate(streams.events(answer))
         assert "error" not in message, message["error"]
-        assert message["model"] == captured.body["model"]
+        assert message["model"] == capture.body["model"]
     else:
         assert Message.model_validate_json(answer).content
 
@@ -158,5 +158,5 @@ def check_answer(captured: Capture, answer: bytes) -> None:
     ],
 )
 def test_the_check_itself(value: JSON, says: str | None) -> None:
-    found = typed.problems(value, CompletionCreateParamsStreaming)
-    assert not found if says is None else any(says in problem for problem in found), found
+    problems = typed.problems(value, CompletionCreateParamsStreaming)
+    assert not problems if says is None else any(says in problem for problem in problems), problems

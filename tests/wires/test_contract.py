@@ -102,10 +102,10 @@ def facts_of(recording: Recording) -> JSON:
     """FACTS.json's reading of a recording as the fields that a message must show."""
     facts = recording.facts
     finish = [word for word in facts["finish"] if word]
-    called = bool(facts["tools"])
+    has_calls = bool(facts["tools"])
     words = {"length": "max_tokens", "content_filter": "refusal"}
     torn = any(not tool["arguments_valid"] and str(tool["arguments"]).startswith("{") for tool in facts["tools"])
-    reason = words.get(finish[-1] if finish else "", "max_tokens" if torn else "tool_use" if called else "end_turn")
+    reason = words.get(finish[-1] if finish else "", "max_tokens" if torn else "tool_use" if has_calls else "end_turn")
     return {
         "text": facts["text"],
         "reasoning": facts["reasoning"],
@@ -129,9 +129,9 @@ def usage_of(usage: JSON | None) -> tuple[int, int, int] | None:
         return None
     details = usage.get("prompt_tokens_details") or {}
     cached = details.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or usage.get("cached_tokens") or 0
-    written = details.get("cache_write_tokens") or 0
+    cache_writes = details.get("cache_write_tokens") or 0
     prompt = usage.get("prompt_tokens") or 0
-    return max(prompt - cached - written, 1), cached, usage.get("completion_tokens") or 0
+    return max(prompt - cached - cache_writes, 1), cached, usage.get("completion_tokens") or 0
 
 
 def seen_of(message: JSON) -> JSON:
@@ -154,21 +154,21 @@ def raw_input(block: JSON) -> Any:
 
 
 def compare(recording: Recording, message: JSON) -> None:
-    expected, seen = facts_of(recording), seen_of(message)
+    expected, actual = facts_of(recording), seen_of(message)
     wrong = []
     for what, value in expected.items():
-        if what == "usage" and (value is None or seen["stop"] == "error"):
+        if what == "usage" and (value is None or actual["stop"] == "error"):
             continue
-        same = seen[what] == value
+        same = actual[what] == value
         if what == "tools":
-            same = len(seen[what]) == len(value) and all(
-                a[1:] == b[1:] and (not b[0] or a[0] == b[0]) for a, b in zip(seen[what], value, strict=True)
+            same = len(actual[what]) == len(value) and all(
+                a[1:] == b[1:] and (not b[0] or a[0] == b[0]) for a, b in zip(actual[what], value, strict=True)
             )
-        excused = (recording.file, what) in DIFFERENT
-        if same and excused:
+        is_excused = (recording.file, what) in DIFFERENT
+        if same and is_excused:
             wrong.append(f"{what}: no longer differs: take the row out of DIFFERENT")
-        if not same and not excused:
-            wrong.append(f"{what}: FACTS.json has {value!r}, we have {seen[what]!r}")
+        if not same and not is_excused:
+            wrong.append(f"{what}: FACTS.json has {value!r}, we have {actual[what]!r}")
     assert not wrong, "\n".join(wrong)
 
 

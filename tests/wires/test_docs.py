@@ -52,7 +52,7 @@ def rows() -> dict[str, dict[str, str]]:
     return {name: dict(zip(head[1:], cells, strict=True)) for name, *cells in body}
 
 
-def degraded(name: str, more: JSON) -> tuple[str, ...]:
+def degraded_fields(name: str, more: JSON) -> tuple[str, ...]:
     body = {"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}], **more}
     to = Deployment("n", "i", "custom", "m", "http://x/v1", wire=name)
     return wire(name).prepare(Call(parse(orjson.dumps(body)), "msg_1", 0.0), to, True).degraded
@@ -68,15 +68,15 @@ def test_the_table_names_each_wire_and_each_feature() -> None:
 @pytest.mark.parametrize("feature", FEATURES)
 def test_each_cell_tells_the_truth(feature: str, name: str) -> None:
     cell = rows()[feature][name]
-    more, lost = FEATURES[feature]
-    told = degraded(name, more)
+    more, field = FEATURES[feature]
+    fields = degraded_fields(name, more)
     assert cell.startswith(("carried", "dropped")), cell
-    assert (lost in told) is cell.startswith("dropped"), told
+    assert (field in fields) is cell.startswith("dropped"), fields
 
 
 @pytest.mark.parametrize("name", WIRES)
 def test_the_paths(name: str) -> None:
     to = Deployment("n", "i", "custom", "m", "http://x", wire=name)
     body = {"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}]}
-    made = wire(name).prepare(Call(parse(orjson.dumps(body)), "msg_1", 0.0), to, True)
-    assert f"`{made.url.removeprefix('http://x')}`" == rows()["path"][name]
+    upstream_request = wire(name).prepare(Call(parse(orjson.dumps(body)), "msg_1", 0.0), to, True)
+    assert f"`{upstream_request.url.removeprefix('http://x')}`" == rows()["path"][name]

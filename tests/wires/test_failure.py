@@ -25,12 +25,12 @@ GOLDENS = golden.read(golden.FOLDER / "errors.md")
 DOCS = Path(__file__).parents[2] / "docs" / "errors.md"
 
 
-def of(value: Any, status: int = 400, headers: dict[str, str] | None = None, **known: Any) -> ApiError:
-    return failure.read(status, headers or {}, orjson.dumps(value), Peer(**known))
+def of(value: Any, status: int = 400, headers: dict[str, str] | None = None, **peer: Any) -> ApiError:
+    return failure.read(status, headers or {}, orjson.dumps(value), Peer(**peer))
 
 
-def said(message: str, status: int = 400, **known: Any) -> ApiError:
-    return of({"error": {"message": message}}, status, **known)
+def read_error(message: str, status: int = 400, **peer: Any) -> ApiError:
+    return of({"error": {"message": message}}, status, **peer)
 
 
 # -- rules and goldens -------------------------------------------------------------------------------------------------
@@ -48,11 +48,11 @@ def test_a_golden_is_decided_by_the_rule_that_it_names(case: golden.Case) -> Non
     blocks = {block.name: block for block in case.blocks}
     status, *options = blocks["upstream"].options
     data = golden.upstream_bytes(blocks["upstream"])
-    sent = Sent(orjson.dumps(blocks["request"].json())) if "request" in blocks else NOTHING
-    rule = verdict.find_rule(int(status), parse_body(data), "", sent).rule
+    request = Sent(orjson.dumps(blocks["request"].json())) if "request" in blocks else NOTHING
+    rule = verdict.find_rule(int(status), parse_body(data), "", request).rule
     assert (rule.name if rule else "status") == golden_rule(case)
     headers = {name: value for name, _, value in (option.partition("=") for option in options)}
-    assert golden.error_lines(failure.read(int(status), headers, data, Peer(sent=sent))) == blocks["client"].lines
+    assert golden.error_lines(failure.read(int(status), headers, data, Peer(sent=request))) == blocks["client"].lines
 
 
 def test_each_rule_has_a_golden() -> None:
@@ -74,8 +74,8 @@ def test_each_rule_names_who_says_it_and_when() -> None:
 def test_a_bare_status(status: int) -> None:
     error = failure.read(status, {}, b"", Peer(provider="acme"))
     assert error.kind == verdict.STATUSES.get(status, "invalid_request" if status < 500 else "api")
-    kept = status in message.KEPT_STATUSES or status not in verdict.STATUSES
-    assert error.status == (status if kept else KINDS[error.kind].status)
+    is_kept = status in message.KEPT_STATUSES or status not in verdict.STATUSES
+    assert error.status == (status if is_kept else KINDS[error.kind].status)
     assert "acme" in error.message
 
 
@@ -99,9 +99,9 @@ def test_a_provider_of_its_own_kind() -> None:
 
 
 def test_whose_fault_it_is_stands_in_front() -> None:
-    assert said("too many requests", 429, provider="groq").message == "groq: too many requests"
+    assert read_error("too many requests", 429, provider="groq").message == "groq: too many requests"
     assert (
-        said("Bad schema", provider="groq").message == "Bad schema"
+        read_error("Bad schema", provider="groq").message == "Bad schema"
     )  # about the request: native upstreams' words stay theirs
     assert failure.read(404, {}, b"<title>404</title>", Peer(provider="acme")).message == (
         "acme answered with a web page (HTTP 404): 404 (check `api_base` and the model's name)"
@@ -128,9 +128,9 @@ def test_whose_fault_it_is_stands_in_front() -> None:
 def test_a_base_without_a_path_is_named_where_the_server_does_not_know_it(
     wire: str, base: str, advice: str, status: int
 ) -> None:
-    known = Peer.of(Deployment("local", "local/1", "openai", "qwen3", base, wire=wire))
-    assert f"({advice})" in failure.read(status, {}, b'{"detail": "Not Found"}', known).message
-    assert f". {advice[0].upper()}{advice[1:]}." in failure.read(status, {}, b"", known).message
+    peer = Peer.of(Deployment("local", "local/1", "openai", "qwen3", base, wire=wire))
+    assert f"({advice})" in failure.read(status, {}, b'{"detail": "Not Found"}', peer).message
+    assert f". {advice[0].upper()}{advice[1:]}." in failure.read(status, {}, b"", peer).message
 
 
 OWN_SERVER = Peer.of(Deployment("local", "local/1", "openai", "qwen3", "http://127.0.0.1:8000/v1", key="sk-local"))
@@ -154,7 +154,7 @@ OWN_SERVER = Peer.of(Deployment("local", "local/1", "openai", "qwen3", "http://1
             "127.0.0.1:8000 (model local) refused the API key (HTTP 401). The proxy sends this key, not the client: check `api_key` of this"
             " model in the configuration, or the key variable of its provider.",
         ),
-        (said("too many requests", 429, **OWN_SERVER._asdict()), "127.0.0.1:8000: too many requests"),
+        (read_error("too many requests", 429, **OWN_SERVER._asdict()), "127.0.0.1:8000: too many requests"),
         (
             failure.read(503, {}, b"", OWN_SERVER),
             "127.0.0.1:8000 answered HTTP 503 without saying why. Wait, then try again.",
@@ -175,29 +175,29 @@ def test_a_message_names_the_address_and_the_next_step(error: ApiError, message:
 
 
 def test_a_5xx_is_not_the_clients_fault_though_it_is_worded_so() -> None:
-    error = said("requires --jinja", 503)
+    error = read_error("requires --jinja", 503)
     assert (error.kind, error.status, error.should_retry) == ("api", 503, False)
-    assert said("Unknown parameter: 'stream_options'", 500).kind == "unsupported"  # a lesson cures it
+    assert read_error("Unknown parameter: 'stream_options'", 500).kind == "unsupported"  # a lesson cures it
 
 
 def test_should_retry() -> None:
-    assert said("nope", headers={"X-Should-Retry": "true"}).should_retry is True
-    assert said("nope", headers={"x-should-retry": "false"}).should_retry is False
-    assert said("nope", headers={"x-should-retry": "perhaps"}).should_retry is None
-    assert said("invalid api key", 401, headers={"x-should-retry": "true"}).should_retry is False
+    assert read_error("nope", headers={"X-Should-Retry": "true"}).should_retry is True
+    assert read_error("nope", headers={"x-should-retry": "false"}).should_retry is False
+    assert read_error("nope", headers={"x-should-retry": "perhaps"}).should_retry is None
+    assert read_error("invalid api key", 401, headers={"x-should-retry": "true"}).should_retry is False
     assert of({"error": {"message": "Failed", "code": "tool_use_failed"}}).should_retry is True
 
 
 def test_no_wait_for_what_no_wait_cures() -> None:
     size = "on tokens per minute (TPM): Limit 6000, Requested 14810"
-    assert said(size, 429, headers={"retry-after": "9"}).retry_after is None
-    assert said("bad", 400, headers={"retry-after": "9"}).retry_after is None
-    assert said("slow down", 429, headers={"Retry-After": "9"}).retry_after == 9
+    assert read_error(size, 429, headers={"retry-after": "9"}).retry_after is None
+    assert read_error("bad", 400, headers={"retry-after": "9"}).retry_after is None
+    assert read_error("slow down", 429, headers={"Retry-After": "9"}).retry_after == 9
 
 
 def test_room_is_worth_having_from_1024_tokens_or_half_of_what_was_asked() -> None:
-    def room(used: int, out: int) -> ApiError:
-        return said(f"input length and `max_tokens` exceed context limit: {used} + {out} > 10000")
+    def room(prompt: int, out: int) -> ApiError:
+        return read_error(f"input length and `max_tokens` exceed context limit: {prompt} + {out} > 10000")
 
     assert (room(8976, 32000).kind, room(8976, 32000).limit) == ("max_tokens", 1024)
     assert room(8977, 32000).message == "prompt is too long"
@@ -211,7 +211,7 @@ def test_room_is_worth_having_from_1024_tokens_or_half_of_what_was_asked() -> No
 def test_the_cap_names_the_model_where_it_is_known() -> None:
     text = "max_tokens is too large: 32000. This model supports at most 16384 completion tokens, whereas you provided 32000."
     assert (
-        said(text, model="gpt-4o").message
+        read_error(text, model="gpt-4o").message
         == "max_tokens: 32000 > 16384, which is the maximum allowed number of output tokens for gpt-4o"
     )
 
@@ -538,8 +538,8 @@ def test_inside_raises_on_nothing(payload: dict[str, Any]) -> None:
 
 @given(KEYS, STATUSES, TEXTS, TEXTS, st.sampled_from(["message", "code", "param", "type", "detail"]))
 def test_no_planted_key_gets_out(key: str, status: int, before: str, after: str, place: str) -> None:
-    planted = {"error": {"message": "refused", place: f"{before} {key} {after}"}, "detail": f"{before}\n{key}"}
-    for data in (orjson.dumps(planted), f"{before} {key}".encode(), orjson.dumps(planted)[:-9]):
+    body = {"error": {"message": "refused", place: f"{before} {key} {after}"}, "detail": f"{before}\n{key}"}
+    for data in (orjson.dumps(body), f"{before} {key}".encode(), orjson.dumps(body)[:-9]):
         assert key not in failure.read(status, {}, data, Peer(provider="acme")).message
     assert key not in failure.transport_error("connect", f"{before} {key} {after}", Peer(address="acme")).message
 
@@ -568,7 +568,7 @@ def test_the_docs_list_each_kind_with_its_status_and_type() -> None:
 
 
 @pytest.mark.parametrize(
-    ("details", "kept"),
+    ("details", "is_kept"),
     [
         ({"error_code": "thread_not_found"}, True),
         ({"error_code": "other", "hint": "thread_not_found"}, False),
@@ -576,6 +576,6 @@ def test_the_docs_list_each_kind_with_its_status_and_type() -> None:
         ("thread_not_found", False),
     ],
 )
-def test_an_error_about_a_thread_keeps_the_details_by_which_the_sdks_recover(details: Any, kept: bool) -> None:
+def test_an_error_about_a_thread_keeps_the_details_by_which_the_sdks_recover(details: Any, is_kept: bool) -> None:
     error = of({"error": {"type": "invalid_request_error", "message": "No.", "details": details}}, 404)
-    assert (error.details == details and error.should_retry is False) is kept
+    assert (error.details == details and error.should_retry is False) is is_kept

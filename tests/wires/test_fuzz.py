@@ -78,7 +78,7 @@ RAW = {
 JUNK += RAW
 
 
-def written(value: Any) -> bytes:
+def to_json(value: Any) -> bytes:
     """`value` as JSON, its markers replaced."""
     out = orjson.dumps(value)
     for marker, raw in RAW.items():
@@ -89,7 +89,7 @@ def written(value: Any) -> bytes:
 @cache
 def requests() -> list[JSON]:
     """(config, request) of every golden step, and the captured requests."""
-    found = [
+    rows = [
         {"config": step.config, "request": step.blocks["request"].json()}
         for case in golden.cases()
         for step in case.steps()
@@ -99,40 +99,40 @@ def requests() -> list[JSON]:
         for path in sorted(recordings.CLIENTS.glob("*.json")):
             body = orjson.loads(path.read_bytes())["body"]
             if isinstance(body, dict) and "messages" in body and "max_tokens" in body:
-                found.append({"config": {}, "request": body})
-    return found
+                rows.append({"config": {}, "request": body})
+    return rows
 
 
 @cache
 def bodies(name: str) -> list[bytes]:
     """Upstream bytes of the wire's goldens, and recordings up to 20 KB."""
-    found = [
+    golden_bodies = [
         golden.upstream_bytes(step.blocks["upstream"])
         for case in golden.cases()
         for step in case.steps()
         if "upstream" in step.blocks and golden.deployment(step.config).wire == name
     ]
-    return found + [r.data for r in recordings.load() if r.api == name and len(r.data) < 20_000]
+    return golden_bodies + [r.data for r in recordings.load() if r.api == name and len(r.data) < 20_000]
 
 
-def mutated(value: Any, dice: random.Random, rate: float) -> Any:
+def mutate(value: Any, dice: random.Random, rate: float) -> Any:
     """`value` with some of its parts replaced, dropped or doubled."""
     if dice.random() < rate:
         return dice.choice(JUNK)
     if isinstance(value, dict):
-        items = [(k, mutated(v, dice, rate)) for k, v in value.items() if dice.random() > rate]
+        items = [(k, mutate(v, dice, rate)) for k, v in value.items() if dice.random() > rate]
         if items and dice.random() < rate:
             items.append((dice.choice(items)[0] + "x", dice.choice(JUNK)))
         return dict(items)
     if isinstance(value, list):
-        out = [mutated(v, dice, rate) for v in value if dice.random() > rate]
+        out = [mutate(v, dice, rate) for v in value if dice.random() > rate]
         if out and dice.random() < rate * 2:
             out.insert(dice.randrange(len(out) + 1), dice.choice(out))
         return out
     return value
 
 
-def mutated_lines(data: bytes, dice: random.Random) -> bytes:
+def mutate_lines(data: bytes, dice: random.Random) -> bytes:
     """An event stream or body with JSON values mutated, lines dropped, doubled or cut, bytes flipped."""
     lines = []
     for line in data.split(b"\n"):
@@ -142,7 +142,7 @@ def mutated_lines(data: bytes, dice: random.Random) -> bytes:
         head, _, payload = line.partition(b" ") if line[:5] == b"data:" else (b"", b"", line)
         if roll < 0.30 and payload[:1] in (b"{", b"["):
             try:
-                payload = written(mutated(orjson.loads(payload), dice, 0.06))
+                payload = to_json(mutate(orjson.loads(payload), dice, 0.06))
             except ValueError:
                 pass
             line = head + b" " + payload if head else payload
@@ -163,15 +163,15 @@ def test_builders_raise_only_api_errors(name: str, seed: int) -> None:
     dice = random.Random(seed)
     case = dice.choice(requests())
     to = golden.deployment({**case["config"], "wire": name})
-    body = mutated({"model": "m", **case["request"]}, dice, dice.choice([0.0, 0.01, 0.05, 0.2]))
+    body = mutate({"model": "m", **case["request"]}, dice, dice.choice([0.0, 0.01, 0.05, 0.2]))
     try:
-        request = parse(written(body))
-        made = wire(name).prepare(Call(request, "msg_1", 0.0, "session"), to, request.stream)
+        request = parse(to_json(body))
+        upstream_request = wire(name).prepare(Call(request, "msg_1", 0.0, "session"), to, request.stream)
     except ApiError as error:
         assert error.status == 400 and error.message
         return
-    sent = orjson.loads(made.body)
-    assert isinstance(sent, dict) and sent["model"] == to.model
+    upstream = orjson.loads(upstream_request.body)
+    assert isinstance(upstream, dict) and upstream["model"] == to.model
 
 
 @pytest.mark.parametrize("name", sorted(WIRES))
@@ -182,7 +182,7 @@ def test_replies_come_back(name: str, seed: int) -> None:
     id."""
     dice = random.Random(seed)
     to = golden.deployment({**dice.choice(requests())["config"], "wire": name})
-    data = mutated_lines(dice.choice(bodies(name)), dice)
+    data = mutate_lines(dice.choice(bodies(name)), dice)
     options: Any = {"think_tags": True} if dice.random() < 0.2 else {}
     try:
         reply = streams.collect(
@@ -201,15 +201,15 @@ def test_replies_come_back(name: str, seed: int) -> None:
     if name == "native":  # of other vendors' blocks it promises nothing
         body = orjson.loads(orjson.dumps(body))
     request = parse(orjson.dumps(body))
-    sent = orjson.loads(wire(name).prepare(Call(request, "msg_1", 0.0), to, True).body)
+    upstream = orjson.loads(wire(name).prepare(Call(request, "msg_1", 0.0), to, True).body)
     if name == "chat" and to.quirks.tools:
-        asked = [call["id"] for message in sent["messages"] for call in message.get("tool_calls", ())]
-        assert [message["tool_call_id"] for message in sent["messages"] if message["role"] == "tool"] == asked
-        assert len(set(asked)) == len(calls)
+        call_ids = [call["id"] for message in upstream["messages"] for call in message.get("tool_calls", ())]
+        assert [message["tool_call_id"] for message in upstream["messages"] if message["role"] == "tool"] == call_ids
+        assert len(set(call_ids)) == len(calls)
     if name == "responses":
-        asked = [item["call_id"] for item in sent["input"] if item["type"] == "function_call"]
-        assert [item["call_id"] for item in sent["input"] if item["type"] == "function_call_output"] == asked
-        assert len(set(asked)) == len(calls)
+        call_ids = [item["call_id"] for item in upstream["input"] if item["type"] == "function_call"]
+        assert [item["call_id"] for item in upstream["input"] if item["type"] == "function_call_output"] == call_ids
+        assert len(set(call_ids)) == len(calls)
 
 
 #: The native wire passes on what it does not know; what it promises all the same stands in native/test_fuzz.py.
@@ -224,25 +224,25 @@ def test_decoders_keep_the_contract(name: str, seed: int) -> None:
     if not corpus:
         pytest.skip(f"no upstream bytes for {name} yet")
     dice = random.Random(seed)
-    data = mutated_lines(dice.choice(corpus), dice)
+    data = mutate_lines(dice.choice(corpus), dice)
     options: Any = {"stops": ("</severity>", "END")} if dice.random() < 0.2 else {}
     if dice.random() < 0.2:
         options["think_tags"] = True
-    prepared = streams.upstream_request(**options)
+    upstream_request = streams.upstream_request(**options)
     thinking = dice.choice(["show", "omit", "none"])
-    whole = streams.run(wire(name), prepared, [data], thinking=thinking)
+    whole = streams.run(wire(name), upstream_request, [data], thinking=thinking)
     places = sorted(dice.randrange(len(data) + 1) for _ in range(dice.choice([1, 3, 30])))
     pieces = [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
-    assert streams.run(wire(name), prepared, pieces, thinking=thinking) == whole
+    assert streams.run(wire(name), upstream_request, pieces, thinking=thinking) == whole
     message = streams.accumulate(streams.events(whole))
     try:
-        again = streams.collect(wire(name), prepared, data, thinking=thinking)
+        again = streams.collect(wire(name), upstream_request, data, thinking=thinking)
     except ApiError:
         assert "error" in message
     else:
         assert again == message
     try:
         sink = Reply("msg_1", "m")
-        sink.message(reply(wire(name), prepared, data, sink), streams.ESTIMATE)
+        sink.message(reply(wire(name), upstream_request, data, sink), streams.ESTIMATE)
     except ApiError as error:
         assert error.message

@@ -19,7 +19,7 @@ from a2py.wires.lessons import AFTER_TOOL, EMPTY, LESSONS, find_lesson, is_lasti
 from tests import golden
 
 #: The names that the wires put into `Prepared.added`.
-SENT = frozenset(
+ADDED_FIELDS = frozenset(
     {
         "max_tokens",
         "temperature",
@@ -38,7 +38,7 @@ SENT = frozenset(
     }
 )
 #: Never changed by a lesson: what they take away the client must know and take away itself.
-UNTOUCHED = {"images", "documents", "tools", "media_in_tool", "image_urls", "web_search", "schema"}
+FIXED_QUIRKS = {"images", "documents", "tools", "media_in_tool", "image_urls", "web_search", "schema"}
 
 
 def refusal(message: str, status: int = 400, **more: Any) -> ApiError:
@@ -382,7 +382,7 @@ TAUGHT: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("message", "before", "changes"), TAUGHT, ids=lambda value: value[:50] if isinstance(value, str) else ""
 )
 def test_a_sentence_teaches(message: str, before: dict[str, Any], changes: dict[str, Any] | None) -> None:
-    assert find_lesson(refusal(message), override(Quirks(), before), SENT) == changes
+    assert find_lesson(refusal(message), override(Quirks(), before), ADDED_FIELDS) == changes
 
 
 @pytest.mark.parametrize(
@@ -395,16 +395,16 @@ def test_the_same_refusal_ends_after_a_few_lessons(
 ) -> None:
     """Each lesson is new, all of them are valid quirks, and what a lesson may not touch stays."""
     quirks = override(Quirks(), before)
-    seen = [quirks]
+    history = [quirks]
     for _ in range(8):
-        found = find_lesson(refusal(message), quirks, SENT)
-        if found is None:
+        lesson = find_lesson(refusal(message), quirks, ADDED_FIELDS)
+        if lesson is None:
             break
-        quirks = override(quirks, found)
-        assert quirks not in seen, f"{message}: goes round in circles"
-        seen.append(quirks)
-        assert not UNTOUCHED & found.keys()
-    assert found is None
+        quirks = override(quirks, lesson)
+        assert quirks not in history, f"{message}: goes round in circles"
+        history.append(quirks)
+        assert not FIXED_QUIRKS & lesson.keys()
+    assert lesson is None
 
 
 @pytest.mark.parametrize(
@@ -425,7 +425,7 @@ def test_the_same_refusal_ends_after_a_few_lessons(
     ],
 )
 def test_servers_that_only_stream(message: str) -> None:
-    assert find_lesson(refusal(message), Quirks(), SENT) == STREAM_ONLY
+    assert find_lesson(refusal(message), Quirks(), ADDED_FIELDS) == STREAM_ONLY
 
 
 @pytest.mark.parametrize(
@@ -451,7 +451,7 @@ def test_servers_that_only_stream(message: str) -> None:
     ],
 )
 def test_servers_that_do_not_stream(message: str, more: dict[str, Any]) -> None:
-    assert find_lesson(refusal(message, **more), Quirks(), SENT) == WHOLE_ONLY
+    assert find_lesson(refusal(message, **more), Quirks(), ADDED_FIELDS) == WHOLE_ONLY
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ def test_servers_that_do_not_stream(message: str, more: dict[str, Any]) -> None:
     ],
 )
 def test_forces_that_thinking_forbids(message: str) -> None:
-    assert find_lesson(refusal(message), Quirks(), SENT) == {"tool_choice_thinking": False}
+    assert find_lesson(refusal(message), Quirks(), ADDED_FIELDS) == {"tool_choice_thinking": False}
 
 
 @pytest.mark.parametrize(
@@ -492,9 +492,9 @@ def test_what_says_nothing_about_streams(message: str, field: str) -> None:
 def test_no_lesson_goes_back_to_how_the_request_was_asked_before(
     message: str, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
-    earlier, asked = override(Quirks(), first), override(Quirks(), second)
-    assert find_lesson(refusal(message), asked, SENT)
-    onward = find_lesson(refusal(message), asked, SENT, earlier=[earlier])
+    earlier, current = override(Quirks(), first), override(Quirks(), second)
+    assert find_lesson(refusal(message), current, ADDED_FIELDS)
+    onward = find_lesson(refusal(message), current, ADDED_FIELDS, earlier=[earlier])
     assert onward in (None, {"max_tokens_field": ""})
 
 
@@ -514,7 +514,7 @@ def test_what_was_not_sent_is_not_to_blame(row: Any) -> None:
     quirks = override(Quirks(), before)
     for field in row.sent.split():
         assert find_lesson(refusal(message), quirks, frozenset({field})) == changes
-    assert find_lesson(refusal(message), quirks, SENT - set(row.sent.split())) is None
+    assert find_lesson(refusal(message), quirks, ADDED_FIELDS - set(row.sent.split())) is None
 
 
 def test_a_lesson_of_one_prompts_room_or_of_the_credit_left_does_not_last() -> None:
@@ -533,7 +533,7 @@ def test_a_lesson_of_words_that_the_request_holds_does_not_last() -> None:
     assert is_lasting(error)
     error.echoed = True
     assert not is_lasting(error)
-    assert find_lesson(error, Quirks(), SENT) == {"max_tokens_limit": 8192}, "this request may try it"
+    assert find_lesson(error, Quirks(), ADDED_FIELDS) == {"max_tokens_limit": 8192}, "this request may try it"
 
 
 def test_two_lessons_together() -> None:
@@ -548,20 +548,20 @@ def test_two_lessons_together() -> None:
 def vllm(context: int, prompt: int, out: int) -> ApiError | None:
     """vLLM's answer (0.18, 2026-06): it counts no further than one token too many."""
     if out > context:
-        said = f"max_tokens={out} cannot be greater than max_model_len=max_total_tokens={context}. Please request fewer output tokens."
+        message = f"max_tokens={out} cannot be greater than max_model_len=max_total_tokens={context}. Please request fewer output tokens."
     elif prompt > context - out:
         least = context - out + 1
-        said = (
+        message = (
             f"This model's maximum context length is {context} tokens. However, you requested {out} output tokens and your prompt"
             f" contains at least {least} input tokens, for a total of at least {context + 1} tokens."
         )
     else:
         return None
-    return failure.read(400, {}, orjson.dumps({"error": {"message": said}}))
+    return failure.read(400, {}, orjson.dumps({"error": {"message": message}}))
 
 
 @pytest.mark.parametrize(
-    "context, prompt, asked, given, lessons",
+    "context, prompt, max_tokens, limit, lessons",
     [
         (131072, 50_000, 64_000, 64_000, 0),
         (131072, 90_000, 64_000, 16_000, 1),
@@ -573,17 +573,17 @@ def vllm(context: int, prompt: int, out: int) -> ApiError | None:
     ],
 )
 def test_a_count_that_stops_short_is_met_by_less_and_less_output(
-    context: int, prompt: int, asked: int, given: int, lessons: int
+    context: int, prompt: int, max_tokens: int, limit: int, lessons: int
 ) -> None:
-    quirks, out, learned = Quirks(), asked, 0
+    quirks, out, count = Quirks(), max_tokens, 0
     while (error := vllm(context, prompt, out)) is not None:
-        changes = find_lesson(error, quirks, SENT)
+        changes = find_lesson(error, quirks, ADDED_FIELDS)
         if changes is None:
             break
-        quirks, learned = override(quirks, changes), learned + 1
+        quirks, count = override(quirks, changes), count + 1
         out = quirks.max_tokens_limit
-    assert learned == lessons
-    assert (out, error) == (given, None) if given else (error is not None and error.message == "prompt is too long")
+    assert count == lessons
+    assert (out, error) == (limit, None) if limit else (error is not None and error.message == "prompt is too long")
 
 
 def test_the_goldens_of_refused_fields_teach_something() -> None:
@@ -602,7 +602,7 @@ def test_the_goldens_of_refused_fields_teach_something() -> None:
         if re.search(r"Rule `(field|named|max_tokens|tools)\.", case.prose):
             block = next(b for b in case.blocks if b.name == "upstream")
             error = failure.read(int(block.options[0]), {}, golden.upstream_bytes(block))
-            if find_lesson(error, ready, SENT) is None:
+            if find_lesson(error, ready, ADDED_FIELDS) is None:
                 mute.append(error.field)
     assert mute == ["tools", "tools", "tools", "web_search_options"]
 
@@ -614,7 +614,7 @@ FIELDS = st.text(max_size=20) | st.sampled_from(
 
 @given(FIELDS, st.integers(0, 10**9), st.sampled_from(["unsupported", "max_tokens", "image", "api"]))
 def test_a_lesson_is_always_made_of_quirks(field: str, limit: int, kind: str) -> None:
-    found = find_lesson(ApiError(kind, "m", field=field, limit=limit), Quirks(), SENT)
-    if found is not None:
-        assert override(Quirks(), found) != Quirks()
-        assert not UNTOUCHED & found.keys()
+    lesson = find_lesson(ApiError(kind, "m", field=field, limit=limit), Quirks(), ADDED_FIELDS)
+    if lesson is not None:
+        assert override(Quirks(), lesson) != Quirks()
+        assert not FIXED_QUIRKS & lesson.keys()

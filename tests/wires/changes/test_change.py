@@ -23,8 +23,8 @@ def test_values_are_shown_in_short() -> None:
 
 def test_only_quirks_that_are_set_are_named() -> None:
     assert question().explain("", ("images", "max_tokens_field")) == "quirk max_tokens_field: max_completion_tokens"
-    said = question(reasons={"max_tokens_field": "table: it refuses the other"})
-    assert said.explain("so", ("max_tokens_field",)).startswith(
+    query = question(reasons={"max_tokens_field": "table: it refuses the other"})
+    assert query.explain("so", ("max_tokens_field",)).startswith(
         "so; quirk max_tokens_field: max_completion_tokens (table"
     )
     assert question().explain("", ("images",)) == ""
@@ -32,6 +32,6 @@ def test_only_quirks_that_are_set_are_named() -> None:
 
 def test_settings_are_found() -> None:
     dep = Deployment("n", "i", "custom", "m", "http://x/v1", params={"seed": 1}, extra_body={"top_k": 1})
-    asked = Question(dep, {})
-    assert "`extra_body`" in asked.find_setting("top_k") and "`seed`" in asked.find_setting("seed")
-    assert asked.find_setting("other") == ""
+    query = Question(dep, {})
+    assert "`extra_body`" in query.find_setting("top_k") and "`seed`" in query.find_setting("seed")
+    assert query.find_setting("other") == ""

@@ -31,8 +31,8 @@ def ask(client: dict[str, Any], wire_name: str = "chat", **quirks: Any) -> dict[
     """What changes when `client` goes upstream, by kind and path (of what is added: where it goes)."""
     body = {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}], **client}
     dep = Deployment("n", "i", "custom", "m", "http://x/v1", wire=wire_name, quirks=Quirks(**quirks))
-    prepared = wire(wire_name).prepare(golden.call(body, {}), dep, bool(body.get("stream")))
-    question = Question(dep, orjson.loads(prepared.body), prepared.degraded, prepared.names)
+    upstream_request = wire(wire_name).prepare(golden.call(body, {}), dep, bool(body.get("stream")))
+    question = Question(dep, orjson.loads(upstream_request.body), upstream_request.degraded, upstream_request.names)
     return {(change.kind, change.path or change.to): change for change in find_changes(body, question)}
 
 
@@ -71,10 +71,10 @@ def test_changed_values_and_additions() -> None:
     assert changes["added", "stream_options"].doc == "translation.md#a18"
     dep = Deployment("n", "i", "custom", "up", "http://x/v1", extra_body={"seed": 3}, params={"top_p": 0.5})
     body = {"model": "mine", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
-    prepared = wire("chat").prepare(golden.call(body, {}), dep, False)
-    made = {c.to: c for c in find_changes(body, Question(dep, orjson.loads(prepared.body)))}
-    assert "`extra_body`" in made["seed"].because and "`top_p`" in made["top_p"].because
-    assert made["model"].from_value == "mine" and made["model"].to_value == "up"
+    upstream_request = wire("chat").prepare(golden.call(body, {}), dep, False)
+    by_target = {c.to: c for c in find_changes(body, Question(dep, orjson.loads(upstream_request.body)))}
+    assert "`extra_body`" in by_target["seed"].because and "`top_p`" in by_target["top_p"].because
+    assert by_target["model"].from_value == "mine" and by_target["model"].to_value == "up"
 
 
 @pytest.mark.parametrize(
@@ -165,8 +165,8 @@ def test_tools() -> None:
     assert changes["dropped", "tools[web_search]"].doc == "translation.md#a11"
     assert ("dropped", "tools[bash]") not in changes
     assert changes["renamed", "tool_choice"].to == "parallel_tool_calls"
-    hosted = ask({"tools": tools}, "responses", web_search="responses")
-    assert hosted["added", "tools[]"].because.startswith("the upstream's own tool")
+    hosted_changes = ask({"tools": tools}, "responses", web_search="responses")
+    assert hosted_changes["added", "tools[]"].because.startswith("the upstream's own tool")
 
 
 def test_what_is_reported_as_lost_is_named_once() -> None:
@@ -181,10 +181,10 @@ def test_what_is_reported_as_lost_is_named_once() -> None:
 
 
 def test_thinking_that_goes_back() -> None:
-    sent = {"messages": [{"role": "assistant", "content": "x", "reasoning_content": "hm"}]}
+    upstream = {"messages": [{"role": "assistant", "content": "x", "reasoning_content": "hm"}]}
     client = {"messages": [{"role": "assistant", "content": [{"type": "thinking", "thinking": "hm"}]}]}
     dep = Deployment("n", "i", "custom", "m", "http://x/v1", quirks=Quirks(reasoning_history="reasoning_content"))
-    (change,) = find_changes(client, Question(dep, sent))
+    (change,) = find_changes(client, Question(dep, upstream))
     assert change.kind == "renamed" and "reasoning_history: reasoning_content" in change.because
 
 
@@ -201,8 +201,8 @@ def anchors(page: str) -> frozenset[str]:
     """The anchors of a page of docs/: those that are written, and those of its headings as GitHub makes them."""
     text = (DOCS / page).read_text("utf-8")
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    made = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    return frozenset({*re.findall(r'<a id="([^"]+)"', text), *made, ""})
+    slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return frozenset({*re.findall(r'<a id="([^"]+)"', text), *slugs, ""})
 
 
 def exists(doc: str) -> bool:
@@ -222,7 +222,7 @@ def test_every_rule_and_quirk_of_the_table_exists() -> None:
 
 @pytest.mark.parametrize("name", sorted(WIRES))
 def test_every_difference_of_every_golden_is_named(name: str) -> None:
-    seen = 0
+    count = 0
     for case in golden.cases():
         for step in case.steps():
             body = step.blocks["request"].json() if "request" in step.blocks else golden.REQUEST
@@ -231,22 +231,22 @@ def test_every_difference_of_every_golden_is_named(name: str) -> None:
                 continue
             dep = golden.deployment({**step.config, "wire": name})
             try:
-                prepared = wire(name).prepare(golden.call(body, step.config), dep, bool(body.get("stream")))
+                upstream_request = wire(name).prepare(golden.call(body, step.config), dep, bool(body.get("stream")))
             except ApiError:
                 continue
-            sent = orjson.loads(prepared.body)
-            changes = find_changes(body, Question(dep, sent, prepared.degraded, prepared.names))
-            named = {change.path.partition("[")[0].partition(".")[0] for change in changes}
-            made = {change.to.partition("[")[0].partition(".")[0].partition(" ")[0] for change in changes}
+            upstream = orjson.loads(upstream_request.body)
+            changes = find_changes(body, Question(dep, upstream, upstream_request.degraded, upstream_request.names))
+            from_fields = {change.path.partition("[")[0].partition(".")[0] for change in changes}
+            to_fields = {change.to.partition("[")[0].partition(".")[0].partition(" ")[0] for change in changes}
             assert all(exists(change.doc) for change in changes), changes
-            lost = {key for key, value in body.items() if key not in sent and value not in (None, [], {}, "")}
-            assert lost - {"messages", "system", "tools"} <= named, (case.id, lost - named)
-            assert set(sent) - set(body) - ALWAYS <= made, (case.id, set(sent) - set(body) - made)
-            assert set(prepared.degraded) <= {
+            missing = {key for key, value in body.items() if key not in upstream and value not in (None, [], {}, "")}
+            assert missing - {"messages", "system", "tools"} <= from_fields, (case.id, missing - from_fields)
+            assert set(upstream) - set(body) - ALWAYS <= to_fields, (case.id, set(upstream) - set(body) - to_fields)
+            assert set(upstream_request.degraded) <= {
                 word for change in changes for word in (change.path, change.path.partition("[")[0], *LOSSES)
             } | {change.path.rpartition("[")[2].rstrip("]") for change in changes}, case.id
-            seen += 1
-    assert seen > 300
+            count += 1
+    assert count > 300
 
 
 #: Words of `degraded` that are said by the change of the field in which they are.
@@ -266,7 +266,7 @@ BODY = st.dictionaries(
 
 
 @given(BODY, BODY, st.sampled_from(["chat", "responses", "native"]), st.booleans())
-def test_nothing_raises(client: dict[str, Any], sent: dict[str, Any], name: str, is_passed: bool) -> None:
+def test_nothing_raises(client: dict[str, Any], upstream: dict[str, Any], name: str, is_passed: bool) -> None:
     dep = Deployment("n", "i", "custom", "m", "http://x/v1", wire=name)
-    for change in find_changes(client, Question(dep, sent, ("image", "\x00odd")), is_passed=is_passed):
+    for change in find_changes(client, Question(dep, upstream, ("image", "\x00odd")), is_passed=is_passed):
         assert change.kind in ("renamed", "dropped", "added", "changed") and exists(change.doc)

@@ -25,8 +25,8 @@ NATIVE = Deployment(
 )
 
 
-def compare(client: Any, sent: Any, *, is_passed: bool = False) -> dict[tuple[str, str], Change]:
-    changes = find_changes(client, Question(NATIVE, sent), is_passed=is_passed)
+def compare(client: Any, upstream: Any, *, is_passed: bool = False) -> dict[tuple[str, str], Change]:
+    changes = find_changes(client, Question(NATIVE, upstream), is_passed=is_passed)
     return {(change.kind, change.path or change.to): change for change in changes}
 
 
@@ -36,7 +36,7 @@ def test_what_is_the_same_is_not_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("client", "sent", "key", "words", "doc"),
+    ("client", "upstream", "key", "words", "doc"),
     [
         ({"model": "a"}, {"model": "b"}, ("changed", "model"), "the deployment's model", "translation.md#a19"),
         (
@@ -81,17 +81,17 @@ def test_what_is_the_same_is_not_named() -> None:
         ({"odd": 1}, {}, ("dropped", "odd"), "", "translation.md#c2"),
     ],
 )
-def test_reasons(client: Any, sent: Any, key: tuple[str, str], words: str, doc: str) -> None:
-    change = compare(client, sent)[key]
+def test_reasons(client: Any, upstream: Any, key: tuple[str, str], words: str, doc: str) -> None:
+    change = compare(client, upstream)[key]
     assert words in change.because and change.doc == doc
 
 
 def test_what_happens_at_many_places_is_one_change() -> None:
     client = {"messages": [{"role": "user", "content": [{"type": "text", "mark": 1}]}] * 500}
-    sent = {"messages": [{"role": "user", "content": [{"type": "text"}]}] * 500}
-    (change,) = compare(client, sent).values()
+    upstream = {"messages": [{"role": "user", "content": [{"type": "text"}]}] * 500}
+    (change,) = compare(client, upstream).values()
     assert change.path == "messages[].content[].mark" and change.from_value == "1 (500 places)" and change.to == ""
-    (change,) = compare(sent, client).values()
+    (change,) = compare(upstream, client).values()
     assert change.to == "messages[].content[].mark" and change.to_value == "1 (500 places)" and change.path == ""
 
 

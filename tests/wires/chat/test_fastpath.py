@@ -48,30 +48,30 @@ def outcome(cls: type[ChatDecoder], sink: Any, pieces: Iterable[bytes], request:
     decoder = cls(request, sink)
     out = []
     for piece in pieces:
-        passed = by_lane(decoder, piece)
-        if passed:
-            out.append(passed)
+        data = by_lane(decoder, piece)
+        if data:
+            out.append(data)
             continue
         decoder.feed(piece)
         if isinstance(sink, Writer):
             out.append(sink.take())
-    ended = decoder.close()
+    end = decoder.close()
     if isinstance(sink, Writer):
-        sink.close(ended)
+        sink.close(end)
         out.append(sink.take())
         message: Any = b"".join(out)
     else:
-        message = sink.message(ended, streams.ESTIMATE) if ended.error is None else None
-    error = ended.error and (ended.error.kind, ended.error.message)
+        message = sink.message(end, streams.ESTIMATE) if end.error is None else None
+    error = end.error and (end.error.kind, end.error.message)
     return (
         message,
-        ended.reason,
-        ended.usage,
+        end.reason,
+        end.usage,
         error,
-        ended.stop_sequence,
-        ended.model,
-        ended.notes,
-        ended.output_estimate,
+        end.stop_sequence,
+        end.model,
+        end.notes,
+        end.output_estimate,
         decoder.finished,
     )
 
@@ -102,9 +102,9 @@ def some_splits(data: bytes, count: int = 10) -> Iterable[list[bytes]]:
 
 
 def same(
-    data: bytes, pieces: Iterable[list[bytes]] | None = None, modes: tuple[str, ...] = ("show",), **prepared: Any
+    data: bytes, pieces: Iterable[list[bytes]] | None = None, modes: tuple[str, ...] = ("show",), **options: Any
 ) -> None:
-    request = streams.upstream_request(**prepared)
+    request = streams.upstream_request(**options)
     for mode in modes:
         slow = outcome(ChatDecoder, streams.writer(mode), [data], request)
         for cut in pieces if pieces is not None else some_splits(data):
@@ -135,54 +135,56 @@ def test_goldens(case: golden.Case) -> None:
 class Counting(FastDecoder):
     """Counts the chunks that were parsed."""
 
-    parsed = 0
+    chunk_count = 0
 
     def chunk(self, chunk: JSON, name: bytes = b"") -> None:
-        self.parsed += 1
+        self.chunk_count += 1
         super().chunk(chunk, name)
 
 
-def parsed(data: bytes, size: int = 0) -> int:
+def count_chunks(data: bytes, size: int = 0) -> int:
     decoder = Counting(streams.upstream_request(), streams.writer())
     for at in range(0, len(data), size or len(data)):
         decoder.feed(data[at : at + (size or len(data))])
     decoder.close()
-    return decoder.parsed
+    return decoder.chunk_count
 
 
 def test_a_paced_run_passes_by() -> None:
     """Event by event, text and reasoning take the splice from their second chunk on; hidden reasoning and arguments
     never do."""
 
-    def fed(run: list[bytes], mode: str = "show") -> int:
+    def feed(run: list[bytes], mode: str = "show") -> int:
         sink = streams.writer(mode)
         decoder = FastDecoder(streams.upstream_request(), sink)
         pieces = [START, *run]
-        taken = 0
+        passes = 0
         for piece in pieces:
             if by_lane(decoder, piece):
-                taken += 1
+                passes += 1
             else:
                 decoder.feed(piece)
-        return len(run) - taken
+        return len(run) - passes
 
     words = [text(f"word {n}") for n in range(100)]
     thoughts = [chunk({"reasoning_content": f"word {n}"}) for n in range(100)]
-    assert fed(words) == fed(thoughts) == 1
-    assert fed([*words, *thoughts, *words]) == 1 + len(thoughts) + 1, "reasoning inside the text waits for its end"
-    assert fed(thoughts, "omit") == fed(thoughts, "none") == fed([CALL, *(args(f"[{n}] ") for n in range(99))]) == 100
+    assert feed(words) == feed(thoughts) == 1
+    assert feed([*words, *thoughts, *words]) == 1 + len(thoughts) + 1, "reasoning inside the text waits for its end"
+    assert (
+        feed(thoughts, "omit") == feed(thoughts, "none") == feed([CALL, *(args(f"[{n}] ") for n in range(99))]) == 100
+    )
 
 
 def test_strings_written_in_another_way_do_not_end_a_run() -> None:
     """A server that escapes what is not ASCII: each such chunk is parsed, the others pass."""
     run = [text(f"word {n}").replace(b"word", b"w\\u00f6rd" if n % 3 == 0 else b"word") for n in range(300)]
     same(START + b"".join(run) + END)
-    assert parsed(START + b"".join(run) + END) < 110
+    assert count_chunks(START + b"".join(run) + END) < 110
     decoder = Counting(streams.upstream_request(), streams.writer())
     for piece in [START, *run]:
         if not by_lane(decoder, piece):
             decoder.feed(piece)
-    assert decoder.parsed <= 102
+    assert decoder.chunk_count <= 102
 
 
 def test_a_lane_is_closed_while_an_event_is_open() -> None:
@@ -208,7 +210,7 @@ def test_a_call_without_an_id_goes_the_slow_way() -> None:
     run = [args('{"x":"'), *[args("word ")] * 50, args('"}')]
     data = b"".join([START, call(""), *run, call('{"x":1}'), END])
     same(data)
-    assert parsed(data) == data.count(b"data: {")
+    assert count_chunks(data) == data.count(b"data: {")
 
 
 @pytest.mark.parametrize("size", [0, 400, 1000])
@@ -224,7 +226,7 @@ def test_a_call_without_an_id_goes_the_slow_way() -> None:
 def test_a_run_is_not_parsed(run: list[bytes], size: int) -> None:
     data = START + b"".join(run) + END
     same(data, [[data]], MODES)
-    assert parsed(data, size) <= 5
+    assert count_chunks(data, size) <= 5
 
 
 def test_the_frame_follows_the_stream() -> None:
@@ -235,25 +237,25 @@ def test_the_frame_follows_the_stream() -> None:
         parts += [chunk({"content": f"s{n}"}, created=second) for n in range(30)]
     data = START + b"".join(parts) + END
     same(data)
-    assert parsed(data) < 20
-    assert parsed(data, 500) < 40
+    assert count_chunks(data) < 20
+    assert count_chunks(data, 500) < 40
 
 
 def test_frames_that_never_repeat_cost_a_bounded_search() -> None:
-    looked = 0
+    looks = 0
     original = fastpath.find_frame
 
-    def counted(line: bytes) -> Any:
-        nonlocal looked
-        looked += 1
+    def count_look(line: bytes) -> Any:
+        nonlocal looks
+        looks += 1
         return original(line)
 
     data = START + b"".join(chunk({"content": f"t{n}"}, created=n) for n in range(1000)) + END
     same(data, [[data]])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fastpath, "find_frame", counted)
-        parsed(data, 200)
-    assert looked < 1000 / 8
+        patch.setattr(fastpath, "find_frame", count_look)
+        count_chunks(data, 200)
+    assert looks < 1000 / 8
 
 
 MISLEADING: dict[str, list[bytes]] = {
@@ -428,10 +430,10 @@ def test_every_character_that_is_copied_is_what_orjson_writes() -> None:
 
 def test_frame() -> None:
     line = text("hello")[6:-2]
-    found = find_frame(line)
-    assert found is not None
-    assert found.before + b"hello" + found.after == text("hello")
-    assert (found.kind, found.call) == ("text", 0)
+    frame = find_frame(line)
+    assert frame is not None
+    assert frame.before + b"hello" + frame.after == text("hello")
+    assert (frame.kind, frame.call) == ("text", 0)
     unfit: list[Callable[[bytes], bytes]] = [
         lambda line: line[:-1],
         lambda line: line.replace(b"hello", b"h\\u0065llo"),
@@ -503,5 +505,5 @@ def test_forgiving() -> None:
     decoder = Counting(streams.upstream_request(), streams.writer())
     for event in data.split(b"\n\n")[:-1]:
         decoder.feed(event + b"\n\n")
-    assert decoder.parsed < 20 * TRIES + 2 * fastpath.FORGIVE
+    assert decoder.chunk_count < 20 * TRIES + 2 * fastpath.FORGIVE
     same(data, [[data]])

@@ -59,7 +59,7 @@ class Answer(NamedTuple):
     usage: JSON
 
 
-class Told(NamedTuple):
+class Rendering(NamedTuple):
     stream: bytes
     body: bytes
 
@@ -115,7 +115,7 @@ REASONING: dict[str, Callable[[Any], Any]] = {
     "summary": lambda s: {"content": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": s}]}]},
 }
 #: What later fragments of a call repeat or fill in.
-REPEATED: dict[str, Callable[[Any], Any]] = {
+REPEATS: dict[str, Callable[[Any], Any]] = {
     "nothing": lambda call: ({}, {}),
     "name": lambda call: ({}, {"name": call.name}),
     "both": lambda call: ({"id": call.id} if call.id else {}, {"name": call.name}),
@@ -136,29 +136,29 @@ INDEXES: dict[str, Callable[[int], int | None]] = {
 class Teller:
     """One dialect, chosen by `dice`, in which one answer is told twice."""
 
-    def __init__(self, dice: random.Random, told: Answer) -> None:
-        self.dice, self.answer = dice, told
+    def __init__(self, dice: random.Random, answer: Answer) -> None:
+        self.dice, self.answer = dice, answer
         self.reasoning = dice.choice(sorted(REASONING))
         self.indexes = dice.choice(sorted(INDEXES))
-        self.repeated = dice.choice(sorted(REPEATED))
+        self.repeat = dice.choice(sorted(REPEATS))
         if self.indexes in ("zero", "none", "late id"):  # then only ids tell, and names are not repeated
-            calls = [call._replace(id=f"call_{n}x") for n, call in enumerate(told.calls)]
-            self.answer = told._replace(calls=calls)
-            self.repeated = dice.choice(["nothing", "empty", "null"])
+            calls = [call._replace(id=f"call_{n}x") for n, call in enumerate(answer.calls)]
+            self.answer = answer._replace(calls=calls)
+            self.repeat = dice.choice(["nothing", "empty", "null"])
         self.whole_calls: list[JSON] = []
 
     def fragments(self, n: int, call: Call) -> list[JSON]:
         dice = self.dice
         raw = json.dumps(call.input, ensure_ascii=dice.random() < 0.5)
         form = dice.choice(["text", "text", "object", "{} first"] if call.input else ["{}", "", "null", "missing"])
-        told: dict[str, Any] = {"object": call.input, "{} first": "{}", "{}": "{}", "null": None}
-        function: JSON = {"name": call.name, "arguments": told.get(form, "")}
+        argument_forms: dict[str, Any] = {"object": call.input, "{} first": "{}", "{}": "{}", "null": None}
+        function: JSON = {"name": call.name, "arguments": argument_forms.get(form, "")}
         if form == "missing":
             del function["arguments"]
         rest = cut(dice, raw, 6) if form in ("text", "{} first") else []
         if form == "text" and dice.random() < 0.4 and self.indexes != "late id":
             function["arguments"] = rest.pop(0)
-        beside, inside = REPEATED[self.repeated](call)
+        beside, inside = REPEATS[self.repeat](call)
         out: list[JSON] = [{**({"id": call.id} if call.id else {}), "type": "function", "function": function}]
         out += [{**beside, "function": {**inside, "arguments": piece}} for piece in rest]
         if self.indexes == "late id" and len(out) > 1:
@@ -175,43 +175,43 @@ class Teller:
         """The deltas of all calls; where the indexes allow it their fragments are mixed, the first ones in their
         order."""
         dice, waiting = self.dice, [self.fragments(n, call) for n, call in enumerate(self.answer.calls)]
-        mixed = self.indexes in ("index", "gaps") and dice.random() < 0.5
-        begun, order = 0, []
+        is_mixed = self.indexes in ("index", "gaps") and dice.random() < 0.5
+        next_call, order = 0, []
         while any(waiting):
-            going = [fragments for fragments in waiting[:begun] if fragments]
-            if begun < len(waiting) and (not going or (mixed and dice.random() < 0.5)):
-                going, begun = [waiting[begun]], begun + 1
-            order.append(dice.choice(going if mixed else going[:1]).pop(0))
+            going = [fragments for fragments in waiting[:next_call] if fragments]
+            if next_call < len(waiting) and (not going or (is_mixed and dice.random() < 0.5)):
+                going, next_call = [waiting[next_call]], next_call + 1
+            order.append(dice.choice(going if is_mixed else going[:1]).pop(0))
         deltas = []
         while order:
-            count = dice.choice([1, 1, 2]) if mixed or self.indexes == "index" else 1
+            count = dice.choice([1, 1, 2]) if is_mixed or self.indexes == "index" else 1
             deltas.append({"tool_calls": order[:count]})
             order = order[count:]
         return deltas
 
-    def tell(self) -> Told:
-        dice, told = self.dice, self.answer
+    def tell(self) -> Rendering:
+        dice, answer = self.dice, self.answer
         parts = self.reasoning in ("parts", "summary") or dice.random() < 0.3
-        deltas = [REASONING[self.reasoning](piece) for piece in cut(dice, told.reasoning, 5) if piece]
-        deltas += [{"content": [{"type": "text", "text": s}] if parts and s else s} for s in cut(dice, told.text, 6)]
+        deltas = [REASONING[self.reasoning](piece) for piece in cut(dice, answer.reasoning, 5) if piece]
+        deltas += [{"content": [{"type": "text", "text": s}] if parts and s else s} for s in cut(dice, answer.text, 6)]
         deltas += self.calls()
         message: JSON = {
             "role": "assistant",
-            "content": ([{"type": "text", "text": told.text}] if parts else told.text) if told.text else None,
+            "content": ([{"type": "text", "text": answer.text}] if parts else answer.text) if answer.text else None,
         }
-        if told.reasoning:
-            ahead = REASONING[self.reasoning](told.reasoning)
+        if answer.reasoning:
+            ahead = REASONING[self.reasoning](answer.reasoning)
             message.update(
                 {**ahead, "content": [*ahead["content"], *(message["content"] or ())]} if "content" in ahead else ahead
             )
-        if told.calls:
+        if answer.calls:
             message["tool_calls"] = self.whole_calls
         chunks: list[JSON] = [
-            {"choices": [{"index": 0, "delta": self.padded(delta), "finish_reason": None}]} for delta in deltas
+            {"choices": [{"index": 0, "delta": self.pad(delta), "finish_reason": None}]} for delta in deltas
         ]
         if dice.random() < 0.7 or not chunks:
             chunks.append({"choices": [{"index": 0, "delta": {}}]})
-        chunks[-1]["choices"][0]["finish_reason"] = told.finish or None
+        chunks[-1]["choices"][0]["finish_reason"] = answer.finish or None
         self.count(chunks)
         others: list[JSON] = [
             {"choices": [], "prompt_filter_results": []},
@@ -221,12 +221,12 @@ class Teller:
             if dice.random() < 0.1:
                 chunks.insert(dice.randrange(len(chunks)), extra)
         body = {
-            "choices": [{"index": 0, "message": message, "finish_reason": told.finish or None}],
-            "usage": told.usage,
+            "choices": [{"index": 0, "message": message, "finish_reason": answer.finish or None}],
+            "usage": answer.usage,
         }
-        return Told(self.framed(chunks), orjson.dumps(body))
+        return Rendering(self.frame(chunks), orjson.dumps(body))
 
-    def padded(self, delta: JSON) -> JSON:
+    def pad(self, delta: JSON) -> JSON:
         roll = self.dice.random()
         if roll < 0.1:
             return {"role": "assistant", "refusal": "", "function_call": None, "audio": None, **delta}
@@ -248,13 +248,13 @@ class Teller:
         else:
             chunks.append({"choices": [], "usage": usage})
 
-    def framed(self, chunks: list[JSON]) -> bytes:
+    def frame(self, chunks: list[JSON]) -> bytes:
         dice, out = self.dice, []
-        end, space, escaped = dice.choice(["\n", "\n", "\r\n"]), dice.choice([" ", " ", ""]), dice.random() < 0.3
+        end, space, is_ascii = dice.choice(["\n", "\n", "\r\n"]), dice.choice([" ", " ", ""]), dice.random() < 0.3
         for chunk in chunks:
             if dice.random() < 0.05:
                 out.append(f": keep-alive{end}{end}")
-            out.append(f"data:{space}{json.dumps(chunk, ensure_ascii=escaped)}{end}{end}")
+            out.append(f"data:{space}{json.dumps(chunk, ensure_ascii=is_ascii)}{end}{end}")
         if dice.random() < 0.7 or not self.answer.finish:
             out.append(f"data:{space}[DONE]{end}{end}")
         return "".join(out).encode()
@@ -265,23 +265,23 @@ def test_a_stream_is_its_unary_reply(batch: int) -> None:
     for seed in range(batch, ANSWERS, 4):
         dice = random.Random(seed)
         teller = Teller(dice, answer(dice))
-        told = teller.tell()
+        rendering = teller.tell()
         options: Any = {
             "thinking": dice.choice(["show", "omit", "none"]),
             "used": frozenset(dice.choice([[], ["call_0"]])),
         }
         request = streams.upstream_request()
-        out = streams.run(CHAT, request, [told.stream], **options)
+        out = streams.run(CHAT, request, [rendering.stream], **options)
         message = streams.accumulate(streams.events(out))
-        assert message == streams.unary(CHAT, streams.upstream_request(stream=False), told.body, **options), seed
-        assert message == streams.collect(CHAT, request, told.stream, **options), seed
+        assert message == streams.unary(CHAT, streams.upstream_request(stream=False), rendering.body, **options), seed
+        assert message == streams.collect(CHAT, request, rendering.stream, **options), seed
         assert streams.text_of(message) == teller.answer.text, seed
         assert [(block["name"], block["input"]) for block in streams.tools_of(message)] == [
             c[1:] for c in teller.answer.calls
         ], seed
         assert bool(teller.answer.calls) == (message["stop_reason"] == "tool_use"), seed
         size = dice.choice([1, 7, 37, 500])
-        pieces = [told.stream[at : at + size] for at in range(0, len(told.stream), size)]
+        pieces = [rendering.stream[at : at + size] for at in range(0, len(rendering.stream), size)]
         assert streams.run(CHAT, request, pieces, **options) == out, seed
         assert streams.run(CHAT._replace(decoder=ChatDecoder), request, pieces, **options) == out, seed
         assert without_nulls(streams.sdk_message(out)["content"]) == without_nulls(message["content"]), seed

@@ -15,14 +15,14 @@ def deployment(**quirks: object) -> Deployment:
     return Deployment("n", "i", "custom", "m", "http://x/v1", quirks=Quirks(**quirks))  # type: ignore[arg-type]
 
 
-def sent(body: JSON, dep: Deployment | None = None) -> JSON:
+def body_of(body: JSON, dep: Deployment | None = None) -> JSON:
     raw = orjson.dumps({"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}], **body})
     out: JSON = orjson.loads(WIRE.prepare(Call(parse(raw), "msg_1", 0.0), dep or deployment(), False).body)
     return out
 
 
 def test_an_empty_result_text_beside_other_blocks() -> None:
-    out = sent(
+    out = body_of(
         {
             "messages": [
                 {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {}}]},
@@ -38,7 +38,7 @@ def test_an_empty_result_text_beside_other_blocks() -> None:
 
 def test_a_link_to_a_pdf_is_no_part() -> None:
     source = {"type": "url", "url": "https://x/a.pdf"}
-    out = sent(
+    out = body_of(
         {"messages": [{"role": "user", "content": [{"type": "document", "source": source}]}]},
         deployment(documents="file"),
     )

@@ -10,7 +10,7 @@ from a2py.messages.types import Prepared
 from a2py.wires.chat import pieces
 from a2py.wires.chat.stream import ChatDecoder
 
-PREPARED = Prepared("http://x", {}, b"", True)
+REQUEST = Prepared("http://x", {}, b"", True)
 
 
 def test_details_merge_field_by_field() -> None:
@@ -24,7 +24,7 @@ def test_details_merge_field_by_field() -> None:
         b"data: " + orjson.dumps({"choices": [{"delta": {"reasoning_details": [line]}}]}) + b"\n\n" for line in lines
     )
     reply = Reply("msg_1", "m")
-    decoder = ChatDecoder(PREPARED, reply)
+    decoder = ChatDecoder(REQUEST, reply)
     decoder.feed(body)
     assert decoder._output.details.take() == [
         {"type": "reasoning.text", "index": 0, "text": "ab", "signature": "s"},
@@ -34,7 +34,7 @@ def test_details_merge_field_by_field() -> None:
 
 def test_details_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "LIMIT", 1000)
-    decoder = ChatDecoder(PREPARED, Reply("msg_1", "m"))
+    decoder = ChatDecoder(REQUEST, Reply("msg_1", "m"))
     decoder.feed(b'data: {"choices":[{"delta":{"reasoning_details":[{"text":"abc"}, 5]}}]}\n\n' * 14)
     assert not decoder.finished
     decoder.feed(b'data: {"choices":[{"delta":{"reasoning_details":[{"text":"abc"}]}}]}\n\n')

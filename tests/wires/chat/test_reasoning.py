@@ -10,7 +10,7 @@ from a2py.deployment import Deployment
 from a2py.messages import signatures
 from a2py.messages.types import JSON
 from a2py.wires.chat.reasoning import DIALECTS
-from tests.wires.chat.test_request import deployment, sent
+from tests.wires.chat.test_request import body_of, deployment
 
 
 def test_think_goes_ahead_of_typed_parts() -> None:
@@ -30,7 +30,7 @@ def turn(dep: Deployment, kind: str, origin: str, state: JSON) -> JSON:
     thinking = {"type": "thinking", "thinking": "hm", "signature": signatures.make(kind, origin, state)}
     reply = {"role": "assistant", "content": [thinking, {"type": "text", "text": "Yes?"}]}
     messages = [{"role": "user", "content": "Hi"}, reply, {"role": "user", "content": "Go"}]
-    out: JSON = sent({"messages": messages}, dep)["messages"][1]
+    out: JSON = body_of({"messages": messages}, dep)["messages"][1]
     return out
 
 

@@ -15,7 +15,7 @@ def deployment(**quirks: object) -> Deployment:
     return Deployment("n", "i", "custom", "m", "http://x/v1", quirks=Quirks(**quirks))  # type: ignore[arg-type]
 
 
-def sent(body: JSON, dep: Deployment | None = None) -> JSON:
+def body_of(body: JSON, dep: Deployment | None = None) -> JSON:
     raw = orjson.dumps({"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}], **body})
     out: JSON = orjson.loads(WIRE.prepare(Call(parse(raw), "msg_1", 0.0), dep or deployment(), False).body)
     return out
@@ -31,6 +31,6 @@ def test_a_rule_where_the_assistant_opens_and_there_is_no_system_role() -> None:
         "messages": [{"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "Go"}],
         "output_config": {"format": {"type": "json_schema", "schema": schema}},
     }
-    sent = orjson.loads(WIRE.prepare(Call(parse(orjson.dumps(body)), "msg_1", 0.0), to, False).body)
-    assert [message["role"] for message in sent["messages"]] == ["user", "assistant", "user"]
-    assert "JSON schema" in sent["messages"][0]["content"] and sent["messages"][1]["content"] == "Yes?"
+    upstream = orjson.loads(WIRE.prepare(Call(parse(orjson.dumps(body)), "msg_1", 0.0), to, False).body)
+    assert [message["role"] for message in upstream["messages"]] == ["user", "assistant", "user"]
+    assert "JSON schema" in upstream["messages"][0]["content"] and upstream["messages"][1]["content"] == "Yes?"

@@ -16,7 +16,7 @@ from tests import golden, streams
 from tests.recordings import Recording, recordings
 
 CHAT = wire("chat")
-ASKED = streams.upstream_request(search="why?")
+REQUEST = streams.upstream_request(search="why?")
 OPENROUTER: JSON = {"provider": "openrouter", "model": "z-ai/glm-5.2"}
 SEARCH: JSON = {"type": "web_search_20250305", "name": "web_search"}
 
@@ -30,7 +30,7 @@ DONE: JSON = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 
 def message_of(*chunks: Any) -> JSON:
     data = b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks)
-    return streams.check_contract(CHAT, ASKED, data + b"data: [DONE]\n\n")
+    return streams.check_contract(CHAT, REQUEST, data + b"data: [DONE]\n\n")
 
 
 def page(url: Any, title: Any = "T", **more: Any) -> JSON:
@@ -43,7 +43,7 @@ def kinds(message: JSON) -> list[str]:
 
 def test_only_a_search_takes_the_slower_decoder() -> None:
     sink = streams.writer()
-    assert type(make_decoder(ASKED, sink)) is SearchDecoder
+    assert type(make_decoder(REQUEST, sink)) is SearchDecoder
     assert type(make_decoder(streams.upstream_request(), sink)) is FastDecoder
 
 
@@ -81,7 +81,7 @@ def test_each_page_and_each_citation_once() -> None:
     ]
     message = message_of(chunk({"content": "Hi"}), chunk({"annotations": twice}), chunk({"annotations": twice}), DONE)
     assert kinds(message) == ["text", "server_tool_use", "web_search_tool_result"]
-    assert [found["url"] for found in message["content"][2]["content"]] == ["https://a"]
+    assert [result["url"] for result in message["content"][2]["content"]] == ["https://a"]
     assert len(message["content"][0]["citations"]) == 2
 
 
@@ -130,8 +130,10 @@ def test_the_server_tool_takes_the_clients_wishes() -> None:
     }
     body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
     tools = [{**SEARCH, **wishes}, {"name": "f", "input_schema": {"type": "object"}}]
-    prepared = CHAT.prepare(golden.call({**body, "tools": tools}, OPENROUTER), golden.deployment(OPENROUTER), True)
-    assert orjson.loads(prepared.body)["tools"][1] == {
+    upstream_request = CHAT.prepare(
+        golden.call({**body, "tools": tools}, OPENROUTER), golden.deployment(OPENROUTER), True
+    )
+    assert orjson.loads(upstream_request.body)["tools"][1] == {
         "type": "openrouter:web_search",
         "parameters": {"allowed_domains": ["a.org"], "user_location": {"type": "approximate", "city": "Bern"}},
     }
@@ -146,10 +148,10 @@ def test_recordings_as_if_asked_for(recording: Recording) -> None:
     """Perplexity's and one of OpenRouter's plugin name pages, ahead of the text; every other one is told as if no
     search had been asked for."""
     if recording.provider == "perplexity" or b'"url_citation"' in recording.data:
-        message = streams.check_contract(CHAT, ASKED, recording.data)
+        message = streams.check_contract(CHAT, REQUEST, recording.data)
         assert kinds(message)[:2] == ["server_tool_use", "web_search_tool_result"]
         assert message["content"][1]["content"][0]["url"].startswith("https://")
     else:
-        assert streams.run(CHAT, ASKED, [recording.data]) == streams.run(
+        assert streams.run(CHAT, REQUEST, [recording.data]) == streams.run(
             CHAT, streams.upstream_request(), [recording.data]
         )

@@ -10,12 +10,12 @@ from a2py.wires.chat import WIRE
 from a2py.wires.chat.stream import ChatDecoder
 from tests import streams
 
-PREPARED = Prepared("http://x", {}, b"", True)
+REQUEST = Prepared("http://x", {}, b"", True)
 
 
-def decoded(data: bytes, prepared: Prepared = PREPARED) -> tuple[Outcome, JSON]:
+def decode(data: bytes, request: Prepared = REQUEST) -> tuple[Outcome, JSON]:
     reply = Reply("msg_1", "m")
-    decoder = ChatDecoder(prepared, reply)
+    decoder = ChatDecoder(request, reply)
     decoder.feed(data)
     outcome = decoder.close()
     assert decoder.close() is outcome
@@ -23,19 +23,19 @@ def decoded(data: bytes, prepared: Prepared = PREPARED) -> tuple[Outcome, JSON]:
 
 
 def test_an_error_with_an_empty_choice() -> None:
-    outcome, _ = decoded(b'data: {"error":{"message":"no"},"choices":[{"index":0}]}\n\n')
+    outcome, _ = decode(b'data: {"error":{"message":"no"},"choices":[{"index":0}]}\n\n')
     assert outcome.error is not None and outcome.error.message
 
 
 def test_reasoning_details_of_no_known_shape() -> None:
-    _, message = decoded(
+    _, message = decode(
         b'data: {"choices":[{"delta":{"reasoning_details":"x","reasoning":"y","content":"z"},"finish_reason":"stop"}]}\n\n'
     )
     assert [block["type"] for block in message["content"]] == ["thinking", "text"]
 
 
 def test_reasoning_that_is_no_text_is_ignored() -> None:
-    _, message = decoded(b'data: {"choices":[{"delta":{"reasoning":7,"content":"z"},"finish_reason":"stop"}]}\n\n')
+    _, message = decode(b'data: {"choices":[{"delta":{"reasoning":7,"content":"z"},"finish_reason":"stop"}]}\n\n')
     assert [block["type"] for block in message["content"]] == ["text"]
 
 

@@ -25,5 +25,5 @@ SEARCH: JSON = {"type": "web_search_20250305", "name": "web_search"}
 def test_the_question(messages: list[JSON], question: str) -> None:
     body = {"model": "m", "max_tokens": 9, "messages": messages, "tools": [SEARCH]}
     call = golden.call(body, OPENROUTER)
-    prepared = CHAT.prepare(call, golden.deployment(OPENROUTER), True)
-    assert prepared.search == question
+    upstream_request = CHAT.prepare(call, golden.deployment(OPENROUTER), True)
+    assert upstream_request.search == question

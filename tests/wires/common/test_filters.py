@@ -23,15 +23,15 @@ def test_filters_depend_on_the_concatenation(size: int) -> None:
 
 def first_stop(stops: list[str], text: str) -> tuple[str, str | None]:
     for end in range(len(text) + 1):
-        found = [stop for stop in stops if text[:end].endswith(stop)]
-        if found:
-            stop = max(found, key=len)
+        matches = [stop for stop in stops if text[:end].endswith(stop)]
+        if matches:
+            stop = max(matches, key=len)
             return text[: end - len(stop)], stop
     return text, None
 
 
 @pytest.mark.parametrize(
-    ("stops", "text", "out", "matched"),
+    ("stops", "text", "out", "match"),
     [
         (["ab", "abc"], "xabcd", "x", "ab"),  # the text was cut behind it, or not
         (["b", "ab"], "xab", "x", "ab"),
@@ -44,13 +44,13 @@ def first_stop(stops: list[str], text: str) -> tuple[str, str | None]:
     ],
 )
 def test_the_stop_that_ends_first_wins_however_the_text_is_cut(
-    stops: list[str], text: str, out: str, matched: str | None
+    stops: list[str], text: str, out: str, match: str | None
 ) -> None:
-    assert first_stop(stops, text) == (out, matched)
+    assert first_stop(stops, text) == (out, match)
     for size in range(1, len(text) + 1):
         cut = Stops(stops)
         assert "".join([cut.feed(text[n : n + size]) for n in range(0, len(text), size)]) + cut.close() == out
-        assert cut.matched == matched
+        assert cut.matched == match
 
 
 def test_any_stops_in_any_text() -> None:
@@ -76,8 +76,8 @@ def test_a_tag_behind_endless_white_space_is_none() -> None:
         for size in (1, 1000, 5000):
             text = " " * blank + "<think>a"
             tags = ThinkTags()
-            found = [p for n in range(0, len(text), size) for p in tags.feed(text[n : n + size])] + tags.close()
-            assert [(t, "".join(s for u, s in found if u is t)) for t in {t for t, _ in found}] == pieces
+            parts = [p for n in range(0, len(text), size) for p in tags.feed(text[n : n + size])] + tags.close()
+            assert [(t, "".join(s for u, s in parts if u is t)) for t in {t for t, _ in parts}] == pieces
 
 
 def test_held() -> None:

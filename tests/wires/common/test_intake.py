@@ -12,12 +12,12 @@ from a2py.wires.common import intake
 from a2py.wires.common.intake import Intake
 from tests import streams
 
-PREPARED = Prepared("http://x", {}, b"", True)
+REQUEST = Prepared("http://x", {}, b"", True)
 
 
-def decoded(data: bytes, prepared: Prepared = PREPARED) -> tuple[Outcome, JSON]:
+def decode(data: bytes, request: Prepared = REQUEST) -> tuple[Outcome, JSON]:
     reply = Reply("msg_1", "m")
-    decoder = ChatDecoder(prepared, reply)
+    decoder = ChatDecoder(request, reply)
     decoder.feed(data)
     outcome = decoder.close()
     assert decoder.close() is outcome
@@ -26,10 +26,10 @@ def decoded(data: bytes, prepared: Prepared = PREPARED) -> tuple[Outcome, JSON]:
 
 def test_a_json_body_and_an_event_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "BODY_LIMIT", 10)
-    outcome, _ = decoded(b'{"choices": [1, 2, 3]}')
+    outcome, _ = decode(b'{"choices": [1, 2, 3]}')
     assert outcome.error is not None and "larger than" in outcome.error.message
     monkeypatch.setattr("a2py.sse.LINE_LIMIT", 10)
-    outcome, _ = decoded(b"data: " + b"x" * 20)
+    outcome, _ = decode(b"data: " + b"x" * 20)
     assert outcome.error is not None and "larger than" in outcome.error.message
 
 
@@ -44,7 +44,7 @@ def test_a_decoder_ends_once(body: bytes) -> None:
     assert decoder.close() is outcome
 
 
-@pytest.mark.parametrize(("name", "given"), [("_events", [[]]), ("whole", [b""]), ("_end", [])])
-def test_an_intake_means_nothing_by_itself(name: str, given: list[object]) -> None:
+@pytest.mark.parametrize(("name", "arguments"), [("_events", [[]]), ("whole", [b""]), ("_end", [])])
+def test_an_intake_means_nothing_by_itself(name: str, arguments: list[object]) -> None:
     with pytest.raises(NotImplementedError):
-        getattr(Intake(streams.upstream_request()), name)(*given)
+        getattr(Intake(streams.upstream_request()), name)(*arguments)

@@ -12,7 +12,7 @@ NAMES = CalledNames({"mcp_x_1": "mcp.x"}, frozenset({"Bash", "mcp_x_1"}))
 
 
 @pytest.mark.parametrize(
-    ("name", "repaired"),
+    ("name", "repair"),
     [
         ("Bash</arg_value>", "Bash"),
         ("Bash<|channel|>commentary", "Bash"),
@@ -22,8 +22,8 @@ NAMES = CalledNames({"mcp_x_1": "mcp.x"}, frozenset({"Bash", "mcp_x_1"}))
         ("Bash<｜tool▁sep｜>", "Bash"),
     ],
 )
-def test_tokens_around_a_name(name: str, repaired: str) -> None:
-    assert (NAMES.read(name), NAMES.settle(name, False), NAMES.settle(name, True)) == ("", repaired, name)
+def test_tokens_around_a_name(name: str, repair: str) -> None:
+    assert (NAMES.read(name), NAMES.settle(name, False), NAMES.settle(name, True)) == ("", repair, name)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_names_of_the_requests_tools() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "decoded"),
+    ("text", "expected"),
     [
         ('"{\\"a\\": 1}"', '{"a": 1}'),
         (' "{}" ', "{}"),
@@ -51,5 +51,5 @@ def test_names_of_the_requests_tools() -> None:
         ('"{', '"{'),
     ],
 )
-def test_arguments_that_are_encoded_twice(text: str, decoded: str) -> None:
-    assert decoded_twice(text) == decoded
+def test_arguments_that_are_encoded_twice(text: str, expected: str) -> None:
+    assert decoded_twice(text) == expected

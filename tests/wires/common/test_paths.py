@@ -20,7 +20,7 @@ def test_steps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "left"),
+    ("path", "rest"),
     [
         ("a", {"b": BODY["b"], "f": BODY["f"]}),
         ("b[*].c", {**BODY, "b": [{"d": {"e": 2}}, {}, "text"]}),
@@ -38,10 +38,10 @@ def test_steps() -> None:
         ("", BODY),
     ],
 )
-def test_drop(path: str, left: dict[str, Any]) -> None:
+def test_drop(path: str, rest: dict[str, Any]) -> None:
     before, body = copy.deepcopy(BODY), dict(BODY)
     at_once(delete_field(body, path))
-    assert body == left and before == BODY
+    assert body == rest and before == BODY
 
 
 def test_what_is_not_changed_is_the_same_object() -> None:
@@ -67,7 +67,7 @@ def test_lists_are_changed_in_slices() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mark", "ttl", "sent"),
+    ("mark", "ttl", "expected"),
     [
         ({"type": "ephemeral", "ttl": "1h"}, "", {"type": "ephemeral", "ttl": "1h"}),
         ({"type": "ephemeral", "ttl": "1h"}, "none", {"type": "ephemeral"}),
@@ -76,8 +76,8 @@ def test_lists_are_changed_in_slices() -> None:
         (None, "1h", None),
     ],
 )
-def test_lasting(mark: Any, ttl: str, sent: Any) -> None:
-    assert set_ttl(mark, ttl) == sent
+def test_lasting(mark: Any, ttl: str, expected: Any) -> None:
+    assert set_ttl(mark, ttl) == expected
 
 
 def test_content_is_copied_only_if_a_block_changes() -> None:

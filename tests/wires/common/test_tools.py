@@ -25,7 +25,7 @@ def test_a_tool_that_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "left", "changed"),
+    ("changes", "rest", "is_changed"),
     [
         ([], ["a1", "b1", "", "a2"], False),
         ([("tool_removal", {"name": "a"})], ["b1", ""], True),
@@ -45,8 +45,8 @@ def test_a_tool_that_is_none() -> None:
         ),
     ],
 )
-def test_a_tool_list_and_its_changes(changes: list[tuple[str, JSON]], left: list[str], changed: bool) -> None:
+def test_a_tool_list_and_its_changes(changes: list[tuple[str, JSON]], rest: list[str], is_changed: bool) -> None:
     tools = ToolList([{"name": "a", "n": "a1"}, {"name": "b", "n": "b1"}, {"n": ""}, {"name": "a", "n": "a2"}])
     for kind, change in changes:
         tools.change({"type": kind, "tool": change})
-    assert ([tool["n"] for tool in tools.current()], tools.is_changed) == (left, changed)
+    assert ([tool["n"] for tool in tools.current()], tools.is_changed) == (rest, is_changed)

@@ -10,7 +10,7 @@ from a2py.wires.native import ending as endings
 from a2py.wires.native.ending import Ending
 
 
-def ended(*events: JSON) -> Ending:
+def add_events(*events: JSON) -> Ending:
     ending = Ending()
     for event in events:
         assert ending.add(event, orjson.dumps(event))
@@ -38,15 +38,15 @@ def test_events_are_merged_and_usage_goes_on_from_the_start() -> None:
     ],
 )
 def test_a_missing_stop_reason_is_added(events: tuple[JSON, ...], has_call: bool, reason: str) -> None:
-    ending = ended(*events)
+    ending = add_events(*events)
     ending.complete(has_call)
     assert ending.delta["stop_reason"] == reason
 
 
 def test_only_the_merged_event_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endings, "ENDING_LIMIT", 20_000)
-    repeated: JSON = {"delta": {"stop_reason": "end_turn", "x": "y" * 4000}}
-    ended(*[repeated] * 50)
+    event: JSON = {"delta": {"stop_reason": "end_turn", "x": "y" * 4000}}
+    add_events(*[event] * 50)
     ending = Ending()
     results = [ending.add({"delta": {f"x{n}": "y" * 4000}}, b"") for n in range(20)]
     assert results[0] and not all(results), "each event adds a field of its own"

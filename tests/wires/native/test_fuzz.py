@@ -25,7 +25,7 @@ from a2py.messages.reply import tool_input, unparsed
 from a2py.messages.types import JSON
 from a2py.wires import wire
 from tests import streams
-from tests.wires.test_fuzz import bodies, mutated_lines
+from tests.wires.test_fuzz import bodies, mutate_lines
 
 NATIVE = wire("native")
 EVENT = re.compile(rb"event: ([a-z][a-z0-9_.]*)\ndata: ([^\n]+)\n\n")
@@ -34,26 +34,26 @@ TEXTS = {"text_delta": "text", "thinking_delta": "thinking"}
 
 def read(data: bytes) -> list[JSON]:
     """The events, each named by its type, in an order that every client can follow."""
-    found = []
+    events = []
     for match in EVENT.finditer(data):
         event = orjson.loads(match[2])
         assert event["type"].encode() == match[1]
-        found.append(event)
+        events.append(event)
     assert sum(match.end() - match.start() for match in EVENT.finditer(data)) == len(data)
-    kinds = [event["type"] for event in found]
+    kinds = [event["type"] for event in events]
     assert kinds[-1] in ("message_stop", "error")
     assert sum(kind in ("message_stop", "error") for kind in kinds) == 1
     if kinds == ["error"]:
-        return found
+        return events
     assert kinds[0] == "message_start"
     assert kinds.count("message_start") == 1
     assert kinds.count("message_delta") == (kinds[-1] == "message_stop")
     assert kinds[-1] == "error" or kinds[-2] == "message_delta"
-    opened, at, ids = 0, -1, set()
-    for event in found:
+    next_index, at, ids = 0, -1, set()
+    for event in events:
         if event["type"] == "content_block_start":
             assert at == -1
-            assert event["index"] == opened
+            assert event["index"] == next_index
             block = event["content_block"]
             if block["type"] == "tool_use":
                 assert streams.TOOL_ID.match(block["id"]) or block["id"].startswith("a2py_")
@@ -61,26 +61,26 @@ def read(data: bytes) -> list[JSON]:
                 ids.add(block["id"])
             for name, empty in streams.EMPTY.get(block["type"], {}).items():
                 assert block[name] == empty or name == "signature"
-            at, opened = opened, opened + 1
+            at, next_index = next_index, next_index + 1
         elif event["type"] == "content_block_delta":
             assert event["index"] == at
         elif event["type"] == "content_block_stop":
             assert event["index"] == at
             at = -1
-    for event in (found[0]["message"], found[-2]):
+    for event in (events[0]["message"], events[-2]):
         if event["type"] in ("message", "message_delta"):
             numbers = [event["usage"][name] for name in ("input_tokens", "output_tokens", "cache_read_input_tokens")]
             assert all(type(n) is int for n in numbers)
             assert numbers[0] >= 1
-    return found
+    return events
 
 
-def content(found: list[JSON]) -> list[JSON]:
+def content(events: list[JSON]) -> list[JSON]:
     """The blocks as a client puts them together."""
     out: list[JSON] = []
     parts: list[str] | None = None
     open_call = False
-    for event in found:
+    for event in events:
         if event["type"] == "content_block_start":
             out.append(dict(event["content_block"]))
             parts = None
@@ -110,11 +110,11 @@ def content(found: list[JSON]) -> list[JSON]:
     return out
 
 
-def sdk(found: list[JSON]) -> None:
+def sdk(events: list[JSON]) -> None:
     """The SDK builds its models without validation; nothing in them may make it raise."""
     snapshot: Any = None
     buffers: dict[int, bytes] = {}
-    known = (
+    kinds = (
         "message_start",
         "message_delta",
         "message_stop",
@@ -124,44 +124,44 @@ def sdk(found: list[JSON]) -> None:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a field of another type than the SDK's
-        for event in found:
-            if event["type"] in known:
-                typed: Any = construct_type(type_=RawMessageStreamEvent, value=event)
-                snapshot = accumulate_event(event=typed, current_snapshot=snapshot, json_bufs=buffers)
+        for event in events:
+            if event["type"] in kinds:
+                sdk_event: Any = construct_type(type_=RawMessageStreamEvent, value=event)
+                snapshot = accumulate_event(event=sdk_event, current_snapshot=snapshot, json_bufs=buffers)
 
 
 def check(data: bytes, dice: random.Random) -> None:
     thinking = dice.choice(["show", "none"])
-    used = frozenset(["call_0"])
-    whole = streams.run(NATIVE, streams.upstream_request(), [data], thinking=thinking, used=used)
+    used_ids = frozenset(["call_0"])
+    whole = streams.run(NATIVE, streams.upstream_request(), [data], thinking=thinking, used=used_ids)
     places = sorted(dice.randrange(len(data) + 1) for _ in range(dice.choice([1, 3, 30])))
     pieces = [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
-    assert streams.run(NATIVE, streams.upstream_request(), pieces, thinking=thinking, used=used) == whole
-    found = read(whole)
+    assert streams.run(NATIVE, streams.upstream_request(), pieces, thinking=thinking, used=used_ids) == whole
+    events = read(whole)
     try:
-        message = streams.collect(NATIVE, streams.upstream_request(), data, thinking=thinking, used=used)
-        again = streams.unary(NATIVE, streams.upstream_request(), data, thinking=thinking, used=used)
+        message = streams.collect(NATIVE, streams.upstream_request(), data, thinking=thinking, used=used_ids)
+        again = streams.unary(NATIVE, streams.upstream_request(), data, thinking=thinking, used=used_ids)
     except ApiError as error:
-        assert found[-1]["type"] == "error"
-        assert found[-1]["error"]["message"] == error.message
+        assert events[-1]["type"] == "error"
+        assert events[-1]["error"]["message"] == error.message
         return
-    assert found[-1]["type"] == "message_stop"
+    assert events[-1]["type"] == "message_stop"
     assert message == again
-    assert orjson.loads(orjson.dumps(message["content"])) == content(found)
+    assert orjson.loads(orjson.dumps(message["content"])) == content(events)
     # written and read again, because what is nested too deeply is written shorter
-    written = orjson.loads(jsontext.dumps({"usage": message["usage"]}))["usage"]  # as deep as in its event
-    assert written == {**found[0]["message"]["usage"], **found[-2]["usage"]}
+    usage = orjson.loads(jsontext.dumps({"usage": message["usage"]}))["usage"]  # as deep as in its event
+    assert usage == {**events[0]["message"]["usage"], **events[-2]["usage"]}
     if not any(
         "__unparsedToolInput" in str(block.get("input")) for block in message["content"]
     ):  # the SDK raises on what the model broke
-        sdk(found)
+        sdk(events)
 
 
 @given(seed=st.integers(0, 2**48))
 @settings(deadline=None, max_examples=150)
 def test_mutated_streams(seed: int) -> None:
     dice = random.Random(seed)
-    check(mutated_lines(dice.choice(bodies("native")), dice), dice)
+    check(mutate_lines(dice.choice(bodies("native")), dice), dice)
 
 
 def test_a_call_that_was_cut_before_its_arguments() -> None:

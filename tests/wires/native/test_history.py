@@ -15,59 +15,59 @@ from tests.wires.native.test_request import (
     TEXT,
     THINKING,
     USE,
-    sent,
+    body_of,
     turn,
 )
 
 
-def found(*results: Any, id: Any = "srvtoolu_1") -> JSON:
+def search_result(*results: Any, id: Any = "srvtoolu_1") -> JSON:
     return {"type": "web_search_tool_result", "tool_use_id": id, "content": list(results)}
 
 
-ASKED = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}
+SEARCH_CALL = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}
 PLAIN = {"type": "web_search_result", "url": "https://a", "title": "A", "encrypted_content": ""}
 SECRET = {**PLAIN, "encrypted_content": "Eq"}
-FAILED = {
+SEARCH_ERROR = {
     "type": "web_search_tool_result",
     "tool_use_id": "srvtoolu_1",
     "content": {"type": "web_search_tool_result_error"},
 }
-CITED = {"type": "web_search_result_location", "url": "https://a", "encrypted_index": ""}
+CITATION = {"type": "web_search_result_location", "url": "https://a", "encrypted_index": ""}
 
 
 @pytest.mark.parametrize(
     "blocks",
     [
-        [ASKED, found(SECRET)],
-        [ASKED, found()],
-        [ASKED, FAILED],
-        [ASKED],
-        [found(PLAIN, id=7)],
-        [found("odd")],
-        [{**TEXT, "citations": [{**CITED, "encrypted_index": "Eo"}, {"type": "char_location"}, "odd"]}],
+        [SEARCH_CALL, search_result(SECRET)],
+        [SEARCH_CALL, search_result()],
+        [SEARCH_CALL, SEARCH_ERROR],
+        [SEARCH_CALL],
+        [search_result(PLAIN, id=7)],
+        [search_result("odd")],
+        [{**TEXT, "citations": [{**CITATION, "encrypted_index": "Eo"}, {"type": "char_location"}, "odd"]}],
         [{**TEXT, "citations": "odd"}],
         [{**TEXT, "citations": []}],
     ],
 )
 def test_a_search_of_the_upstream_itself_stays(blocks: list[JSON]) -> None:
     messages = [HI, turn(*blocks, TEXT), GO]
-    assert sent({"messages": messages})["messages"] == messages
+    assert body_of({"messages": messages})["messages"] == messages
 
 
 def test_nothing_but_foreign_thinking_is_refused() -> None:
-    with pytest.raises(ApiError, match="nothing is left") as caught:
-        sent({"messages": [turn(THINKING)]})
-    assert caught.value.kind == "invalid_request"
+    with pytest.raises(ApiError, match="nothing is left") as exc_info:
+        body_of({"messages": [turn(THINKING)]})
+    assert exc_info.value.kind == "invalid_request"
 
 
-@pytest.mark.parametrize(("lost", "kind"), [([THINKING], "disabled"), ([], "enabled")])
+@pytest.mark.parametrize(("blocks", "kind"), [([THINKING], "disabled"), ([], "enabled")])
 def test_thinking_ends_in_a_loop_whose_turn_lost_it_and_not_where_the_turn_had_none(
-    lost: list[JSON], kind: str
+    blocks: list[JSON], kind: str
 ) -> None:
     """A client that sends no thinking of its own gets the upstream's opinion of that."""
-    messages = [HI, turn(*lost, USE), turn(RESULT, role="user")]
+    messages = [HI, turn(*blocks, USE), turn(RESULT, role="user")]
     thinking = {"type": "enabled", "budget_tokens": 1024}
-    assert sent({"messages": messages, "thinking": thinking, "max_tokens": 2000})["thinking"]["type"] == kind
+    assert body_of({"messages": messages, "thinking": thinking, "max_tokens": 2000})["thinking"]["type"] == kind
 
 
 WEBP = "UklGRiQAAABXRUJQVlA4IAAAAAAAAAAA"
@@ -87,7 +87,7 @@ def test_images_get_the_type_of_their_bytes() -> None:
         return {"role": "user", "content": [result, image, document(TEXT, image)]}
 
     messages = [HI, turn(USE), user(picture("image/png"))]
-    assert sent({"messages": messages})["messages"] == [HI, turn(USE), user(picture("image/webp"))]
+    assert body_of({"messages": messages})["messages"] == [HI, turn(USE), user(picture("image/webp"))]
 
 
 @pytest.mark.parametrize(
@@ -106,4 +106,4 @@ def test_images_get_the_type_of_their_bytes() -> None:
 )
 def test_blocks_without_a_wrong_image_stay(block: JSON) -> None:
     messages = [HI, turn(USE), {"role": "user", "content": [block, TEXT]}]
-    assert sent({"messages": messages})["messages"] == messages
+    assert body_of({"messages": messages})["messages"] == messages

@@ -12,7 +12,7 @@ from a2py.wires.native import mend
 
 
 @pytest.mark.parametrize(
-    ("found", "changed"),
+    ("message", "changes"),
     [
         (None, {}),
         ("x", {}),
@@ -25,7 +25,7 @@ from a2py.wires.native import mend
         ({"usage": {"input_tokens": 3}}, {"usage": {"input_tokens": 3}}),
     ],
 )
-def test_message(found: Any, changed: JSON) -> None:
+def test_message(message: Any, changes: JSON) -> None:
     bare: JSON = {
         "id": "",
         "type": "message",
@@ -35,7 +35,7 @@ def test_message(found: Any, changed: JSON) -> None:
         "stop_sequence": None,
         "usage": {},
     }
-    assert mend.mend_message(found) == {**bare, **changed}
+    assert mend.mend_message(message) == {**bare, **changes}
 
 
 WHOLE_BLOCKS: list[JSON] = [
@@ -51,10 +51,10 @@ WHOLE_BLOCKS: list[JSON] = [
 ]
 
 
-@pytest.mark.parametrize("found", WHOLE_BLOCKS)
-def test_a_block_that_lacks_nothing_stays(found: JSON) -> None:
-    start, deltas = mend.mend_block(found)
-    assert start is found
+@pytest.mark.parametrize("block", WHOLE_BLOCKS)
+def test_a_block_that_lacks_nothing_stays(block: JSON) -> None:
+    start, deltas = mend.mend_block(block)
+    assert start is block
     assert deltas == []
 
 
@@ -66,7 +66,7 @@ TEXT, THINK, CALL = (
 
 
 @pytest.mark.parametrize(
-    ("found", "start", "deltas"),
+    ("block", "start", "deltas"),
     [
         ({"type": "text"}, TEXT, []),
         ({"type": "text", "text": None}, TEXT, []),
@@ -102,14 +102,14 @@ TEXT, THINK, CALL = (
         ),
     ],
 )
-def test_a_block_starts_empty_and_fills_in_deltas(found: JSON, start: JSON, deltas: list[JSON]) -> None:
-    before = dict(found)
-    assert mend.mend_block(found) == (start, deltas)
-    assert found == before
+def test_a_block_starts_empty_and_fills_in_deltas(block: JSON, start: JSON, deltas: list[JSON]) -> None:
+    before = dict(block)
+    assert mend.mend_block(block) == (start, deltas)
+    assert block == before
 
 
 @pytest.mark.parametrize(
-    "found",
+    "delta",
     [
         {"type": "text_delta", "text": "x"},
         {"type": "text_delta", "text": ""},
@@ -118,12 +118,12 @@ def test_a_block_starts_empty_and_fills_in_deltas(found: JSON, start: JSON, delt
         {"type": "brand_new_delta", "x": 1},
     ],
 )
-def test_a_delta_that_lacks_nothing_stays(found: JSON) -> None:
-    assert mend.mend_delta(found) is found
+def test_a_delta_that_lacks_nothing_stays(delta: JSON) -> None:
+    assert mend.mend_delta(delta) is delta
 
 
 @pytest.mark.parametrize(
-    ("found", "mended"),
+    ("delta", "expected"),
     [
         (None, None),
         ("x", None),
@@ -143,8 +143,8 @@ def test_a_delta_that_lacks_nothing_stays(found: JSON) -> None:
         ),
     ],
 )
-def test_a_delta_gets_its_type_and_text(found: Any, mended: JSON | None) -> None:
-    assert mend.mend_delta(found) == mended
+def test_a_delta_gets_its_type_and_text(delta: Any, expected: JSON | None) -> None:
+    assert mend.mend_delta(delta) == expected
 
 
 @pytest.mark.parametrize(

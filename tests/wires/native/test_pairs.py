@@ -21,7 +21,7 @@ def missing(id: str) -> JSON:
     return {"type": "tool_result", "tool_use_id": id, "content": NO_RESULT, "is_error": True}
 
 
-def told(text: str) -> JSON:
+def result_text(text: str) -> JSON:
     return {"type": "text", "text": f"[result of an earlier tool call]\n{text}"}
 
 
@@ -37,7 +37,7 @@ GO: JSON = {"type": "text", "text": "Go"}
 
 
 @pytest.mark.parametrize(
-    ("messages", "paired"),
+    ("messages", "expected"),
     [
         ([user(GO), assistant(use("a"))], [user(GO), assistant(use("a")), user(missing("a"))]),
         (
@@ -48,10 +48,10 @@ GO: JSON = {"type": "text", "text": "Go"}
             [assistant(use("a"), use("b")), user(GO, result("b"))],
             [assistant(use("a"), use("b")), user(missing("a"), result("b"), GO)],
         ),
-        ([assistant(GO), user(result("a"), GO)], [assistant(GO), user(told("1"), GO)]),
+        ([assistant(GO), user(result("a"), GO)], [assistant(GO), user(result_text("1"), GO)]),
         (
             [assistant(use("a")), user(result("a"), result("a", "2"))],
-            [assistant(use("a")), user(result("a"), told("2"))],
+            [assistant(use("a")), user(result("a"), result_text("2"))],
         ),
         (
             [assistant(use("a")), {"role": "user", "content": "Go"}],
@@ -64,7 +64,7 @@ GO: JSON = {"type": "text", "text": "Go"}
         ),
     ],
 )
-def test_each_call_gets_one_result_and_no_text_is_lost(messages: list[JSON], paired: list[JSON]) -> None:
+def test_each_call_gets_one_result_and_no_text_is_lost(messages: list[JSON], expected: list[JSON]) -> None:
     body: JSON = {"messages": messages}
     pair_calls(body)
-    assert body["messages"] == paired
+    assert body["messages"] == expected

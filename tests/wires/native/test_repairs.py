@@ -35,8 +35,8 @@ def blocks(*events: Any, reason: str = "tool_use", address: str = "") -> list[An
     """The content that a client puts together."""
     ending = {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": 1}}
     data = sse(opening(), *events, ending, {"type": "message_stop"})
-    found = content(read(streams.run(WIRE, streams.upstream_request(tools=TOOLS, address=address), [data])))
-    return [block["input"] if block["type"] == "tool_use" else block[block["type"]] for block in found]
+    content_blocks = content(read(streams.run(WIRE, streams.upstream_request(tools=TOOLS, address=address), [data])))
+    return [block["input"] if block["type"] == "tool_use" else block[block["type"]] for block in content_blocks]
 
 
 def test_reasoning_follows_the_text_only_before_a_call() -> None:
@@ -62,16 +62,16 @@ def test_what_waits_for_the_end_is_bounded(monkeypatch: pytest.MonkeyPatch, piec
     monkeypatch.setattr(sequence, "HELD_LIMIT", 5_000)
     events = sse(opening(), *call(0, *pieces, name=name), *call(1, '{"a":1}', "}", name="Bash</s>"))
     out = read(streams.run(WIRE, streams.upstream_request(tools=TOOLS), [events]))
-    found = content(out)
-    assert [block["name"] for block in found] == [name, "Bash</s>"], "nothing more is repaired"
-    written = "".join(event["delta"]["partial_json"] for event in out if event["type"] == "content_block_delta")
-    assert written == "".join(pieces) + '{"a":1}}', "nothing is lost"
+    content_blocks = content(out)
+    assert [block["name"] for block in content_blocks] == [name, "Bash</s>"], "nothing more is repaired"
+    arguments = "".join(event["delta"]["partial_json"] for event in out if event["type"] == "content_block_delta")
+    assert arguments == "".join(pieces) + '{"a":1}}', "nothing is lost"
 
 
 def test_a_long_input_does_not_keep_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequence, "SCAN_SIZE", 100)
-    (found,) = blocks(*call(0, '{"a":"', *["x" * 60] * 5, '"}', "</s"))
-    assert "__unparsedToolInput" in found, "what was forgotten can't be checked"
+    (tool_input,) = blocks(*call(0, '{"a":"', *["x" * 60] * 5, '"}', "</s"))
+    assert "__unparsedToolInput" in tool_input, "what was forgotten can't be checked"
     assert blocks(*call(0, '{"a":"', *["x" * 60] * 5, '"}')) == [{"a": "x" * 300}]
     assert blocks(*call(0, '{"a":"' + "x" * 300, '"}')) == [{"a": "x" * 300}]
 

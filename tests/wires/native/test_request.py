@@ -23,23 +23,23 @@ GENUINE = Quirks(mid_system="inline", native_betas="all", tool_ids="keep")
 
 
 def deployment(**changes: Any) -> Deployment:
-    made = Deployment(name="x", id="x/1", provider="p", model="up-1", base="http://up", key="sk-up", quirks=GENUINE)
-    return replace(made, **changes)
+    default = Deployment(name="x", id="x/1", provider="p", model="up-1", base="http://up", key="sk-up", quirks=GENUINE)
+    return replace(default, **changes)
 
 
-def made(
+def prepare(
     body: JSON, dep: Deployment | None = None, *, stream: bool = False, counting: bool = False, **call: Any
 ) -> Prepared:
     request = parse(orjson.dumps(body), counting=counting)
     before = copy.deepcopy(request.body)
-    prepared = wire("native").prepare(Call(request, "msg_1", 0.0, **call), dep or deployment(), stream)
+    upstream_request = wire("native").prepare(Call(request, "msg_1", 0.0, **call), dep or deployment(), stream)
     assert request.body == before, "the client's own request was changed"
-    return prepared
+    return upstream_request
 
 
-def sent(changes: JSON, **options: Any) -> JSON:
+def body_of(changes: JSON, **options: Any) -> JSON:
     dep = options.pop("dep", None) or deployment(**options)
-    body: JSON = orjson.loads(made({**BODY, **changes}, dep).body)
+    body: JSON = orjson.loads(prepare({**BODY, **changes}, dep).body)
     return body
 
 
@@ -70,22 +70,22 @@ def test_url(changes: JSON, expected: str) -> None:
     ],
 )
 def test_the_key_travels_as_the_deployment_says(auth: str, header: tuple[str, str] | None) -> None:
-    headers = made(
+    headers = prepare(
         BODY, deployment(auth=auth), client_headers={"authorization": "Bearer sk-client", "x-api-key": "sk-client"}
     ).headers
-    found = {name: value for name, value in headers.items() if name in ("authorization", "x-api-key", "api-key")}
-    assert found == (dict([header]) if header else {})
+    credentials = {name: value for name, value in headers.items() if name in ("authorization", "x-api-key", "api-key")}
+    assert credentials == (dict([header]) if header else {})
 
 
 def test_headers() -> None:
-    assert made(BODY, deployment(key=""), stream=True, betas=("a", "b"), version="2026-10-21").headers == {
+    assert prepare(BODY, deployment(key=""), stream=True, betas=("a", "b"), version="2026-10-21").headers == {
         "content-type": "application/json",
         "accept": "text/event-stream",
         "accept-encoding": "identity",
         "anthropic-version": "2026-10-21",
         "anthropic-beta": "a,b",
     }
-    assert made(BODY, deployment(key="", quirks=Quirks()), betas=("a",), version="2026-10-21").headers == {
+    assert prepare(BODY, deployment(key="", quirks=Quirks()), betas=("a",), version="2026-10-21").headers == {
         "content-type": "application/json",
         "accept": "application/json",
         "accept-encoding": "identity",
@@ -95,32 +95,32 @@ def test_headers() -> None:
 
 def test_betas_of_the_configuration_come_first_and_once() -> None:
     dep = deployment(headers={"Anthropic-Beta": " own , a ", "X-Title": "t"})
-    headers = made(BODY, dep, betas=("a", "b")).headers
+    headers = prepare(BODY, dep, betas=("a", "b")).headers
     assert headers["anthropic-beta"] == "own,a,b"
     assert headers["x-title"] == "t"
-    other = made(BODY, replace(dep, quirks=Quirks()), betas=("a", "b")).headers
+    other = prepare(BODY, replace(dep, quirks=Quirks()), betas=("a", "b")).headers
     assert other["anthropic-beta"] == "own,a"
 
 
-@pytest.mark.parametrize("captured", recordings.captures())
-def test_captured_requests_are_value_identical_but_for_the_model(captured: recordings.Capture) -> None:
-    stream = captured.body.get("stream") is True
-    prepared = made(captured.body, stream=stream)
-    assert orjson.loads(prepared.body) == {**captured.body, "model": "up-1"}
-    assert prepared.degraded == ()
-    assert prepared.stream is stream
-    assert prepared.provider == "p"
+@pytest.mark.parametrize("capture", recordings.captures())
+def test_captured_requests_are_value_identical_but_for_the_model(capture: recordings.Capture) -> None:
+    stream = capture.body.get("stream") is True
+    upstream_request = prepare(capture.body, stream=stream)
+    assert orjson.loads(upstream_request.body) == {**capture.body, "model": "up-1"}
+    assert upstream_request.degraded == ()
+    assert upstream_request.stream is stream
+    assert upstream_request.provider == "p"
 
 
-@pytest.mark.parametrize("captured", recordings.captures())
-def test_captured_requests_for_another_vendor(captured: recordings.Capture) -> None:
+@pytest.mark.parametrize("capture", recordings.captures())
+def test_captured_requests_for_another_vendor(capture: recordings.Capture) -> None:
     """Fields that need a beta are removed, all texts stay."""
     quirks = Quirks(
         native_drop=frozenset(
             {"context_management", "safeguards", "thinking.display", "tools.defer_loading", "messages.output_config"}
         )
     )
-    body = orjson.loads(made(captured.body, deployment(quirks=quirks)).body)
+    body = orjson.loads(prepare(capture.body, deployment(quirks=quirks)).body)
     text = orjson.dumps(body).decode()
     assert "defer_loading" not in text
     assert "x-anthropic-billing-header" not in text
@@ -129,7 +129,7 @@ def test_captured_requests_for_another_vendor(captured: recordings.Capture) -> N
 
 
 @pytest.mark.parametrize(
-    ("asked", "stream", "quirks", "told"),
+    ("changes", "stream", "quirks", "expected"),
     [
         ({}, False, GENUINE, None),
         ({}, True, GENUINE, True),
@@ -139,34 +139,34 @@ def test_captured_requests_for_another_vendor(captured: recordings.Capture) -> N
         ({}, False, replace(GENUINE, stream_only=True), True),
     ],
 )
-def test_stream(asked: JSON, stream: bool, quirks: Quirks, told: bool | None) -> None:
-    prepared = made({**BODY, **asked}, deployment(quirks=quirks), stream=stream)
-    assert orjson.loads(prepared.body).get("stream") is told
-    assert prepared.stream is bool(told)
+def test_stream(changes: JSON, stream: bool, quirks: Quirks, expected: bool | None) -> None:
+    upstream_request = prepare({**BODY, **changes}, deployment(quirks=quirks), stream=stream)
+    assert orjson.loads(upstream_request.body).get("stream") is expected
+    assert upstream_request.stream is bool(expected)
 
 
 def test_a_count_gets_no_defaults() -> None:
     body = {"model": "m", "messages": BODY["messages"], "tools": []}
     dep = deployment(params={"temperature": 0.5, "max_tokens": 5}, extra_body={"x": 1}, max_output_tokens=5)
-    assert orjson.loads(made(body, dep, counting=True).body) == {**body, "model": "up-1"}
+    assert orjson.loads(prepare(body, dep, counting=True).body) == {**body, "model": "up-1"}
 
 
 def test_a_count_is_never_a_stream() -> None:
     body = {"model": "m", "messages": BODY["messages"]}
     dep = deployment(quirks=replace(GENUINE, stream_only=True))
-    assert "stream" not in orjson.loads(made(body, dep, counting=True).body)
+    assert "stream" not in orjson.loads(prepare(body, dep, counting=True).body)
 
 
-SEALED = signatures.make("t", "chat:x:y", {"text": "hm"})
+SIGNATURE = signatures.make("t", "chat:x:y", {"text": "hm"})
 
 
 def turn(*blocks: JSON, role: str = "assistant") -> JSON:
     return {"role": role, "content": list(blocks)}
 
 
-THINKING = {"type": "thinking", "thinking": "hm", "signature": SEALED}
+THINKING = {"type": "thinking", "thinking": "hm", "signature": SIGNATURE}
 OWN = {"type": "thinking", "thinking": "hm", "signature": "EqQB"}
-UNSIGNED = {"type": "thinking", "thinking": "hm", "signature": ""}
+UNSIGNED_THINKING = {"type": "thinking", "thinking": "hm", "signature": ""}
 REDACTED = {"type": "redacted_thinking", "data": "x"}
 TEXT = {"type": "text", "text": "Yes?"}
 USE = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
@@ -176,10 +176,13 @@ GO = {"role": "user", "content": "Go"}
 
 
 @pytest.mark.parametrize(
-    ("messages", "left"),
+    ("messages", "expected"),
     [
         ([HI, turn(THINKING, TEXT), GO], [HI, turn(TEXT), GO]),
-        ([HI, turn(OWN, THINKING, UNSIGNED, REDACTED, TEXT), GO], [HI, turn(OWN, UNSIGNED, REDACTED, TEXT), GO]),
+        (
+            [HI, turn(OWN, THINKING, UNSIGNED_THINKING, REDACTED, TEXT), GO],
+            [HI, turn(OWN, UNSIGNED_THINKING, REDACTED, TEXT), GO],
+        ),
         ([HI, turn(THINKING), GO], [turn({"type": "text", "text": "Hi"}, {"type": "text", "text": "Go"}, role="user")]),
         ([HI, turn(THINKING, THINKING)], [HI]),
         ([HI, turn({"type": "thinking", "thinking": "", "signature": "a2py1."}, TEXT)], [HI, turn(TEXT)]),
@@ -191,8 +194,8 @@ GO = {"role": "user", "content": "Go"}
         ([HI, turn(), GO], [HI, turn(), GO]),
     ],
 )
-def test_thinking_of_other_wires(messages: list[JSON], left: list[JSON]) -> None:
-    assert sent({"messages": messages})["messages"] == left
+def test_thinking_of_other_wires(messages: list[JSON], expected: list[JSON]) -> None:
+    assert body_of({"messages": messages})["messages"] == expected
 
 
 ENABLED = {"type": "enabled", "budget_tokens": 2048}
@@ -218,9 +221,9 @@ ENABLED = {"type": "enabled", "budget_tokens": 2048}
 def test_a_tool_loop_of_another_model_is_answered_without_thinking(
     thinking: JSON | None, messages: list[JSON], off: bool
 ) -> None:
-    prepared = made({**BODY, "max_tokens": 4096, "thinking": thinking, "messages": messages})
-    assert orjson.loads(prepared.body)["thinking"] == ({"type": "disabled"} if off else thinking)
-    assert prepared.degraded == (("thinking",) if off else ())
+    upstream_request = prepare({**BODY, "max_tokens": 4096, "thinking": thinking, "messages": messages})
+    assert orjson.loads(upstream_request.body)["thinking"] == ({"type": "disabled"} if off else thinking)
+    assert upstream_request.degraded == (("thinking",) if off else ())
 
 
 @pytest.mark.parametrize(
@@ -229,21 +232,21 @@ def test_a_tool_loop_of_another_model_is_answered_without_thinking(
 def test_a_server_tool_with_an_id_that_is_no_text_goes_through(block: JSON) -> None:
     """It was a 500, because blocks of server tools are not checked."""
     messages = [HI, turn(block, {"type": "text", "text": "a"}), HI]
-    assert sent({"messages": messages})["messages"] == messages
+    assert body_of({"messages": messages})["messages"] == messages
 
 
 def test_tool_ids() -> None:
-    coded = "a2py_1_ZnVuY3Rpb25zLmY6MA"
-    use, result = {**USE, "id": coded}, {**RESULT, "tool_use_id": coded}
+    tool_id = "a2py_1_ZnVuY3Rpb25zLmY6MA"
+    use, result = {**USE, "id": tool_id}, {**RESULT, "tool_use_id": tool_id}
     messages = [HI, turn(use, USE), turn(result, RESULT, role="user")]
-    assert sent({"messages": messages})["messages"] == messages
-    back = sent({"messages": messages}, quirks=Quirks())["messages"]
+    assert body_of({"messages": messages})["messages"] == messages
+    back = body_of({"messages": messages}, quirks=Quirks())["messages"]
     assert [block["id"] for block in back[1]["content"]] == ["functions.f:0", "toolu_1"]
     assert [block["tool_use_id"] for block in back[2]["content"]] == ["functions.f:0", "toolu_1"]
 
 
 @pytest.mark.parametrize(
-    ("params", "asked", "expected"),
+    ("params", "changes", "expected"),
     [
         ({"temperature": 0.5, "top_k": 3, "verbosity": "low"}, {}, {"temperature": 0.5, "top_k": 3}),
         ({"temperature": 0.5}, {"temperature": 0.0}, {"temperature": 0.0}),
@@ -264,8 +267,8 @@ def test_tool_ids() -> None:
         ({"reasoning_effort": 7}, {}, {}),
     ],
 )
-def test_defaults_of_the_configuration(params: JSON, asked: JSON, expected: JSON) -> None:
-    assert sent({"max_tokens": 4096, **asked}, params=params) == {
+def test_defaults_of_the_configuration(params: JSON, changes: JSON, expected: JSON) -> None:
+    assert body_of({"max_tokens": 4096, **changes}, params=params) == {
         **BODY,
         "max_tokens": 4096,
         "model": "up-1",
@@ -288,13 +291,13 @@ def test_defaults_of_the_configuration(params: JSON, asked: JSON, expected: JSON
 )
 def test_limits(changes: JSON, limit: int) -> None:
     body = {**BODY, "max_tokens": 8000}
-    prepared = made(body, deployment(**changes))
-    assert orjson.loads(prepared.body)["max_tokens"] == limit
-    assert "max_tokens" in prepared.added
+    upstream_request = prepare(body, deployment(**changes))
+    assert orjson.loads(upstream_request.body)["max_tokens"] == limit
+    assert "max_tokens" in upstream_request.added
 
 
 @pytest.mark.parametrize(
-    ("thinking", "limit", "left"),
+    ("thinking", "limit", "expected"),
     [
         (ENABLED, 2049, ENABLED),
         (ENABLED, 2048, {"type": "enabled", "budget_tokens": 2047}),
@@ -303,12 +306,12 @@ def test_limits(changes: JSON, limit: int) -> None:
         ({"type": "enabled"}, 1024, {"type": "enabled"}),
     ],
 )
-def test_the_thinking_budget_stays_below_the_limit(thinking: JSON, limit: int, left: JSON) -> None:
-    assert sent({"max_tokens": 8000, "thinking": thinking}, max_output_tokens=limit)["thinking"] == left
+def test_the_thinking_budget_stays_below_the_limit(thinking: JSON, limit: int, expected: JSON) -> None:
+    assert body_of({"max_tokens": 8000, "thinking": thinking}, max_output_tokens=limit)["thinking"] == expected
 
 
 @pytest.mark.parametrize(
-    ("thinking", "limit", "left"),
+    ("thinking", "limit", "expected"),
     [
         ({"type": "enabled", "budget_tokens": 500}, 1025, {"type": "enabled", "budget_tokens": 1024}),
         ({"type": "enabled", "budget_tokens": 500, "display": "x"}, 9000, {"budget_tokens": 1024, "display": "x"}),
@@ -319,15 +322,15 @@ def test_the_thinking_budget_stays_below_the_limit(thinking: JSON, limit: int, l
         (None, 9000, None),
     ],
 )
-def test_a_small_thinking_budget_is_raised(thinking: Any, limit: int, left: Any) -> None:
-    asked = sent({"max_tokens": limit, "thinking": thinking})["thinking"]
-    assert asked == ({"type": "enabled", **left} if thinking and "budget_tokens" in left else left)
+def test_a_small_thinking_budget_is_raised(thinking: Any, limit: int, expected: Any) -> None:
+    upstream = body_of({"max_tokens": limit, "thinking": thinking})["thinking"]
+    assert upstream == ({"type": "enabled", **expected} if thinking and "budget_tokens" in expected else expected)
 
 
 def test_a_small_thinking_budget_is_raised_in_a_count() -> None:
     body = {**BODY, "thinking": {"type": "enabled", "budget_tokens": 500}}
     del body["max_tokens"]
-    assert orjson.loads(made(body, counting=True).body)["thinking"]["budget_tokens"] == 1024
+    assert orjson.loads(prepare(body, counting=True).body)["thinking"]["budget_tokens"] == 1024
 
 
 def test_what_is_dropped_and_what_is_lost() -> None:
@@ -344,18 +347,18 @@ def test_what_is_dropped_and_what_is_lost() -> None:
         "top_k": 5,
         "tools": [],
     }
-    prepared = made(
+    upstream_request = prepare(
         body,
         deployment(
             quirks=quirks, drop=frozenset({"tools", "metadata.user_id"}), extra_body={"top_k": 9, "model": "mine"}
         ),
     )
-    assert orjson.loads(prepared.body) == {**BODY, "top_k": 9, "model": "mine"}
-    assert set(prepared.degraded) == {"mcp_servers", "temperature", "top_p"}
+    assert orjson.loads(upstream_request.body) == {**BODY, "top_k": 9, "model": "mine"}
+    assert set(upstream_request.degraded) == {"mcp_servers", "temperature", "top_p"}
 
 
 def test_an_effort_that_the_upstream_refused_is_reported_as_lost() -> None:
     dep = deployment(quirks=replace(GENUINE, native_drop=frozenset({"output_config.effort"})))
-    prepared = made({**BODY, "output_config": {"effort": "high"}}, dep)
-    assert b"effort" not in prepared.body and prepared.degraded == ("effort",)
-    assert made(BODY, dep).degraded == ()
+    upstream_request = prepare({**BODY, "output_config": {"effort": "high"}}, dep)
+    assert b"effort" not in upstream_request.body and upstream_request.degraded == ("effort",)
+    assert prepare(BODY, dep).degraded == ()

@@ -23,9 +23,9 @@ from tests.wires.native.test_request import (
     TEXT,
     THINKING,
     USE,
+    body_of,
     deployment,
-    made,
-    sent,
+    prepare,
     turn,
 )
 
@@ -35,7 +35,7 @@ SEARCH = {"type": "web_search_20250305", "name": "web_search"}
 
 
 @pytest.mark.parametrize(
-    ("tools", "choice", "left", "chosen", "lost"),
+    ("tools", "choice", "expected_tools", "expected_choice", "degraded"),
     [
         (None, None, None, None, ()),
         ([CUSTOM], {"type": "any"}, [CUSTOM], {"type": "any"}, ()),
@@ -47,26 +47,32 @@ SEARCH = {"type": "web_search_20250305", "name": "web_search"}
         ([SEARCH], None, None, None, ("web_search",)),
     ],
 )
-def test_tools_that_only_anthropic_runs(tools: Any, choice: Any, left: Any, chosen: Any, lost: tuple[str, ...]) -> None:
+def test_tools_that_only_anthropic_runs(
+    tools: Any, choice: Any, expected_tools: Any, expected_choice: Any, degraded: tuple[str, ...]
+) -> None:
     body = {**BODY, **({"tools": tools} if tools else {}), **({"tool_choice": choice} if choice else {})}
-    prepared = made(body, deployment(quirks=BARE))
-    told = orjson.loads(prepared.body)
-    assert (told.get("tools"), told.get("tool_choice"), prepared.degraded) == (left, chosen, lost)
-    assert orjson.loads(made(body).body) == {**body, "model": "up-1"}
+    upstream_request = prepare(body, deployment(quirks=BARE))
+    upstream = orjson.loads(upstream_request.body)
+    assert (upstream.get("tools"), upstream.get("tool_choice"), upstream_request.degraded) == (
+        expected_tools,
+        expected_choice,
+        degraded,
+    )
+    assert orjson.loads(prepare(body).body) == {**body, "model": "up-1"}
 
 
 def test_the_web_search_of_an_upstream_that_has_one() -> None:
     quirks = Quirks(native_drop=frozenset({"tools.typed"}))
-    assert sent({"tools": [SEARCH, {"type": "web_fetch_20250910", "name": "web_fetch"}]}, quirks=quirks)["tools"] == [
-        SEARCH
-    ]
+    assert body_of({"tools": [SEARCH, {"type": "web_fetch_20250910", "name": "web_fetch"}]}, quirks=quirks)[
+        "tools"
+    ] == [SEARCH]
 
 
 def test_a_client_side_tool_becomes_a_plain_one() -> None:
     bash = {"type": "bash_20250124", "name": "bash"}
-    tools = sent({"tools": [bash, {**bash, "name": "DeferredToolPlaceholder"}, CUSTOM]}, quirks=BARE)["tools"]
+    tools = body_of({"tools": [bash, {**bash, "name": "DeferredToolPlaceholder"}, CUSTOM]}, quirks=BARE)["tools"]
     assert [(tool["name"], tool["input_schema"]["type"]) for tool in tools] == [("bash", "object"), ("f", "object")]
-    assert sent({"tools": [bash]})["tools"] == [bash]
+    assert body_of({"tools": [bash]})["tools"] == [bash]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +96,7 @@ def test_a_client_side_tool_becomes_a_plain_one() -> None:
 def test_a_forced_tool_and_thinking(
     changes: JSON, thinking: Any, choice: JSON, sent_thinking: Any, sent_choice: JSON
 ) -> None:
-    body = sent(
+    body = body_of(
         {"tools": [CUSTOM], "tool_choice": choice, **({"thinking": thinking} if thinking else {})},
         quirks=replace(GENUINE, **changes),
     )
@@ -98,7 +104,7 @@ def test_a_forced_tool_and_thinking(
 
 
 @pytest.mark.parametrize(
-    ("quirks", "thinking", "limit", "told"),
+    ("quirks", "thinking", "limit", "has_thinking"),
     [
         (Quirks(min_tokens=4096), {"type": "disabled"}, 4096, False),
         (Quirks(min_tokens=4096, effort_off="none"), {"type": "disabled"}, 4096, True),
@@ -107,21 +113,23 @@ def test_a_forced_tool_and_thinking(
         (Quirks(), {"type": "disabled"}, 100, True),
     ],
 )
-def test_a_small_limit_where_the_model_always_thinks(quirks: Quirks, thinking: JSON, limit: int, told: bool) -> None:
-    prepared = made({**BODY, "thinking": thinking}, deployment(quirks=quirks))
-    body = orjson.loads(prepared.body)
-    assert (body["max_tokens"], body.get("thinking")) == (limit, thinking if told else None)
-    assert ("thinking" in prepared.added) is told
+def test_a_small_limit_where_the_model_always_thinks(
+    quirks: Quirks, thinking: JSON, limit: int, has_thinking: bool
+) -> None:
+    upstream_request = prepare({**BODY, "thinking": thinking}, deployment(quirks=quirks))
+    body = orjson.loads(upstream_request.body)
+    assert (body["max_tokens"], body.get("thinking")) == (limit, thinking if has_thinking else None)
+    assert ("thinking" in upstream_request.added) is has_thinking
 
 
 def test_thinking_by_the_upstreams_own_word() -> None:
     quirks = Quirks(native_thinking="adaptive")
-    assert sent({"thinking": {**ENABLED, "display": "omitted"}}, quirks=quirks)["thinking"] == {
+    assert body_of({"thinking": {**ENABLED, "display": "omitted"}}, quirks=quirks)["thinking"] == {
         "type": "adaptive",
         "display": "omitted",
     }
-    for said in ({"type": "adaptive"}, {"type": "disabled"}):
-        assert sent({"thinking": said}, quirks=quirks)["thinking"] == said
+    for thinking in ({"type": "adaptive"}, {"type": "disabled"}):
+        assert body_of({"thinking": thinking}, quirks=quirks)["thinking"] == thinking
 
 
 DEMANDING = Quirks(reasoning_required=True)
@@ -129,7 +137,7 @@ HOLDER = {"type": "thinking", "thinking": "(reasoning not kept)", "signature": "
 
 
 @pytest.mark.parametrize(
-    ("blocks", "left"),
+    ("blocks", "expected"),
     [
         ([TEXT, USE], [HOLDER, TEXT, USE]),
         ([THINKING, USE], [HOLDER, USE]),
@@ -138,41 +146,42 @@ HOLDER = {"type": "thinking", "thinking": "(reasoning not kept)", "signature": "
         ([TEXT], [TEXT]),
     ],
 )
-def test_a_turn_with_calls_carries_thinking_where_that_is_demanded(blocks: list[JSON], left: list[JSON]) -> None:
+def test_a_turn_with_calls_carries_thinking_where_that_is_demanded(blocks: list[JSON], expected: list[JSON]) -> None:
     messages = [HI, turn(*blocks), turn(RESULT, role="user")]
-    assert sent({"messages": messages}, quirks=DEMANDING)["messages"][1]["content"] == left
-    off = sent({"messages": messages, "thinking": {"type": "disabled"}}, quirks=DEMANDING)["messages"][1]["content"]
-    assert off == [block for block in left if block is not HOLDER]
+    assert body_of({"messages": messages}, quirks=DEMANDING)["messages"][1]["content"] == expected
+    off = body_of({"messages": messages, "thinking": {"type": "disabled"}}, quirks=DEMANDING)["messages"][1]["content"]
+    assert off == [block for block in expected if block is not HOLDER]
     always = replace(DEMANDING, min_tokens=9)  # which then thinks all the same
     assert (
-        sent({"messages": messages, "thinking": {"type": "disabled"}}, quirks=always)["messages"][1]["content"] == left
+        body_of({"messages": messages, "thinking": {"type": "disabled"}}, quirks=always)["messages"][1]["content"]
+        == expected
     )
 
 
-def found(*results: Any, id: Any = "srvtoolu_1") -> JSON:
+def search_result(*results: Any, id: Any = "srvtoolu_1") -> JSON:
     return {"type": "web_search_tool_result", "tool_use_id": id, "content": list(results)}
 
 
-ASKED = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}
+SEARCH_CALL = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}
 PLAIN = {"type": "web_search_result", "url": "https://a", "title": "A", "encrypted_content": ""}
 SECRET = {**PLAIN, "encrypted_content": "Eq"}
-CITED = {"type": "web_search_result_location", "url": "https://a", "encrypted_index": ""}
+CITATION = {"type": "web_search_result_location", "url": "https://a", "encrypted_index": ""}
 
 
 def test_a_search_of_another_upstream_becomes_text() -> None:
-    messages = [HI, turn(ASKED, found(SECRET, PLAIN), {**TEXT, "citations": [CITED]}), GO]
-    said = [
+    messages = [HI, turn(SEARCH_CALL, search_result(SECRET, PLAIN), {**TEXT, "citations": [CITATION]}), GO]
+    texts = [
         {"type": "text", "text": '[web_search: {"query":"x"}]'},
         {"type": "text", "text": "[search results]\n- A: https://a\n- A: https://a"},
     ]
-    assert sent({"messages": messages})["messages"][1]["content"] == [*said, TEXT]
+    assert body_of({"messages": messages})["messages"][1]["content"] == [*texts, TEXT]
 
 
 def test_thinking_that_was_refused_is_left_out_whatever_it_is() -> None:
     """What the lesson of an invalid signature does."""
     quirks = replace(GENUINE, native_drop=frozenset({"messages.thinking"}))
     messages = [HI, turn(OWN, REDACTED, TEXT), GO, turn(OWN, USE), turn(RESULT, role="user")]
-    body = sent({"max_tokens": 4096, "thinking": ENABLED, "messages": messages}, quirks=quirks)
+    body = body_of({"max_tokens": 4096, "thinking": ENABLED, "messages": messages}, quirks=quirks)
     assert [message["content"] for message in body["messages"]] == ["Hi", [TEXT], "Go", [USE], [RESULT]]
     assert body["thinking"] == {"type": "disabled"}
 
@@ -194,19 +203,19 @@ def test_media_that_the_upstream_does_not_take() -> None:
     quirks = Quirks(images=False, native_drop=frozenset({"messages.document"}))
     inside = {**RESULT, "content": [TEXT, IMAGE, PDF]}
     messages = [turn(IMAGE, PDF, NOTE, role="user"), turn(USE), turn(inside, RESULT, role="user")]
-    prepared = made({**BODY, "messages": messages}, deployment(quirks=quirks))
-    first, _, last = orjson.loads(prepared.body)["messages"]
+    upstream_request = prepare({**BODY, "messages": messages}, deployment(quirks=quirks))
+    first, _, last = orjson.loads(upstream_request.body)["messages"]
     image, pdf = (
         {"type": "text", "text": "[image, not shown]"},
         {"type": "text", "text": "[a.pdf]\n[document of type application/pdf, not shown]"},
     )
     assert first["content"] == [image, pdf, {"type": "text", "text": "so", "cache_control": {"type": "ephemeral"}}]
     assert last["content"] == [{**RESULT, "content": [TEXT, image, pdf]}, RESULT]
-    assert prepared.degraded == ("image", "document")
-    assert sent({"messages": messages})["messages"] == messages
+    assert upstream_request.degraded == ("image", "document")
+    assert body_of({"messages": messages})["messages"] == messages
 
 
 def test_thinking_that_only_anthropic_can_read() -> None:
     quirks = Quirks(native_drop=frozenset({"messages.redacted_thinking"}))
     messages = [HI, turn(REDACTED, OWN, TEXT), GO]
-    assert sent({"messages": messages}, quirks=quirks)["messages"][1]["content"] == [OWN, TEXT]
+    assert body_of({"messages": messages}, quirks=quirks)["messages"][1]["content"] == [OWN, TEXT]

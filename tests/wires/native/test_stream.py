@@ -76,15 +76,15 @@ def ran(data: bytes, **options: Any) -> tuple[list[JSON], Outcome]:
     return read(whole), outcome
 
 
-def texts(found: list[JSON]) -> list[str]:
-    return [str(block.get("text", block["type"])) for block in content(found)]
+def texts(events: list[JSON]) -> list[str]:
+    return [str(block.get("text", block["type"])) for block in content(events)]
 
 
-def failed(data: bytes) -> str:
-    found, outcome = ran(data)
-    assert found[-1]["type"] == "error"
+def error_of(data: bytes) -> str:
+    events, outcome = ran(data)
+    assert events[-1]["type"] == "error"
     assert outcome.error is not None
-    message: str = found[-1]["error"]["message"]
+    message: str = events[-1]["error"]["message"]
     return message
 
 
@@ -125,18 +125,18 @@ def test_half_a_surrogate_pair() -> None:
 def test_an_empty_signature_that_comes_late_is_no_loss(signature: str, notes: list[str]) -> None:
     late = {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": signature}}
     thinking = (start(0, {"type": "thinking", "thinking": ""}), start(1, TEXT), delta(1, "x"), late, stop(0), stop(1))
-    found, outcome = ran(sse(opening(), *thinking, END, STOP))
-    assert outcome.notes == notes and texts(found)[-1] == "x"
+    events, outcome = ran(sse(opening(), *thinking, END, STOP))
+    assert outcome.notes == notes and texts(events)[-1] == "x"
 
 
 def test_the_outcome_is_for_the_log() -> None:
-    used = {"output_tokens": 40, "output_tokens_details": {"thinking_tokens": 9}}
-    end = {"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "END"}, "usage": used}
-    found, outcome = ran(sse(opening(), *HELLO, end, STOP))
+    usage = {"output_tokens": 40, "output_tokens_details": {"thinking_tokens": 9}}
+    end = {"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "END"}, "usage": usage}
+    events, outcome = ran(sse(opening(), *HELLO, end, STOP))
     assert (outcome.reason, outcome.stop_sequence, outcome.model, outcome.notes) == ("stop_sequence", "END", "up-1", [])
     assert outcome.usage == Usage(12, 40, 3, 0, 9)
-    assert found[0]["message"]["model"] == streams.MODEL
-    assert found[0]["message"]["id"] == "msg_up"
+    assert events[0]["message"]["model"] == streams.MODEL
+    assert events[0]["message"]["id"] == "msg_up"
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_the_outcome_is_for_the_log() -> None:
     ],
 )
 def test_liberties_that_change_nothing(events: tuple[Any, ...]) -> None:
-    found, outcome = ran(sse(*events))
-    assert texts(found) == ["Hello"]
-    assert found[-2]["delta"]["stop_reason"] == "end_turn"
+    client_events, outcome = ran(sse(*events))
+    assert texts(client_events) == ["Hello"]
+    assert client_events[-2]["delta"]["stop_reason"] == "end_turn"
     assert outcome.error is None
 
 
@@ -186,12 +186,12 @@ def test_the_stop_reason_where_the_upstream_names_none() -> None:
 
 
 def test_an_unknown_stop_reason_passes() -> None:
-    found, outcome = ran(sse(opening(), *HELLO, {**END, "delta": {"stop_reason": "brand_new"}}, STOP))
-    assert found[-2]["delta"]["stop_reason"] == outcome.reason == "brand_new"
+    events, outcome = ran(sse(opening(), *HELLO, {**END, "delta": {"stop_reason": "brand_new"}}, STOP))
+    assert events[-2]["delta"]["stop_reason"] == outcome.reason == "brand_new"
 
 
 def test_a_block_that_is_not_ended_ends_with_the_next() -> None:
-    found, _ = ran(
+    events, _ = ran(
         sse(
             opening(),
             start(0, TEXT),
@@ -205,26 +205,28 @@ def test_a_block_that_is_not_ended_ends_with_the_next() -> None:
             STOP,
         )
     )
-    assert texts(found) == ["a", "b", "c"]
+    assert texts(events) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
-    ("reason", "closed"),
+    ("reason", "is_closed"),
     [("tool_use", True), ("end_turn", True), ("max_tokens", False), ("refusal", False), ("stop_sequence", False)],
 )
-def test_a_call_left_open_at_a_cut_stays_open(reason: str, closed: bool) -> None:
+def test_a_call_left_open_at_a_cut_stays_open(reason: str, is_closed: bool) -> None:
     data = sse(
         opening(), start(0, CALL), delta(0, '{"a":1}', "input_json"), {**END, "delta": {"stop_reason": reason}}, STOP
     )
-    found, _ = ran(data)
-    assert ("content_block_stop" in [event["type"] for event in found]) is closed
+    events, _ = ran(data)
+    assert ("content_block_stop" in [event["type"] for event in events]) is is_closed
     reply = streams.collect(WIRE, streams.upstream_request(), data)
-    assert (reply["content"][0]["input"] == {"a": 1}) is closed
+    assert (reply["content"][0]["input"] == {"a": 1}) is is_closed
 
 
 def test_text_left_open_at_a_cut_is_closed() -> None:
-    found, _ = ran(sse(opening(), start(0, TEXT), delta(0, "a"), {**END, "delta": {"stop_reason": "max_tokens"}}, STOP))
-    assert found[-3]["type"] == "content_block_stop"
+    events, _ = ran(
+        sse(opening(), start(0, TEXT), delta(0, "a"), {**END, "delta": {"stop_reason": "max_tokens"}}, STOP)
+    )
+    assert events[-3]["type"] == "content_block_stop"
 
 
 @pytest.mark.parametrize(
@@ -262,20 +264,20 @@ def test_text_left_open_at_a_cut_is_closed() -> None:
     ],
 )
 def test_what_ends_as_an_error(events: tuple[Any, ...], message: str) -> None:
-    assert message in failed(sse(*events))
+    assert message in error_of(sse(*events))
 
 
 def test_a_json_body_in_pieces() -> None:
     whole = {**opening()["message"], "content": [{"type": "text", "text": "Hello"}], "stop_reason": "end_turn"}
-    found, outcome = ran(b"\xef\xbb\xbf \n" + orjson.dumps(whole))
-    assert texts(found) == ["Hello"]
+    events, outcome = ran(b"\xef\xbb\xbf \n" + orjson.dumps(whole))
+    assert texts(events) == ["Hello"]
     assert outcome.usage == Usage(12, 1, 3)
 
 
 @pytest.mark.parametrize("content", [[], None])
 def test_an_empty_message_is_the_upstreams_own_business(content: Any) -> None:
-    found, outcome = ran(orjson.dumps({**opening()["message"], "content": content, "stop_reason": "end_turn"}))
-    assert [event["type"] for event in found] == ["message_start", "message_delta", "message_stop"]
+    events, outcome = ran(orjson.dumps({**opening()["message"], "content": content, "stop_reason": "end_turn"}))
+    assert [event["type"] for event in events] == ["message_start", "message_delta", "message_stop"]
     assert outcome.error is None
 
 
@@ -313,9 +315,9 @@ def test_keep_alive_fits_between_events() -> None:
     sink.keepalive()
     decoder.feed(sse(delta(1, "{}", "input_json"), stop(1), END, STOP))
     sink.close(decoder.close())
-    found = read(sink.take())
-    assert [event["type"] for event in found].count("ping") == 1
-    assert content(found)[0]["thinking"] == "hm"
+    events = read(sink.take())
+    assert [event["type"] for event in events].count("ping") == 1
+    assert content(events)[0]["thinking"] == "hm"
 
 
 def test_a_whole_reply() -> None:
@@ -341,21 +343,21 @@ def after_a_call(*rest: JSON, reason: str) -> list[Any]:
         "delta": {"stop_reason": reason, "stop_sequence": None},
         "usage": {"output_tokens": 5},
     }
-    found, _ = ran(sse(opening(), start(0, call), *rest, end, STOP))
-    return [event["type"] if event["type"] != "content_block_delta" else event["delta"] for event in found[2:-2]]
+    events, _ = ran(sse(opening(), start(0, call), *rest, end, STOP))
+    return [event["type"] if event["type"] != "content_block_delta" else event["delta"] for event in events[2:-2]]
 
 
 def test_a_call_without_arguments_is_closed_unless_the_limit_cut_it() -> None:
-    stopped = "content_block_stop"
-    assert after_a_call(stop(0), reason="tool_use") == [stopped]
-    assert after_a_call(delta(0, "", "input_json"), stop(0), reason="tool_use")[1:] == [stopped]
+    block_stop = "content_block_stop"
+    assert after_a_call(stop(0), reason="tool_use") == [block_stop]
+    assert after_a_call(delta(0, "", "input_json"), stop(0), reason="tool_use")[1:] == [block_stop]
     torn = {"type": "input_json_delta", "partial_json": "{"}
-    assert after_a_call(stop(0), reason="max_tokens") == [torn, stopped]
-    assert after_a_call(delta(0, '{"a":1}', "input_json"), stop(0), reason="max_tokens")[1:] == [stopped]
+    assert after_a_call(stop(0), reason="max_tokens") == [torn, block_stop]
+    assert after_a_call(delta(0, '{"a":1}', "input_json"), stop(0), reason="max_tokens")[1:] == [block_stop]
     assert after_a_call(stop(0), start(1, TEXT), stop(1), reason="max_tokens") == [
-        stopped,
+        block_stop,
         "content_block_start",
-        stopped,
+        block_stop,
     ]
 
 
@@ -377,19 +379,28 @@ def test_a_whole_message_in_a_list() -> None:
     assert decoder.close().error is None
 
 
-@pytest.mark.parametrize("given", [5, {"a": 1}, "x", None])
-def test_citations_of_a_block_that_nobody_knows(given: Any) -> None:
+@pytest.mark.parametrize("citations", [5, {"a": 1}, "x", None])
+def test_citations_of_a_block_that_nobody_knows(citations: Any) -> None:
     """A number there raised, in a unary reply, until 2026-11."""
-    cited = {"type": "content_block_delta", "index": 0, "delta": {"type": "citations_delta", "citation": {"type": "x"}}}
+    citation = {
+        "type": "content_block_delta",
+        "index": 0,
+        "delta": {"type": "citations_delta", "citation": {"type": "x"}},
+    }
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}}
     data = sse(
-        opening(), start(0, {"type": "unheard_of", "citations": given}), cited, stop(0), end, {"type": "message_stop"}
+        opening(),
+        start(0, {"type": "unheard_of", "citations": citations}),
+        citation,
+        stop(0),
+        end,
+        {"type": "message_stop"},
     )
     [block] = streams.collect(WIRE, streams.upstream_request(), data)["content"]
     assert block["citations"] == [{"type": "x"}]
 
 
-SAID: list[JSON] = [
+BLOCK_EVENTS: list[JSON] = [
     {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "four"}},
     {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "x" * 36}},
     {"type": "content_block_delta", "index": 0, "delta": {"type": "new_delta", "text": 7}},
@@ -410,7 +421,7 @@ def test_the_output_of_message_start_is_no_count(end: list[JSON], output: int, i
     """It was counted before the reply. What was cut, or reports nothing in message_delta, is estimated by its text."""
     writer = streams.writer()
     decoder = NativeDecoder(streams.upstream_request(), writer)
-    decoder.feed(sse(opening(), *SAID, *end))
+    decoder.feed(sse(opening(), *BLOCK_EVENTS, *end))
     outcome = decoder.close()
     assert outcome.usage is not None
     assert (outcome.usage.input, outcome.usage.cache_read, outcome.usage.output) == (12, 3, output)

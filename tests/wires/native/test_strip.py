@@ -17,7 +17,7 @@ from a2py.wires.native.strip import SPECIAL, join_user_turns, strip
 TOOL = {"name": "f", "input_schema": {"type": "object"}}
 
 
-def stripped(body: JSON, *names: str) -> JSON:
+def strip_body(body: JSON, *names: str) -> JSON:
     """`body` stripped, and the client's own object left as it was."""
     before = copy.deepcopy(body)
     out = dict(body)
@@ -28,7 +28,7 @@ def stripped(body: JSON, *names: str) -> JSON:
 
 
 @pytest.mark.parametrize(
-    ("value", "path", "left"),
+    ("value", "path", "expected"),
     [
         ({"a": 1, "b": 2}, "a", {"b": 2}),
         ({"a": {"b": 1, "c": 2}}, "a.b", {"a": {"c": 2}}),
@@ -38,8 +38,8 @@ def stripped(body: JSON, *names: str) -> JSON:
         (None, "a", None),
     ],
 )
-def test_paths(value: Any, path: str, left: Any) -> None:
-    assert at_once(delete_at(value, [*path.split(".")])) == left
+def test_paths(value: Any, path: str, expected: Any) -> None:
+    assert at_once(delete_at(value, [*path.split(".")])) == expected
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ def test_mapped_copies_only_for_a_change() -> None:
 
 
 def test_names_of_the_top() -> None:
-    assert stripped({"a": 1, "b": {"c": 1, "d": 2}}, "a", "b.c", "x", "x.y") == {"b": {"d": 2}}
+    assert strip_body({"a": 1, "b": {"c": 1, "d": 2}}, "a", "b.c", "x", "x.y") == {"b": {"d": 2}}
 
 
 @pytest.mark.parametrize(
-    ("system", "left"),
+    ("system", "expected"),
     [
         ("x-anthropic-billing-header: a;\nBe short.", "Be short."),
         ("x-anthropic-billing-header: a;", None),
@@ -87,17 +87,19 @@ def test_names_of_the_top() -> None:
         (None, None),
     ],
 )
-def test_the_billing_header(system: Any, left: Any) -> None:
-    assert stripped({"system": system}, "system.billing_header").get("system") == left
-    assert stripped({}, "system.billing_header") == {}
+def test_the_billing_header(system: Any, expected: Any) -> None:
+    assert strip_body({"system": system}, "system.billing_header").get("system") == expected
+    assert strip_body({}, "system.billing_header") == {}
 
 
 def test_deferred_tools_and_their_stand_in() -> None:
     placeholder = {"name": "DeferredToolPlaceholder", "input_schema": {}, "defer_loading": True}
     tools = [placeholder, {**TOOL, "defer_loading": True}, TOOL, {"type": "web_search_20250305"}]
-    assert stripped({"tools": tools}, "tools.defer_loading") == {"tools": [TOOL, TOOL, {"type": "web_search_20250305"}]}
-    assert stripped({}, "tools.defer_loading") == {}
-    assert stripped({"tools": None}, "tools.defer_loading") == {"tools": None}
+    assert strip_body({"tools": tools}, "tools.defer_loading") == {
+        "tools": [TOOL, TOOL, {"type": "web_search_20250305"}]
+    }
+    assert strip_body({}, "tools.defer_loading") == {}
+    assert strip_body({"tools": None}, "tools.defer_loading") == {"tools": None}
 
 
 def test_tool_references_are_spoken() -> None:
@@ -113,7 +115,7 @@ def test_tool_references_are_spoken() -> None:
         },
         {"role": "user", "content": [{"type": "tool_reference", "name": "f"}, {"type": "tool_reference"}]},
     ]
-    out = stripped({"messages": messages}, "messages.tool_reference")["messages"]
+    out = strip_body({"messages": messages}, "messages.tool_reference")["messages"]
     assert out[1] == {"role": "user", "content": [{**result, "content": [text, {"type": "text", "text": "x"}]}, text]}
     assert [block["text"] for block in out[3]["content"]] == ["[tool loaded: f]", "[tool loaded: ]"]
     assert out[0] is messages[0]
@@ -133,7 +135,7 @@ def test_system_messages_become_text_of_the_user_turn_before() -> None:
         {"role": "system", "content": "late"},
         {"role": "user", "content": [{"type": "text", "text": "Go"}]},
     ]
-    out = stripped({"messages": messages}, "messages.system_role")["messages"]
+    out = strip_body({"messages": messages}, "messages.system_role")["messages"]
     assert [message["role"] for message in out] == ["user", "assistant", "user"]
     assert [block["text"] for block in out[0]["content"]] == [
         "<system-reminder>\nfirst\n</system-reminder>",
@@ -160,13 +162,13 @@ def test_tool_changes_of_system_messages() -> None:
 
     user = {"role": "user", "content": "Hi"}
     new = {"name": "new", "input_schema": {}}
-    changed = {"name": "f", "input_schema": {"changed": True}}
+    definition = {"name": "f", "input_schema": {"changed": True}}
     body = {
         "tools": [TOOL, {**TOOL, "name": "g"}, {"type": "mcp_toolset"}],
         "messages": [
             user,
             change("tool_addition", type="tool_definition", definition=new),
-            change("tool_addition", type="tool_definition", definition=changed),
+            change("tool_addition", type="tool_definition", definition=definition),
             change("tool_addition", type="tool_reference", name="g"),
             change("tool_removal", type="tool_reference", name="g"),
             change("tool_removal", type="tool_reference", tool_name="unknown"),
@@ -174,13 +176,13 @@ def test_tool_changes_of_system_messages() -> None:
             change("tool_addition", definition={"type": "mcp_toolset"}),
         ],
     }
-    out = stripped(body, "messages.system_role")
-    assert out["tools"] == [{"type": "mcp_toolset"}, new, changed]
+    out = strip_body(body, "messages.system_role")
+    assert out["tools"] == [{"type": "mcp_toolset"}, new, definition]
     assert out["messages"] == [user]
-    bare = stripped({"messages": [user, change("tool_removal", name="g")]}, "messages.system_role")
+    bare = strip_body({"messages": [user, change("tool_removal", name="g")]}, "messages.system_role")
     assert "tools" not in bare
-    added = stripped({"messages": [user, change("tool_addition", definition=new)]}, "messages.system_role")
-    assert added["tools"] == [new]
+    result = strip_body({"messages": [user, change("tool_addition", definition=new)]}, "messages.system_role")
+    assert result["tools"] == [new]
 
 
 def test_joined() -> None:
@@ -211,7 +213,7 @@ def test_specials_leave_the_clients_body_alone(name: str) -> None:
         "max_tokens": 2000,
         "thinking": {"type": "enabled", "budget_tokens": 2000},
     }
-    assert stripped(body, name) != body
+    assert strip_body(body, name) != body
 
 
 def text(value: str, **more: Any) -> JSON:
@@ -238,7 +240,7 @@ def test_blank_texts_go() -> None:
             {"role": "user", "content": "Hi"},
         ],
     }
-    out = stripped(body, "messages.blank_text")
+    out = strip_body(body, "messages.blank_text")
     assert out["system"] == [text("s", **mark)]
     assert out["messages"][0] is full
     assert [message["content"] for message in out["messages"]] == [
@@ -250,8 +252,8 @@ def test_blank_texts_go() -> None:
         "(no content)",
         "Hi",
     ]
-    assert "system" not in stripped({"system": [text(" ")], "messages": []}, "messages.blank_text")
-    assert stripped({"system": "s", "messages": [full]}, "messages.blank_text") == {"system": "s", "messages": [full]}
+    assert "system" not in strip_body({"system": [text(" ")], "messages": []}, "messages.blank_text")
+    assert strip_body({"system": "s", "messages": [full]}, "messages.blank_text") == {"system": "s", "messages": [full]}
 
 
 @pytest.mark.parametrize(
@@ -265,7 +267,7 @@ def test_blank_texts_go() -> None:
 )
 def test_a_budget_is_fitted(limit: int, budget: int, thinking: JSON) -> None:
     body = {"messages": [], "max_tokens": limit, "thinking": {"type": "enabled", "budget_tokens": budget}}
-    assert stripped(body, "thinking.large_budget")["thinking"] == thinking
+    assert strip_body(body, "thinking.large_budget")["thinking"] == thinking
 
 
 def test_no_budget_is_left_alone() -> None:
@@ -275,7 +277,7 @@ def test_no_budget_is_left_alone() -> None:
         {"messages": [], "thinking": {"type": "enabled", "budget_tokens": 9}},
     )
     for body in bodies:
-        assert stripped(body, "thinking.large_budget") == body
+        assert strip_body(body, "thinking.large_budget") == body
 
 
 def test_calls_and_results_are_paired() -> None:
@@ -302,7 +304,7 @@ def test_calls_and_results_are_paired() -> None:
             {"role": "assistant", "content": [call("e")]},
         ]
     }
-    out = stripped(body, "messages.unpaired")["messages"]
+    out = strip_body(body, "messages.unpaired")["messages"]
     assert out[0] is hello
     assert [message["content"] for message in out if message["role"] == "user"] == [
         "Hello",
@@ -312,15 +314,18 @@ def test_calls_and_results_are_paired() -> None:
         [missing("d"), text("go on")],
         [missing("e")],
     ]
-    assert stripped({"messages": out}, "messages.unpaired")["messages"] == out
+    assert strip_body({"messages": out}, "messages.unpaired")["messages"] == out
 
 
 def test_a_tool_that_was_removed_comes_back_by_its_reference() -> None:
     f, g = {"name": "f", "input_schema": {}}, {"name": "g", "input_schema": {}}
     user = {"role": "user", "content": "Hi"}
-    gone, back = (
+    removal, addition = (
         {"role": "system", "content": [{"type": kind, "tool": {"type": "tool_reference", "name": "f"}}]}
         for kind in ("tool_removal", "tool_addition")
     )
-    assert stripped({"tools": [f, g], "messages": [user, gone, back]}, "messages.system_role")["tools"] == [g, f]
-    assert stripped({"tools": [f, g], "messages": [user, back]}, "messages.system_role")["tools"] == [f, g]
+    assert strip_body({"tools": [f, g], "messages": [user, removal, addition]}, "messages.system_role")["tools"] == [
+        g,
+        f,
+    ]
+    assert strip_body({"tools": [f, g], "messages": [user, addition]}, "messages.system_role")["tools"] == [f, g]

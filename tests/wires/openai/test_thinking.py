@@ -15,7 +15,7 @@ EFFORT = {"output_config": {"effort": "high"}}
 
 
 @pytest.mark.parametrize(
-    ("body", "lost"),
+    ("body", "degraded"),
     [
         ({}, ()),
         ({"thinking": {"type": "disabled"}}, ()),
@@ -26,9 +26,9 @@ EFFORT = {"output_config": {"effort": "high"}}
     ],
 )
 def test_only_what_the_client_asked_for_is_lost_to_a_model_that_may_not_reason(
-    body: JSON, lost: tuple[str, ...]
+    body: JSON, degraded: tuple[str, ...]
 ) -> None:
     quirks = Quirks(reasoning="none", reasoning_unknown=True)
     draft = Draft(Call(Request(body, "m", []), "msg_1", 0.0), Deployment("n", "i", "c", "m", "http://x", quirks=quirks))
     thinking.ask(draft, can_switch_off=False)
-    assert draft.degraded == lost
+    assert draft.degraded == degraded

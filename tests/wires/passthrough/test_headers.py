@@ -35,8 +35,8 @@ def test_the_deployments_own_headers_win() -> None:
 
 def test_what_is_accepted() -> None:
     """As the file says, else as the client does, else anything."""
-    made = deployment(headers={"Accept": "application/json"})
-    assert upstream_headers(made, {"accept": "text/event-stream"}, "a/b")["accept"] == "application/json"
+    to = deployment(headers={"Accept": "application/json"})
+    assert upstream_headers(to, {"accept": "text/event-stream"}, "a/b")["accept"] == "application/json"
     assert upstream_headers(deployment(), {"accept": "text/event-stream"}, "a/b")["accept"] == "text/event-stream"
     assert upstream_headers(deployment(), {}, "a/b")["accept"] == "*/*"
 
@@ -47,7 +47,7 @@ def test_a_header_that_is_too_long_does_not_pass() -> None:
 
 
 def test_to_the_client() -> None:
-    passed = {
+    response_headers = {
         "content-type": "text/event-stream",
         "x-request-id": "req_1",
         "retry-after-ms": "20",
@@ -55,4 +55,7 @@ def test_to_the_client() -> None:
         "x-ratelimit-remaining-tokens": "9",
     }
     framing = {"content-length": "3", "transfer-encoding": "chunked", "connection": "close", "content-encoding": "gzip"}
-    assert client_headers({**passed, **framing, **dict.fromkeys(FORBIDDEN, "x"), "server": "s"}) == passed
+    assert (
+        client_headers({**response_headers, **framing, **dict.fromkeys(FORBIDDEN, "x"), "server": "s"})
+        == response_headers
+    )

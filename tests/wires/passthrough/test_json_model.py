@@ -61,9 +61,9 @@ def test_it_is_found(raw: bytes, name: str) -> None:
     ],
 )
 def test_two_are_refused(raw: bytes) -> None:
-    with pytest.raises(ApiError, match="more than one member `model`") as caught:
+    with pytest.raises(ApiError, match="more than one member `model`") as exc_info:
         find(raw)
-    assert caught.value.status == 400 and caught.value.field == "model"
+    assert exc_info.value.status == 400 and exc_info.value.field == "model"
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,9 @@ def test_two_are_refused(raw: bytes) -> None:
     ],
 )
 def test_no_name(raw: bytes, words: str) -> None:
-    with pytest.raises(ApiError, match=words) as caught:
+    with pytest.raises(ApiError, match=words) as exc_info:
         find(raw)
-    assert caught.value.status == 400 and caught.value.should_retry is False
+    assert exc_info.value.status == 400 and exc_info.value.should_retry is False
 
 
 def test_a_name_may_be_written_in_escapes() -> None:
@@ -122,35 +122,35 @@ VALUES = st.recursive(
 )
 
 
-def write(value: Any, escaped: bool) -> str:
-    """JSON with every second name written in escapes, if `escaped`."""
+def write(value: Any, has_escapes: bool) -> str:
+    """JSON with every second name written in escapes, if `has_escapes`."""
     if isinstance(value, Pairs):
         members = []
         for n, (name, inner) in enumerate(value):
             text = json.dumps(name)
-            if escaped and n % 2 and '"' not in name and "\\" not in name:
+            if has_escapes and n % 2 and '"' not in name and "\\" not in name:
                 text = '"' + "".join(f"\\u{ord(c):04x}" for c in name) + '"'
-            members.append(f"{text} :{write(inner, escaped)}")
+            members.append(f"{text} :{write(inner, has_escapes)}")
         return "{" + ", ".join(members) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(write(inner, escaped) for inner in value) + "]"
-    return json.dumps(value, ensure_ascii=escaped)
+        return "[" + ",".join(write(inner, has_escapes) for inner in value) + "]"
+    return json.dumps(value, ensure_ascii=has_escapes)
 
 
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=6).map(Pairs), st.booleans())
-def test_any_object(value: Pairs, escaped: bool) -> None:
+def test_any_object(value: Pairs, has_escapes: bool) -> None:
     """A parser that keeps every pair says what must come out."""
-    raw = write(value, escaped).encode()
-    named = [(name, inner) for name, inner in value if name.casefold() == "model"]
+    raw = write(value, has_escapes).encode()
+    members = [(name, inner) for name, inner in value if name.casefold() == "model"]
     try:
         name, place = find(raw)
     except ApiError:
-        is_one = len(named) == 1 and named[0][0] == "model" and isinstance(named[0][1], str)
-        is_plain = is_one and named[0][1].isprintable() and named[0][1] != ""
+        is_one = len(members) == 1 and members[0][0] == "model" and isinstance(members[0][1], str)
+        is_plain = is_one and members[0][1].isprintable() and members[0][1] != ""
         position = [name for name, _ in value].index("model") if is_plain else 0
-        assert not is_plain or (escaped and position % 2), raw  # written in escapes
+        assert not is_plain or (has_escapes and position % 2), raw  # written in escapes
     else:
-        assert [("model", name)] == named and json.loads(place) == name
+        assert [("model", name)] == members and json.loads(place) == name
 
 
 def test_a_large_body_is_gone_through_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ def test_multipart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content_type", "sent"),
+    ("content_type", "expected"),
     [
         (JSON, JSON),
         ("application/json; charset=UTF-8", "application/json; charset=UTF-8"),
@@ -73,22 +73,22 @@ def test_multipart() -> None:
         ("application/json; charset=utf-16", JSON),
     ],
 )
-def test_a_content_type_that_means_something_else_is_not_sent(content_type: str, sent: str) -> None:
-    assert parse(b'{"model":"m"}', content_type).content_type == sent
+def test_a_content_type_that_means_something_else_is_not_sent(content_type: str, expected: str) -> None:
+    assert parse(b'{"model":"m"}', content_type).content_type == expected
 
 
 @pytest.mark.parametrize(("raw", "words"), [(b"", "not valid JSON"), (b"{", "not valid JSON"), (b"[1]", "JSON object")])
 def test_no_object(raw: bytes, words: str) -> None:
-    with pytest.raises(ApiError, match=words) as caught:
+    with pytest.raises(ApiError, match=words) as exc_info:
         parse(raw)
-    assert caught.value.status == 400
+    assert exc_info.value.status == 400
 
 
 def test_too_many_values() -> None:
     many = b'{"model":"m","a":[' + b"1," * jsonsize.VALUES_LIMIT + b"1]}"
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(ApiError) as exc_info:
         parse(many)
-    assert caught.value.status == 413
+    assert exc_info.value.status == 413
     commas = b'{"model":"m","a":"' + b"," * jsonsize.VALUES_LIMIT + b'"}'
     assert parse(commas).model == "m", "marks in a string are no values"
 
@@ -120,8 +120,8 @@ def test_runs_of_base64(runs: list[tuple[int, bytes]], least: int) -> None:
     piece = b"".join(b"aZ09+/=_-"[:size] + gap for size, gap in runs)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(request, "MEDIA_BYTES", least)
-        found = list(find_media(piece))
-    assert found == [match.span() for match in re.finditer(rb"[0-9A-Za-z+/=_-]{%d,}" % least, piece)]
+        spans = list(find_media(piece))
+    assert spans == [match.span() for match in re.finditer(rb"[0-9A-Za-z+/=_-]{%d,}" % least, piece)]
 
 
 def test_the_estimate_leaves_media_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,10 +19,10 @@ LATER = [{"role": "assistant", "content": "Hello"}, {"role": "user", "content": 
 def test_each_turn_of_a_conversation_has_the_same_opening() -> None:
     chat = read_opening({"messages": [SYSTEM, FIRST]})
     assert chat == ("Be kind.", "Hi") == read_opening({"messages": [SYSTEM, FIRST, *LATER]})
-    asked = read_opening({"instructions": "Be kind.", "input": [FIRST]})
-    assert asked == chat == read_opening({"instructions": "Be kind.", "input": [FIRST, *LATER]})
+    opening = read_opening({"instructions": "Be kind.", "input": [FIRST]})
+    assert opening == chat == read_opening({"instructions": "Be kind.", "input": [FIRST, *LATER]})
     assert read_opening({"input": "Hi"}) == ("Hi",)
-    assert find_session({}, chat) == find_session({}, asked) != find_session({}, ("Be kind.H", "i"))
+    assert find_session({}, chat) == find_session({}, opening) != find_session({}, ("Be kind.H", "i"))
 
 
 @pytest.mark.parametrize("body", [{}, {"messages": 1}, {"messages": [1, {"role": "user"}]}, {"prompt": "Hi"}])

@@ -51,9 +51,9 @@ def test_usage_of_a_whole_reply(usage: dict[str, Any], read: Usage | None) -> No
 
 
 def test_text_that_looks_like_usage_is_none() -> None:
-    said = json.dumps({"content": '"usage": {"prompt_tokens": 1}', "usage": {"prompt_tokens": 8}}).encode()
-    assert watch(said).find_usage() == Usage(input=8)
-    assert watch(said[: said.index(b', "usage"')]).find_usage() is None
+    body = json.dumps({"content": '"usage": {"prompt_tokens": 1}', "usage": {"prompt_tokens": 8}}).encode()
+    assert watch(body).find_usage() == Usage(input=8)
+    assert watch(body[: body.index(b', "usage"')]).find_usage() is None
     assert read_usage(b"{" * 3, 0) is None
 
 
@@ -106,8 +106,8 @@ def test_the_last_event(stream: bytes, has_last: bool) -> None:
 
 
 def test_a_stream_without_usage_is_estimated_and_marked() -> None:
-    said = "twenty characters a " * 40
-    pieces = [chunk({"content": said[n : n + 20]}) for n in range(0, 800, 20)]
+    text = "twenty characters a " * 40
+    pieces = [chunk({"content": text[n : n + 20]}) for n in range(0, 800, 20)]
     stream = b"".join(map(event, pieces))
     outcome = outcome_of(watch(stream), is_stream=True, estimate=50)
     assert outcome.is_estimated and outcome.usage == Usage(input=50, output=201)

@@ -14,8 +14,8 @@ from a2py.wires.refusal.body import parse_body, parse_value
 from a2py.wires.refusal.peer import Peer
 
 
-def of(value: Any, status: int = 400, headers: dict[str, str] | None = None, **known: Any) -> ApiError:
-    return failure.read(status, headers or {}, orjson.dumps(value), Peer(**known))
+def of(value: Any, status: int = 400, headers: dict[str, str] | None = None, **peer: Any) -> ApiError:
+    return failure.read(status, headers or {}, orjson.dumps(value), Peer(**peer))
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ def test_forms(data: bytes, sentences: list[str]) -> None:
 
 
 def test_codes_param_and_status() -> None:
-    found = parse_body(
+    error_body = parse_body(
         b'{"error":{"code":"c","type":"t","param":"p","status":429,"innererror":{"code":"inner"}},"code":true}'
     )
-    assert (found.codes, found.param, found.status) == (["c", "t", "429", "inner"], "p", 429)
+    assert (error_body.codes, error_body.param, error_body.status) == (["c", "t", "429", "inner"], "p", 429)
     cut = parse_body(b'{"error":{"message":"m","code":"c","param":"p')
     assert (cut.codes, cut.param) == (["c"], "p")
     inner = parse_body(
@@ -115,9 +115,9 @@ def test_codes_param_and_status() -> None:
 
 
 def test_a_body_is_bounded() -> None:
-    found = parse_body(b'{"error":{"message":"' + b"x" * 1_000_000)
-    assert len(found.text) <= body.LONG
-    assert len(found.line) <= body.LINE
+    error_body = parse_body(b'{"error":{"message":"' + b"x" * 1_000_000)
+    assert len(error_body.text) <= body.LONG
+    assert len(error_body.line) <= body.LINE
     deep: Any = "bottom"
     for _ in range(30):
         deep = {"error": deep}

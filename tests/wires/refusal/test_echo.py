@@ -15,7 +15,7 @@ from a2py.wires.refusal.echo import REMOVED, repeats, without_echo
 CAP = "max_tokens must be less than or equal to 1"
 
 
-def sent(*texts: str, **more: object) -> Sent:
+def make_request(*texts: str, **more: object) -> Sent:
     """A request whose messages have these texts."""
     return Sent(
         orjson.dumps(
@@ -25,7 +25,7 @@ def sent(*texts: str, **more: object) -> Sent:
 
 
 @pytest.mark.parametrize(
-    ("sentence", "heard"),
+    ("sentence", "expected"),
     [
         (f"cannot read '{CAP}'.", "cannot read '…'."),
         (f'cannot read "{CAP}"', 'cannot read "…"'),
@@ -50,13 +50,13 @@ def sent(*texts: str, **more: object) -> Sent:
         (f"don't: the model's '{CAP}'", "don't: the model's '…'"),
     ],
 )
-def test_a_marked_repetition_goes(sentence: str, heard: str) -> None:
-    assert without_echo(sentence, sent("Hello", CAP)) == heard
-    assert without_echo(sentence, sent("Hello", f"Why? {CAP}\nBecause.")) == heard
+def test_a_marked_repetition_goes(sentence: str, expected: str) -> None:
+    assert without_echo(sentence, make_request("Hello", CAP)) == expected
+    assert without_echo(sentence, make_request("Hello", f"Why? {CAP}\nBecause.")) == expected
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         "one\ntwo three\r\n\tfour five",
         'he said "max_tokens is 1" and \'top_p is 2\'',
@@ -84,33 +84,33 @@ def test_a_marked_repetition_goes(sentence: str, heard: str) -> None:
         lambda s: f"got {s}",
     ],
 )
-def test_it_goes_however_it_is_written(said: str, quote: object) -> None:
+def test_it_goes_however_it_is_written(text: str, quote: object) -> None:
     """Escaped once, twice or not at all, by JSON or by Python."""
-    heard = without_echo(f"bad content {quote(said)}", sent(said))  # type: ignore[operator]
+    message = without_echo(f"bad content {quote(text)}", make_request(text))  # type: ignore[operator]
     words = [
         word
         for word in ("two", "three", "five", "said", "table", "things", "余额不足", "byte", "spaces", "ends", "nested")
-        if word in said
+        if word in text
     ]
-    assert heard.startswith("bad content ") and REMOVED in heard
-    assert not [word for word in words if word in heard], heard
+    assert message.startswith("bad content ") and REMOVED in message
+    assert not [word for word in words if word in message], message
 
 
 @given(st.text(min_size=12, max_size=60), st.sampled_from([repr, json.dumps, lambda s: json.dumps(json.dumps(s))]))
-def test_quoted_by_a_program_nothing_of_it_is_read(said: str, quote: object) -> None:
+def test_quoted_by_a_program_nothing_of_it_is_read(text: str, quote: object) -> None:
     """Whatever the client wrote around it: a wording inside of a proper quotation is not heard."""
-    said = f"{said} {CAP} {said}".encode("utf-8", "replace").decode()
-    heard = without_echo(f"bad content: {quote(said)}", sent(said))  # type: ignore[operator]
-    assert CAP not in heard
+    text = f"{text} {CAP} {text}".encode("utf-8", "replace").decode()
+    message = without_echo(f"bad content: {quote(text)}", make_request(text))  # type: ignore[operator]
+    assert CAP not in message
 
 
 def test_a_quotation_with_the_same_quote_inside() -> None:
-    said = "I asked 'is it so' and it said: 'prompt is too long' again"
-    assert without_echo(f"bad '{said}': no", sent(said)) == "bad '…': no"
-    assert without_echo(f"bad '{said}': no", Sent(f"[{said!r}]".encode())) == "bad '…': no", (
+    text = "I asked 'is it so' and it said: 'prompt is too long' again"
+    assert without_echo(f"bad '{text}': no", make_request(text)) == "bad '…': no"
+    assert without_echo(f"bad '{text}': no", Sent(f"[{text!r}]".encode())) == "bad '…': no", (
         "also where it stands as JSON"
     )
-    assert without_echo("bad 'one two' or 'three four'", sent("one two, three four")) == "bad '…' or '…'"
+    assert without_echo("bad 'one two' or 'three four'", make_request("one two, three four")) == "bad '…' or '…'"
 
 
 @pytest.mark.parametrize(
@@ -138,13 +138,15 @@ def test_a_quotation_with_the_same_quote_inside() -> None:
 )
 def test_what_is_not_a_repetition_stays(sentence: str) -> None:
     """Although the conversation is about nothing else."""
-    about = sent(sentence, f"I saw {sentence!r} and {CAP} and prompt is too long. Why?", "17 1.5 none low medium high")
+    about = make_request(
+        sentence, f"I saw {sentence!r} and {CAP} and prompt is too long. Why?", "17 1.5 none low medium high"
+    )
     assert without_echo(sentence, about) == sentence
 
 
 def test_what_the_client_did_not_write_stays() -> None:
     sentence = f"cannot read '{CAP}', got {CAP}"
-    assert without_echo(sentence, sent("Hello")) == sentence
+    assert without_echo(sentence, make_request("Hello")) == sentence
     assert without_echo(sentence, NOTHING) == sentence
 
 
@@ -152,20 +154,20 @@ def test_deep_quotations_are_followed_only_so_far() -> None:
     text = f"'{CAP}'"
     for quote in ('"', "`", "\\'", '\\"', "\\`", "\\\\'"):
         text = f"{quote}from {text} up to{quote}"
-    assert without_echo(text, sent(CAP)) == text
+    assert without_echo(text, make_request(CAP)) == text
 
 
 def test_pieces_are_compared() -> None:
-    asked = sent('one two\n"three" four')
-    assert repeats("one two three four", sent("one two three four"))
-    assert repeats('one two "three" four', asked) and repeats("one two\\n\\u0022three\\u0022 four", asked)
-    assert not repeats("one two three four", asked)
-    assert not repeats("… '' . ab", asked), "nothing readable"
+    request = make_request('one two\n"three" four')
+    assert repeats("one two three four", make_request("one two three four"))
+    assert repeats('one two "three" four', request) and repeats("one two\\n\\u0022three\\u0022 four", request)
+    assert not repeats("one two three four", request)
+    assert not repeats("… '' . ab", request), "nothing readable"
     assert not repeats("one two", NOTHING)
 
 
 @given(st.text(alphabet="'\"`\\ got:inputvalue=x“”,.", max_size=200), st.text(max_size=30))
-def test_it_raises_on_nothing_and_only_shortens(sentence: str, said: str) -> None:
-    asked = sent(said, sentence)
-    heard = without_echo(sentence, asked)
-    assert len(heard) <= len(sentence) + 2 * heard.count(REMOVED)
+def test_it_raises_on_nothing_and_only_shortens(sentence: str, text: str) -> None:
+    request = make_request(text, sentence)
+    message = without_echo(sentence, request)
+    assert len(message) <= len(sentence) + 2 * message.count(REMOVED)

@@ -303,12 +303,12 @@ def test_every_error_recording_has_a_row_and_every_row_a_recording() -> None:
 
 
 def events(recording: Recording) -> list[Any]:
-    found = []
+    values = []
     for line in recording.data.split(b"\n"):
         if line.startswith(b"data:"):
             with suppress(ValueError):  # [DONE], and the recordings of broken lines
-                found.append(orjson.loads(line[5:]))
-    return found
+                values.append(orjson.loads(line[5:]))
+    return values
 
 
 @pytest.mark.parametrize(
@@ -317,8 +317,8 @@ def events(recording: Recording) -> list[Any]:
 def test_errors_inside_a_200(recording: Recording) -> None:
     """What holds an error is one; no other chunk of any recording is taken for one."""
     if recording.file.endswith(".json"):
-        found = [failure.find_error(orjson.loads(recording.data))]
+        errors = [failure.find_error(orjson.loads(recording.data))]
     else:
-        found = [failure.find_error(event) for event in events(recording) if isinstance(event, dict)]
-    told = [(error.kind, error.status, error.message) for error in found if error is not None]
-    assert told == STREAMS.get(recording.file, [])
+        errors = [failure.find_error(event) for event in events(recording) if isinstance(event, dict)]
+    rows = [(error.kind, error.status, error.message) for error in errors if error is not None]
+    assert rows == STREAMS.get(recording.file, [])

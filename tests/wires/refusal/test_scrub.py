@@ -13,16 +13,16 @@ from a2py.wires.refusal import scrub
 from a2py.wires.refusal.peer import Peer
 
 
-def of(value: Any, status: int = 400, headers: dict[str, str] | None = None, **known: Any) -> ApiError:
-    return failure.read(status, headers or {}, orjson.dumps(value), Peer(**known))
+def of(value: Any, status: int = 400, headers: dict[str, str] | None = None, **peer: Any) -> ApiError:
+    return failure.read(status, headers or {}, orjson.dumps(value), Peer(**peer))
 
 
-def said(message: str, status: int = 400, **known: Any) -> ApiError:
-    return of({"error": {"message": message}}, status, **known)
+def read_error(message: str, status: int = 400, **peer: Any) -> ApiError:
+    return of({"error": {"message": message}}, status, **peer)
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("see https://user:pass@example.com/a?key=abc#frag.", "see https://example.com/a"),
         ("https://example.com/a is fine", "https://example.com/a is fine"),
@@ -54,12 +54,12 @@ def said(message: str, status: int = 400, **known: Any) -> ApiError:
         ("two\n\tlines\x00", "two lines"),
     ],
 )
-def test_scrub(text: str, shown: str) -> None:
-    assert scrub.scrub(text) == shown
+def test_scrub(text: str, expected: str) -> None:
+    assert scrub.scrub(text) == expected
 
 
 def test_the_secret_that_was_sent_is_known_exactly() -> None:
-    assert said("key hunter2! is odd", secrets=("hunter2!", "", "abc")).message == "key … is odd"
+    assert read_error("key hunter2! is odd", secrets=("hunter2!", "", "abc")).message == "key … is odd"
     assert (
         "hunter2!" not in failure.read(500, {}, b'{"error":{"code":"hunter2!"}}', Peer(secrets=("hunter2!",))).message
     )
@@ -67,14 +67,14 @@ def test_the_secret_that_was_sent_is_known_exactly() -> None:
 
 def test_phrases_with_a_meaning_are_said_only_where_they_are_meant() -> None:
     assert (
-        said("x-api-key, maximum context length, image exceeds").message
+        read_error("x-api-key, maximum context length, image exceeds").message
         == "x api key, maximum-context-length, image exceeds"
     )
     assert (
-        said("bad tool: image exceeds api limit, x-api-key", 500, provider="a").message
+        read_error("bad tool: image exceeds api limit, x-api-key", 500, provider="a").message
         == "bad tool: image exceeds api limit, x api key"
     )
     assert scrub.defuse("ContextWindowExceededError", "api") == "Context-WindowExceededError"
     assert scrub.defuse("prompt is too long", "context_overflow") == "prompt is too long"
     assert scrub.defuse("image exceeds", "image") == "image exceeds"
-    assert "x-api-key" not in said("invalid x-api-key", 401).message
+    assert "x-api-key" not in read_error("invalid x-api-key", 401).message

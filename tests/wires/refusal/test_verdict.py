@@ -20,11 +20,11 @@ from tests import golden
 CAP = "max_tokens must be less than or equal to 1"
 
 
-def find(status: int, message: str, sent: Sent = NOTHING, **more: Any) -> verdict.Verdict:
-    return verdict.find_rule(status, parse_body(orjson.dumps({"error": {"message": message, **more}})), "", sent)
+def find(status: int, message: str, request: Sent = NOTHING, **more: Any) -> verdict.Verdict:
+    return verdict.find_rule(status, parse_body(orjson.dumps({"error": {"message": message, **more}})), "", request)
 
 
-def asked(*texts: str) -> Sent:
+def make_request(*texts: str) -> Sent:
     return Sent(orjson.dumps({"messages": [{"role": "user", "content": text} for text in texts]}))
 
 
@@ -37,10 +37,10 @@ def accusations() -> list[Any]:
     for case in golden.read(golden.FOLDER / "errors.md"):
         block = next(block for block in case.blocks if block.name == "upstream")
         if not any(block.name == "request" for block in case.blocks):
-            found = parse_body(golden.upstream_bytes(block))
-            ruled = verdict.find_rule(int(block.options[0]), found, "")
-            if ruled.rule and ruled.match and ruled.rule.kind in verdict.ABOUT_DEPLOYMENT:
-                out.append(pytest.param(ruled.rule, found.line, id=f"{ruled.rule.name}: {case.title}"))
+            error_body = parse_body(golden.upstream_bytes(block))
+            ruling = verdict.find_rule(int(block.options[0]), error_body, "")
+            if ruling.rule and ruling.match and ruling.rule.kind in verdict.ABOUT_DEPLOYMENT:
+                out.append(pytest.param(ruling.rule, error_body.line, id=f"{ruling.rule.name}: {case.title}"))
     return out
 
 
@@ -59,12 +59,12 @@ def test_text_alone_accuses_no_deployment(rule: Any, line: str) -> None:
     for text in (line, f"Sorry. {line}"):
         if rule.statuses == {403}:
             continue  # its status is the support
-        found = ErrorBody(sentences=[text])
-        ruled = verdict.find_rule(status, found, "")
-        assert ruled.rule is not None and (ruled.rule.kind, ruled.blame) == (rule.kind, Blame.NONE)
-        repeated = verdict.find_rule(status, found, "", asked(f"Why {text}?"))
-        assert repeated.rule is None or repeated.rule.kind in CLIENT_ERRORS
-        inside = verdict.find_rule(0, found, "")
+        error_body = ErrorBody(sentences=[text])
+        ruling = verdict.find_rule(status, error_body, "")
+        assert ruling.rule is not None and (ruling.rule.kind, ruling.blame) == (rule.kind, Blame.NONE)
+        echo_ruling = verdict.find_rule(status, error_body, "", make_request(f"Why {text}?"))
+        assert echo_ruling.rule is None or echo_ruling.rule.kind in CLIENT_ERRORS
+        inside = verdict.find_rule(0, error_body, "")
         assert inside.rule is not None and inside.blame is Blame.NONE, "inside a 200 no status supports it either"
     if not rule.statuses:
         assert verdict.find_rule(500, ErrorBody(sentences=[line]), "").blame is (
@@ -72,8 +72,10 @@ def test_text_alone_accuses_no_deployment(rule: Any, line: str) -> None:
         )
     for status in (401, 402, 403, 404, 429):
         if status in (rule.statuses or {status}):
-            ruled = verdict.find_rule(status, ErrorBody(sentences=[line]), "", asked(line))
-            assert (ruled.rule and ruled.rule.kind, ruled.blame) == (rule.kind, Blame.KIND), "the status says so itself"
+            ruling = verdict.find_rule(status, ErrorBody(sentences=[line]), "", make_request(line))
+            assert (ruling.rule and ruling.rule.kind, ruling.blame) == (rule.kind, Blame.KIND), (
+                "the status says so itself"
+            )
 
 
 def test_codes_support_what_the_text_says() -> None:
@@ -103,8 +105,8 @@ def test_a_404_about_the_clients_content_is_not_the_deployments() -> None:
 
 def test_a_request_that_alone_exceeds_a_limit_is_at_fault_itself() -> None:
     size = "on tokens per minute (TPM): Limit 6000, Requested {}"
-    for requested, blame in ((14810, Blame.NONE), (6000, Blame.KIND)):
-        error = failure.read(429, {}, orjson.dumps({"error": {"message": size.format(requested)}}))
+    for tokens, blame in ((14810, Blame.NONE), (6000, Blame.KIND)):
+        error = failure.read(429, {}, orjson.dumps({"error": {"message": size.format(tokens)}}))
         assert error.blame is blame
 
 
@@ -113,40 +115,42 @@ def test_a_request_that_alone_exceeds_a_limit_is_at_fault_itself() -> None:
 
 def test_words_of_the_request_are_marked() -> None:
     words = "Unknown parameter: 'stream_options'."
-    assert not find(400, words, asked("Hello")).echoed
+    assert not find(400, words, make_request("Hello")).echoed
     assert not find(400, words).echoed
-    assert find(400, words, asked(f"It says: {words}")).echoed
-    assert find(400, words, asked("It says:\n\n  Unknown\n parameter: 'stream_options'")).echoed is False, (
+    assert find(400, words, make_request(f"It says: {words}")).echoed
+    assert find(400, words, make_request("It says:\n\n  Unknown\n parameter: 'stream_options'")).echoed is False, (
         "written in another way"
     )
     assert find(
         400,
         "Unknown\n  parameter:\u00a0'stream_options'.",
-        asked("It says: Unknown\n  parameter:\u00a0'stream_options'"),
+        make_request("It says: Unknown\n  parameter:\u00a0'stream_options'"),
     ).echoed
 
 
 def test_what_a_rule_matched_across_two_sentences_is_looked_up_as_one() -> None:
-    found = ErrorBody(sentences=["messages: one", "reasoning_content is unsupported"])
-    assert verdict.find_rule(400, found, "", asked("messages: one: reasoning_content is unsupported")).echoed
-    assert not verdict.find_rule(400, found, "", asked("messages: one")).echoed
+    error_body = ErrorBody(sentences=["messages: one", "reasoning_content is unsupported"])
+    assert verdict.find_rule(
+        400, error_body, "", make_request("messages: one: reasoning_content is unsupported")
+    ).echoed
+    assert not verdict.find_rule(400, error_body, "", make_request("messages: one")).echoed
 
 
 def test_a_code_or_param_that_says_the_same_is_proof() -> None:
-    words, about = "Unknown parameter: 'stream_options'.", asked("Unknown parameter: 'stream_options'.")
+    words, about = "Unknown parameter: 'stream_options'.", make_request("Unknown parameter: 'stream_options'.")
     assert find(400, words, about, param="stream_options").echoed is False
     assert find(400, words, about, param="messages[0].content").rule is None
     assert find(400, words, about, code="unknown_parameter", param="stream_options").echoed is False
-    assert find(400, "prompt is too long", asked("prompt is too long"), param="messages").echoed, (
+    assert find(400, "prompt is too long", make_request("prompt is too long"), param="messages").echoed, (
         "param names what the client wrote"
     )
     assert find(400, "x", about, code="context_length_exceeded").echoed is False
 
 
 def test_a_repeated_wording_does_not_hide_the_upstreams_own() -> None:
-    ruled = find(400, f"cannot read '{CAP}': Unknown parameter: 'top_p'", asked(CAP))
-    assert ruled.rule is not None and ruled.rule.name == "named.kind" and not ruled.echoed
-    assert ruled.own.text == "cannot read '…': Unknown parameter: 'top_p'"
+    ruling = find(400, f"cannot read '{CAP}': Unknown parameter: 'top_p'", make_request(CAP))
+    assert ruling.rule is not None and ruling.rule.name == "named.kind" and not ruling.echoed
+    assert ruling.own.text == "cannot read '…': Unknown parameter: 'top_p'"
 
 
 # -- param and prose ---------------------------------------------------------------------------------------------------
@@ -201,8 +205,8 @@ def test_param_beats_prose(message: str, param: str, name: str) -> None:
 
 
 def test_a_rule_that_param_contradicts_leaves_the_word_to_the_next() -> None:
-    ruled = find(400, CAP, param="top_p", code="unsupported_parameter")
-    assert ruled.rule is not None and ruled.rule.name == "named.param"
+    ruling = find(400, CAP, param="top_p", code="unsupported_parameter")
+    assert ruling.rule is not None and ruling.rule.name == "named.param"
     assert (
         failure.read(
             400, {}, orjson.dumps({"error": {"message": CAP, "param": "top_p", "code": "unsupported_parameter"}})

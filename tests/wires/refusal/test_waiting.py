@@ -14,8 +14,8 @@ from a2py.wires.refusal.body import ErrorBody
 from a2py.wires.refusal.peer import Peer
 
 
-def of(value: Any, status: int = 400, headers: dict[str, str] | None = None, **known: Any) -> ApiError:
-    return failure.read(status, headers or {}, orjson.dumps(value), Peer(**known))
+def of(value: Any, status: int = 400, headers: dict[str, str] | None = None, **peer: Any) -> ApiError:
+    return failure.read(status, headers or {}, orjson.dumps(value), Peer(**peer))
 
 
 NOW = "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -86,9 +86,9 @@ def test_waiting_from_headers(headers: dict[str, str], seconds: float | None) ->
     ],
 )
 def test_waiting_from_sentences(text: str, seconds: float | None) -> None:
-    found = ErrorBody()
-    found.add_sentence(text)
-    assert waiting.seconds({}, found) == pytest.approx(seconds)
+    error_body = ErrorBody()
+    error_body.add_sentence(text)
+    assert waiting.seconds({}, error_body) == pytest.approx(seconds)
 
 
 def test_waiting_from_the_body() -> None:

@@ -148,19 +148,19 @@ def events(draw: st.DrawFn) -> JSON:
     return event
 
 
-def sse(found: list[JSON]) -> bytes:
-    return b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in found)
+def sse(events: list[JSON]) -> bytes:
+    return b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in events)
 
 
 def survives(data: bytes, **options: Any) -> None:
     """Contract 1 to 5 for the whole and for one random split."""
-    prepared = streams.upstream_request(**options)
-    whole, _ = streams.drive(RESPONSES, prepared, [data], streams.writer())
+    upstream_request = streams.upstream_request(**options)
+    whole, _ = streams.drive(RESPONSES, upstream_request, [data], streams.writer())
     streams.accumulate(streams.events(whole))
     dice = random.Random(len(data))
     cuts = sorted(dice.randrange(len(data) + 1) for _ in range(5))
     pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
-    assert streams.drive(RESPONSES, prepared, pieces, streams.writer())[0] == whole
+    assert streams.drive(RESPONSES, upstream_request, pieces, streams.writer())[0] == whole
 
 
 @MODEST
@@ -171,8 +171,8 @@ def test_any_bytes(data: bytes) -> None:
 
 @MODEST
 @given(st.lists(events(), max_size=12), st.booleans(), st.booleans(), st.integers(0, 3))
-def test_any_events(found: list[JSON], stops: bool, tags: bool, limit: int) -> None:
-    survives(sse(found), stops=("STOP",) if stops else (), think_tags=tags, limit=limit)
+def test_any_events(event_list: list[JSON], stops: bool, tags: bool, limit: int) -> None:
+    survives(sse(event_list), stops=("STOP",) if stops else (), think_tags=tags, limit=limit)
 
 
 @MODEST
@@ -198,11 +198,11 @@ MESSAGE = st.lists(
     max_size=3,
 ).map(lambda content: {"type": "message", "role": "assistant", "content": content})
 REASONING = st.tuples(st.lists(TEXTS, max_size=3), st.booleans(), st.booleans()).map(
-    lambda drawn: {
+    lambda choices: {
         "type": "reasoning",
-        "summary": [] if drawn[1] else [{"type": "summary_text", "text": t} for t in drawn[0]],
-        "content": [{"type": "reasoning_text", "text": t} for t in drawn[0]] if drawn[1] else [],
-        **({"encrypted_content": "gAAAA"} if drawn[2] else {}),
+        "summary": [] if choices[1] else [{"type": "summary_text", "text": t} for t in choices[0]],
+        "content": [{"type": "reasoning_text", "text": t} for t in choices[0]] if choices[1] else [],
+        **({"encrypted_content": "gAAAA"} if choices[2] else {}),
     }
 )
 CALLS = ARGUMENTS.map(
@@ -221,19 +221,23 @@ class Renderer:
     def __init__(self, output: list[JSON], seed: int) -> None:
         self.output = output
         self.dice = random.Random(seed)
-        self.deltas, self.ended, self.indexed, self.listed = (self.dice.random() < p for p in (0.7, 0.7, 0.7, 0.6))
-        self.announced = self.deltas or self.dice.random() < 0.5
-        self.rotates = self.indexed and self.dice.random() < 0.3
-        self.announced = self.deltas or self.dice.random() < 0.5
+        self.deltas, self.has_ends, self.has_indexes, self.has_list = (
+            self.dice.random() < p for p in (0.7, 0.7, 0.7, 0.6)
+        )
+        self.has_starts = self.deltas or self.dice.random() < 0.5
+        self.rotates = self.has_indexes and self.dice.random() < 0.3
+        self.has_starts = self.deltas or self.dice.random() < 0.5
         # what is announced and not streamed must end, or it would be told in another order; so must what is known only
         # at its end
         late = any(raw["type"] == "web_search_call" or "encrypted_content" in raw for raw in output)
-        self.ended = self.ended or late or (self.announced and not self.deltas)
-        self.listed = self.listed or not self.ended
-        self.rotates = self.indexed and self.dice.random() < 0.3
+        self.has_ends = self.has_ends or late or (self.has_starts and not self.deltas)
+        self.has_list = self.has_list or not self.has_ends
+        self.rotates = self.has_indexes and self.dice.random() < 0.3
         # a search and a vendor's state are known only when their item ends: without that they come last
-        self.ended = self.ended or any(raw["type"] == "web_search_call" or "encrypted_content" in raw for raw in output)
-        self.listed = self.listed or not self.ended
+        self.has_ends = self.has_ends or any(
+            raw["type"] == "web_search_call" or "encrypted_content" in raw for raw in output
+        )
+        self.has_list = self.has_list or not self.has_ends
         self.first = self.dice.choice((0, 0, 1))  # Bedrock's content_index
         self.rotations = 0
 
@@ -242,7 +246,7 @@ class Renderer:
         return f"it_{n}_{self.rotations}" if self.rotates else f"it_{n}"
 
     def place(self, n: int) -> JSON:
-        return {"item_id": self.id(n), **({"output_index": n} if self.indexed else {})}
+        return {"item_id": self.id(n), **({"output_index": n} if self.has_indexes else {})}
 
     def item(self, n: int, **changes: Any) -> JSON:
         raw = {**self.output[n], "id": self.id(n)}
@@ -256,19 +260,19 @@ class Renderer:
         if raw["type"] == "function_call":
             return [("function_call_arguments", "", 0, raw["arguments"])]
         names = {"output_text": "output_text", "refusal": "refusal", "reasoning_text": "reasoning_text"}
-        found = [
+        contents = [
             (names[p["type"]], "content_index", k + self.first, p.get("text") or p["refusal"])
             for k, p in enumerate(raw.get("content", ()))
         ]
-        return found + [
+        return contents + [
             ("reasoning_summary_text", "summary_index", k, p["text"]) for k, p in enumerate(raw.get("summary", ()))
         ]
 
     def events(self) -> list[JSON]:
         out: list[JSON] = []
         for n, raw in enumerate(self.output):
-            index = {"output_index": n} if self.indexed else {}
-            if self.announced:
+            index = {"output_index": n} if self.has_indexes else {}
+            if self.has_starts:
                 bare = {
                     k: [] if isinstance(raw[k], list) else ""
                     for k in ("content", "summary", "arguments", "encrypted_content")
@@ -288,18 +292,18 @@ class Renderer:
                 if self.dice.random() < 0.5:
                     field = {"function_call_arguments": "arguments", "refusal": "refusal"}.get(event, "text")
                     out.append({"type": f"response.{event}.done", **self.place(n), **where, field: text})
-            if self.ended:
+            if self.has_ends:
                 out.append({"type": "response.output_item.done", **index, "item": self.item(n)})
         return out
 
     def stream(self) -> bytes:
-        return sse([*self.events(), {"type": "response.completed", "response": self.response(self.listed)}])
+        return sse([*self.events(), {"type": "response.completed", "response": self.response(self.has_list)}])
 
-    def response(self, listed: bool = True) -> JSON:
+    def response(self, has_list: bool = True) -> JSON:
         usage = {"input_tokens": 9, "output_tokens": 4}
         return {
             "status": "completed",
-            "output": [self.item(n) for n in range(len(self.output))] if listed else [],
+            "output": [self.item(n) for n in range(len(self.output))] if has_list else [],
             "usage": usage,
         }
 
@@ -317,11 +321,11 @@ def comparable(message: JSON) -> JSON:
 @given(OUTPUTS, st.integers(0, 2**32))
 def test_any_rendering_is_the_same_message(output: list[JSON], seed: int) -> None:
     renderer = Renderer(output, seed)
-    streamed = streams.accumulate(
+    stream_message = streams.accumulate(
         streams.events(streams.run(RESPONSES, streams.upstream_request(), [renderer.stream()]))
     )
     whole = streams.unary(RESPONSES, streams.upstream_request(stream=False), orjson.dumps(renderer.response()))
-    assert comparable(streamed) == comparable(whole)
+    assert comparable(stream_message) == comparable(whole)
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------
@@ -392,8 +396,8 @@ def test_any_request_is_one_that_openai_accepts(messages: list[JSON], quirks: JS
         name: value for name, value in unknown.items() if name not in ("system", "messages", "tools", "metadata")
     }
     try:
-        asked = golden.call({**unknown, "model": "m", "max_tokens": 5, "system": system, "messages": messages}, config)
-        body = orjson.loads(RESPONSES.prepare(asked, golden.deployment(config), False).body)
+        call = golden.call({**unknown, "model": "m", "max_tokens": 5, "system": system, "messages": messages}, config)
+        body = orjson.loads(RESPONSES.prepare(call, golden.deployment(config), False).body)
     except ApiError:  # a file of Anthropic's cannot be read here
         return
     type_: Any = ResponseCreateParamsNonStreaming

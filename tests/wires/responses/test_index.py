@@ -15,7 +15,7 @@ def index() -> ItemIndex:
     return ItemIndex(Budget())
 
 
-def added(index: ItemIndex, raw: JSON, at: object = None) -> Item:
+def add(index: ItemIndex, raw: JSON, at: object = None) -> Item:
     """What the decoder does with `output_item.added`."""
     item = index.for_item(raw, at)
     index.add_ids(item, raw)
@@ -31,32 +31,32 @@ def call(id: str = "", call_id: str = "") -> JSON:
 
 
 def test_a_delta_with_a_known_id_means_its_item_wherever_it_says_it_is(index: ItemIndex) -> None:
-    item = added(index, message("msg_1"), 0)
+    item = add(index, message("msg_1"), 0)
     assert index.for_delta(MESSAGE, "msg_1", 7) is item
 
 
 def test_a_delta_with_an_unknown_id_means_the_item_at_its_index(index: ItemIndex) -> None:
-    item = added(index, message("msg_1"), 0)
+    item = add(index, message("msg_1"), 0)
     assert index.for_delta(MESSAGE, "msg_9", 0) is item
 
 
 def test_a_delta_without_id_and_index_means_the_newest_of_its_type(index: ItemIndex) -> None:
-    added(index, message(), 0)
-    newest = added(index, message(), 1)
-    added(index, call("fc_1"), 2)
+    add(index, message(), 0)
+    newest = add(index, message(), 1)
+    add(index, call("fc_1"), 2)
     assert index.for_delta(MESSAGE, None, None) is newest
 
 
 @pytest.mark.parametrize("at", [0, -1, "0", None, True])
 def test_a_delta_of_another_type_gets_an_item_of_its_own(index: ItemIndex, at: object) -> None:
-    item = added(index, message("a"), 0)
+    item = add(index, message("a"), 0)
     other = index.for_delta(REASONING, "a", at)
     assert other is not item and other.kind == REASONING
     assert index.for_delta(REASONING, "a", at) is other, "the id means the newer item from now on"
 
 
 def test_a_delta_after_the_end_of_its_item_begins_another_if_it_has_an_id(index: ItemIndex) -> None:
-    item = added(index, message("a"), 0)
+    item = add(index, message("a"), 0)
     item.is_closed = True
     assert index.for_delta(MESSAGE, "", 0) is item
     other = index.for_delta(MESSAGE, "b", 0)
@@ -64,20 +64,20 @@ def test_a_delta_after_the_end_of_its_item_begins_another_if_it_has_an_id(index:
 
 
 def test_an_item_is_found_by_its_id_by_its_call_id_and_by_its_index(index: ItemIndex) -> None:
-    item = added(index, call("fc_1", "call_1"), 0)
+    item = add(index, call("fc_1", "call_1"), 0)
     assert index.for_item(call("fc_1"), 5) is item
     assert index.for_item(call("fc_other", "call_1"), None) is item
     assert index.for_item(call("fc_other"), 0) is item
 
 
 def test_two_calls_with_one_call_id_are_told_apart_by_their_indexes(index: ItemIndex) -> None:
-    item = added(index, call("", "call_1"), 0)
-    other = added(index, call("", "call_1"), 1)
+    item = add(index, call("", "call_1"), 0)
+    other = add(index, call("", "call_1"), 1)
     assert other is not item and (item.key, other.key) == (0, 1)
 
 
 def test_an_item_at_the_index_of_a_closed_one_or_of_another_call_is_new(index: ItemIndex) -> None:
-    item = added(index, call("a", "call_1"), 0)
+    item = add(index, call("a", "call_1"), 0)
     other = index.for_item(call("b", "call_2"), 0)
     assert other is not item and other.key == 1, "an index that repeats gives no key"
     other.is_closed = True
@@ -85,7 +85,7 @@ def test_an_item_at_the_index_of_a_closed_one_or_of_another_call_is_new(index: I
 
 
 def test_the_first_ids_of_an_item_stay_and_later_ones_find_it(index: ItemIndex) -> None:
-    item = added(index, call("a", "call_1"), 0)
+    item = add(index, call("a", "call_1"), 0)
     index.add_ids(item, call("b", "call_2"))
     index.add_ids(item, {"type": CALL, "id": 5})
     assert (item.id, item.call_id) == ("a", "call_1")
@@ -95,28 +95,28 @@ def test_the_first_ids_of_an_item_stay_and_later_ones_find_it(index: ItemIndex) 
 def test_items_and_ids_count_in_the_budget() -> None:
     budget = Budget()
     index = ItemIndex(budget)
-    item = added(index, message("abc"), 0)
+    item = add(index, message("abc"), 0)
     assert budget.records == ITEM_COST + len(MESSAGE) + ID_COST + 3
     index.add_ids(item, message("abc"))
     assert budget.records == ITEM_COST + len(MESSAGE) + ID_COST + 3, "the same id again costs nothing"
 
 
 def test_the_final_response_repeats_items_by_id_or_in_their_order(index: ItemIndex) -> None:
-    first, second, third = (added(index, message(id), n) for n, id in enumerate("abc"))
-    unmatched = index.by_kind()[MESSAGE]
-    assert unmatched == [third, second, first], "the oldest last"
-    matched: set[int] = set()
-    found = []
+    first, second, third = (add(index, message(id), n) for n, id in enumerate("abc"))
+    candidates = index.by_kind()[MESSAGE]
+    assert candidates == [third, second, first], "the oldest last"
+    keys: set[int] = set()
+    items = []
     for raw in (message("b"), message("new"), message("b"), message("more")):
-        item = index.for_final(raw, unmatched, matched)
-        found.append(item)
+        item = index.for_final(raw, candidates, keys)
+        items.append(item)
         if item is not None:
-            matched.add(item.key)
-    assert found == [second, first, third, None]
+            keys.add(item.key)
+    assert items == [second, first, third, None]
 
 
 def test_the_final_response_does_not_match_another_call(index: ItemIndex) -> None:
-    added(index, call("a", "call_1"), 0)
-    second = added(index, call("b", "call_2"), 1)
+    add(index, call("a", "call_1"), 0)
+    second = add(index, call("b", "call_2"), 1)
     assert index.for_final(call("x", "call_2"), index.by_kind()[CALL], set()) is second
     assert index.for_final(call("x", "call_3"), index.by_kind()[CALL], set()) is None

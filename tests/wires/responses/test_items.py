@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import orjson
 
-from tests.wires.responses.test_tools import prepared
+from tests.wires.responses.test_tools import prepare
 
 
 def test_a_pdf_is_never_sent_as_an_image() -> None:
     source = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}
     document = {"type": "document", "source": source}
-    made = prepared(
+    upstream_request = prepare(
         {"messages": [{"role": "user", "content": [document]}]},
         {"wire": "responses", "quirks": {"documents": "image_url"}},
     )
-    assert "input_image" not in orjson.dumps(orjson.loads(made.body)).decode()
+    assert "input_image" not in orjson.dumps(orjson.loads(upstream_request.body)).decode()

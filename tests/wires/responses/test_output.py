@@ -28,23 +28,28 @@ def free(event: str, **more: Any) -> JSON:
     ],
 )
 def test_a_tool_of_free_text_whose_item_has_no_end(events: tuple[JSON, ...]) -> None:
-    begun = {"type": "response.output_item.added", "output_index": 0, "item": FREE}
-    assert message_of(begun, *events, DONE)["content"][0]["input"] == {"input": "ab"}
+    start = {"type": "response.output_item.added", "output_index": 0, "item": FREE}
+    assert message_of(start, *events, DONE)["content"][0]["input"] == {"input": "ab"}
     cut = message_of(
-        begun, free("delta", delta="a"), {"type": "response.incomplete", "response": {"status": "incomplete"}}
+        start, free("delta", delta="a"), {"type": "response.incomplete", "response": {"status": "incomplete"}}
     )
     assert (texts(cut), cut["stop_reason"]) == ([""], "max_tokens")
 
 
 def test_free_text_too_long_to_keep_is_never_completed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "KEPT_LIMIT", 3)
-    begun = {"type": "response.output_item.added", "output_index": 0, "item": FREE}
-    told = message_of(begun, free("delta", delta="ab"), free("delta", delta="cd"), DONE)
-    assert told["stop_reason"] == "max_tokens" and "__unparsedToolInput" in told["content"][0]["input"]
+    start = {"type": "response.output_item.added", "output_index": 0, "item": FREE}
+    message = message_of(start, free("delta", delta="ab"), free("delta", delta="cd"), DONE)
+    assert message["stop_reason"] == "max_tokens" and "__unparsedToolInput" in message["content"][0]["input"]
 
 
 def test_a_phase_that_is_too_long_is_none() -> None:
     """It would travel with every later turn."""
-    said = {"type": "message", "id": "m", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}
-    message = message_of(item({**said, "phase": "x" * 65}), DONE)
+    message_item = {
+        "type": "message",
+        "id": "m",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": "Hi"}],
+    }
+    message = message_of(item({**message_item, "phase": "x" * 65}), DONE)
     assert [block["type"] for block in message["content"]] == ["text"]

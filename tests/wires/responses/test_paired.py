@@ -1,7 +1,7 @@
 """chat == responses: one conversation through both wires. The same reply, in each API's own shapes, is the same
 Anthropic message; the same request says the same things upstream.
 
-Knows: how a reply (`Said`) looks on the two wires, streamed and whole. Must not know: how the wires read it.
+Knows: how a reply (`Reply`) looks on the two wires, streamed and whole. Must not know: how the wires read it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Call = tuple[str, str, str]  # id, name, arguments
 
 
 @dataclass
-class Said:
+class Reply:
     """A reply. `end`: `stop`, `length`, `filter`, `error` (an error event) or `cut` (the stream just ends)."""
 
     text: str = ""
@@ -43,8 +43,8 @@ def pieces(s: str) -> list[str]:
 # -- chat completions --------------------------------------------------------------------------------------------------
 
 
-def chat_usage(said: Said) -> JSON | None:
-    u = said.usage
+def chat_usage(reply: Reply) -> JSON | None:
+    u = reply.usage
     return u and {
         "prompt_tokens": u["in"],
         "completion_tokens": u["out"],
@@ -54,67 +54,67 @@ def chat_usage(said: Said) -> JSON | None:
     }
 
 
-def chat_finish(said: Said) -> str:
-    return {"length": "length", "filter": "content_filter"}.get(said.end, "tool_calls" if said.calls else "stop")
+def chat_finish(reply: Reply) -> str:
+    return {"length": "length", "filter": "content_filter"}.get(reply.end, "tool_calls" if reply.calls else "stop")
 
 
-def chat_stream(said: Said) -> bytes:
+def chat_stream(reply: Reply) -> bytes:
     deltas: list[JSON] = [{"role": "assistant"}]
-    deltas += [{"reasoning_content": s} for s in pieces(said.thinking)]
-    deltas += [{"content": s} for s in pieces(said.text)]
-    deltas += [{"refusal": s} for s in pieces(said.refusal)]
-    for n, (id, name, arguments) in enumerate(said.calls):
+    deltas += [{"reasoning_content": s} for s in pieces(reply.thinking)]
+    deltas += [{"content": s} for s in pieces(reply.text)]
+    deltas += [{"refusal": s} for s in pieces(reply.refusal)]
+    for n, (id, name, arguments) in enumerate(reply.calls):
         deltas.append(
             {"tool_calls": [{"index": n, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}]}
         )
         deltas += [{"tool_calls": [{"index": n, "function": {"arguments": s}}]} for s in pieces(arguments)]
     chunks: list[JSON] = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
-    if said.end == "error":
+    if reply.end == "error":
         chunks.append({"error": {"message": "Something broke.", "code": "server_error"}})
-    elif said.end != "cut":
-        chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": chat_finish(said)}]})
-        if said.usage:
-            chunks.append({"choices": [], "usage": chat_usage(said)})
-    tail = b"data: [DONE]\n\n" if said.end not in ("cut", "error") else b""
+    elif reply.end != "cut":
+        chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": chat_finish(reply)}]})
+        if reply.usage:
+            chunks.append({"choices": [], "usage": chat_usage(reply)})
+    tail = b"data: [DONE]\n\n" if reply.end not in ("cut", "error") else b""
     return b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks) + tail
 
 
-def chat_whole(said: Said) -> bytes:
-    message: JSON = {"role": "assistant", "content": said.text or None}
-    if said.thinking:
-        message["reasoning_content"] = said.thinking
-    if said.refusal:
-        message["refusal"] = said.refusal
-    if said.calls:
+def chat_whole(reply: Reply) -> bytes:
+    message: JSON = {"role": "assistant", "content": reply.text or None}
+    if reply.thinking:
+        message["reasoning_content"] = reply.thinking
+    if reply.refusal:
+        message["refusal"] = reply.refusal
+    if reply.calls:
         message["tool_calls"] = [
             {"index": k, "id": i, "type": "function", "function": {"name": n, "arguments": a}}
-            for k, (i, n, a) in enumerate(said.calls)
+            for k, (i, n, a) in enumerate(reply.calls)
         ]
     return orjson.dumps(
-        {"choices": [{"index": 0, "message": message, "finish_reason": chat_finish(said)}], "usage": chat_usage(said)}
+        {"choices": [{"index": 0, "message": message, "finish_reason": chat_finish(reply)}], "usage": chat_usage(reply)}
     )
 
 
 # -- responses ---------------------------------------------------------------------------------------------------------
 
 
-def items(said: Said) -> list[JSON]:
+def items(reply: Reply) -> list[JSON]:
     out: list[JSON] = []
-    if said.thinking:
+    if reply.thinking:
         out.append(
             {
                 "type": "reasoning",
                 "id": "rs",
                 "summary": [],
-                "content": [{"type": "reasoning_text", "text": said.thinking}],
+                "content": [{"type": "reasoning_text", "text": reply.thinking}],
             }
         )
-    content = [{"type": "output_text", "text": said.text, "annotations": []}] if said.text else []
-    content += [{"type": "refusal", "refusal": said.refusal}] if said.refusal else []
+    content = [{"type": "output_text", "text": reply.text, "annotations": []}] if reply.text else []
+    content += [{"type": "refusal", "refusal": reply.refusal}] if reply.refusal else []
     if content:
         out.append({"type": "message", "id": "msg", "role": "assistant", "content": content})
-    for n, (id, name, arguments) in enumerate(said.calls):
-        whole = said.end == "stop" or (id, name, arguments) != said.calls[-1]
+    for n, (id, name, arguments) in enumerate(reply.calls):
+        whole = reply.end == "stop" or (id, name, arguments) != reply.calls[-1]
         status = "completed" if whole else "incomplete"
         out.append(
             {
@@ -129,13 +129,13 @@ def items(said: Said) -> list[JSON]:
     return out
 
 
-def response(said: Said) -> JSON:
-    u = said.usage
-    reason = {"length": "max_output_tokens", "filter": "content_filter"}.get(said.end)
+def response(reply: Reply) -> JSON:
+    u = reply.usage
+    reason = {"length": "max_output_tokens", "filter": "content_filter"}.get(reply.end)
     return {
         "status": "incomplete" if reason else "completed",
         "incomplete_details": {"reason": reason} if reason else None,
-        "output": items(said),
+        "output": items(reply),
         "usage": u
         and {
             "input_tokens": u["in"],
@@ -147,7 +147,7 @@ def response(said: Said) -> JSON:
     }
 
 
-def responses_stream(said: Said) -> bytes:
+def responses_stream(reply: Reply) -> bytes:
     events: list[JSON] = []
 
     def say(kind: str, item_id: str, n: int, s: str, **more: Any) -> None:
@@ -156,7 +156,7 @@ def responses_stream(said: Said) -> bytes:
             for p in pieces(s)
         )
 
-    for n, item in enumerate(items(said)):
+    for n, item in enumerate(items(reply)):
         head = {**item, **{k: empty for k, empty in (("content", []), ("arguments", "")) if k in item}}
         events.append({"type": "response.output_item.added", "output_index": n, "item": head})
         if item["type"] == "function_call":
@@ -166,13 +166,13 @@ def responses_stream(said: Said) -> bytes:
                 part["type"]
             ]
             say(kind, item["id"], n, part.get("text") or part.get("refusal"), content_index=k)
-        if said.end in ("stop", "length", "filter"):
+        if reply.end in ("stop", "length", "filter"):
             events.append({"type": "response.output_item.done", "output_index": n, "item": item})
-    if said.end == "error":
+    if reply.end == "error":
         events.append({"type": "error", "code": "server_error", "message": "Something broke."})
-    elif said.end != "cut":
-        name = "incomplete" if said.end in ("length", "filter") else "completed"
-        events.append({"type": f"response.{name}", "response": response(said)})
+    elif reply.end != "cut":
+        name = "incomplete" if reply.end in ("length", "filter") else "completed"
+        events.append({"type": f"response.{name}", "response": response(reply)})
     return b"".join(b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event)) for event in events)
 
 
@@ -181,36 +181,36 @@ def responses_stream(said: Said) -> bytes:
 ONE = ("call_1", "read", '{"path": "a.txt"}')
 TWO = ("call_2", "write", '{"path": "b.txt", "text": "x"}')
 REPLIES = {
-    "text": Said("Hello, you there."),
-    "no usage": Said("Hello, you there.", usage=None),
-    "thinking and text": Said("Four.", thinking="Two and two."),
-    "a call": Said(calls=[ONE]),
-    "thinking, text, calls": Said("I read.", thinking="I should.", calls=[ONE, TWO]),
-    "a call without arguments": Said(calls=[("call_1", "list", "{}")]),
-    "a call with empty arguments": Said(calls=[("call_1", "list", "")]),
-    "an id that is not legal": Said(calls=[("functions.read:0", "read", "{}")]),
-    "one id twice": Said(calls=[ONE, ("call_1", "read", "{}")]),
-    "a renamed tool": Said(calls=[("call_1", "short_1", "{}")], names={"short_1": "a long name"}),
-    "refusal": Said(refusal="I can't help with that."),
-    "text and refusal": Said("Well. ", refusal="I can't."),
-    "length": Said("Hello, you th", end="length"),
-    "length in a call": Said("I read.", calls=[ONE, ("call_2", "write", '{"path": "b.t')], end="length"),
-    "length ahead of the arguments": Said("I read.", calls=[ONE, ("call_2", "write", "")], end="length"),
-    "content filter": Said("Hello, you th", end="filter"),
-    "content filter ahead of the arguments": Said("I read.", calls=[("call_1", "read", "")], end="filter"),
-    "broken arguments": Said(calls=[("call_1", "read", '{"path": ')]),
-    "a stop sequence": Said("1, 2, 3, 4, 5", stops=("4,",)),
-    "a stop sequence that does not come": Said("1, 2, 3, 4", stops=("4,",), usage=None),
-    "an error": Said("Hello", end="error"),
-    "an error at once": Said(end="error"),
-    "an early end": Said("Hello", end="cut"),
-    "an early end in a call": Said(calls=[ONE], end="cut"),
-    "an empty stream": Said(end="cut"),
+    "text": Reply("Hello, you there."),
+    "no usage": Reply("Hello, you there.", usage=None),
+    "thinking and text": Reply("Four.", thinking="Two and two."),
+    "a call": Reply(calls=[ONE]),
+    "thinking, text, calls": Reply("I read.", thinking="I should.", calls=[ONE, TWO]),
+    "a call without arguments": Reply(calls=[("call_1", "list", "{}")]),
+    "a call with empty arguments": Reply(calls=[("call_1", "list", "")]),
+    "an id that is not legal": Reply(calls=[("functions.read:0", "read", "{}")]),
+    "one id twice": Reply(calls=[ONE, ("call_1", "read", "{}")]),
+    "a renamed tool": Reply(calls=[("call_1", "short_1", "{}")], names={"short_1": "a long name"}),
+    "refusal": Reply(refusal="I can't help with that."),
+    "text and refusal": Reply("Well. ", refusal="I can't."),
+    "length": Reply("Hello, you th", end="length"),
+    "length in a call": Reply("I read.", calls=[ONE, ("call_2", "write", '{"path": "b.t')], end="length"),
+    "length ahead of the arguments": Reply("I read.", calls=[ONE, ("call_2", "write", "")], end="length"),
+    "content filter": Reply("Hello, you th", end="filter"),
+    "content filter ahead of the arguments": Reply("I read.", calls=[("call_1", "read", "")], end="filter"),
+    "broken arguments": Reply(calls=[("call_1", "read", '{"path": ')]),
+    "a stop sequence": Reply("1, 2, 3, 4, 5", stops=("4,",)),
+    "a stop sequence that does not come": Reply("1, 2, 3, 4", stops=("4,",), usage=None),
+    "an error": Reply("Hello", end="error"),
+    "an error at once": Reply(end="error"),
+    "an early end": Reply("Hello", end="cut"),
+    "an early end in a call": Reply(calls=[ONE], end="cut"),
+    "an empty stream": Reply(end="cut"),
 }
 MODES = ("show", "omit", "none")
 
 
-def unsigned(message: JSON) -> JSON:
+def strip_signatures(message: JSON) -> JSON:
     """Signatures name their wire."""
     return {
         **message,
@@ -219,28 +219,28 @@ def unsigned(message: JSON) -> JSON:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("said", REPLIES.values(), ids=REPLIES)
-def test_streams(said: Said, mode: str) -> None:
-    prepared = streams.upstream_request(names=said.names, stops=said.stops)
-    chat = streams.check_contract(wire("chat"), prepared, chat_stream(said), thinking=mode)
-    responses = streams.check_contract(wire("responses"), prepared, responses_stream(said), thinking=mode)
+@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
+def test_streams(reply: Reply, mode: str) -> None:
+    upstream_request = streams.upstream_request(names=reply.names, stops=reply.stops)
+    chat = streams.check_contract(wire("chat"), upstream_request, chat_stream(reply), thinking=mode)
+    responses = streams.check_contract(wire("responses"), upstream_request, responses_stream(reply), thinking=mode)
     if (
-        said.stops and chat["stop_reason"] == "stop_sequence"
+        reply.stops and chat["stop_reason"] == "stop_sequence"
     ):  # the estimates may differ: the reading ends in the middle
         chat["usage"] = responses["usage"]
-    assert unsigned(responses) == unsigned(chat)
+    assert strip_signatures(responses) == strip_signatures(chat)
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("said", [pytest.param(s, id=n) for n, s in REPLIES.items() if s.end not in ("cut", "error")])
-def test_whole_replies(said: Said, mode: str) -> None:
-    prepared = streams.upstream_request(stream=False, names=said.names, stops=said.stops)
-    chat = streams.unary(wire("chat"), prepared, chat_whole(said), thinking=mode)
-    responses = streams.unary(wire("responses"), prepared, orjson.dumps(response(said)), thinking=mode)
-    assert unsigned(responses) == unsigned(chat)
-    streamed = streams.collect(wire("responses"), prepared, responses_stream(said), thinking=mode)
-    if not said.stops:
-        assert streamed == responses
+@pytest.mark.parametrize("reply", [pytest.param(s, id=n) for n, s in REPLIES.items() if s.end not in ("cut", "error")])
+def test_whole_replies(reply: Reply, mode: str) -> None:
+    upstream_request = streams.upstream_request(stream=False, names=reply.names, stops=reply.stops)
+    chat = streams.unary(wire("chat"), upstream_request, chat_whole(reply), thinking=mode)
+    responses = streams.unary(wire("responses"), upstream_request, orjson.dumps(response(reply)), thinking=mode)
+    assert strip_signatures(responses) == strip_signatures(chat)
+    stream_message = streams.collect(wire("responses"), upstream_request, responses_stream(reply), thinking=mode)
+    if not reply.stops:
+        assert stream_message == responses
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------
@@ -293,13 +293,13 @@ def responses_tools(body: JSON) -> list[Any]:
 
 
 def choice(body: JSON) -> Any:
-    found = body.get("tool_choice")
+    value = body.get("tool_choice")
     return (
-        found["function"]["name"]
-        if isinstance(found, dict) and "function" in found
-        else found["name"]
-        if isinstance(found, dict)
-        else found
+        value["function"]["name"]
+        if isinstance(value, dict) and "function" in value
+        else value["name"]
+        if isinstance(value, dict)
+        else value
     )
 
 
@@ -318,15 +318,15 @@ QUIRKS: list[JSON] = [
 
 
 @pytest.mark.parametrize("quirks", QUIRKS, ids=range(len(QUIRKS)))
-@pytest.mark.parametrize("captured", captures())
-def test_captured_requests(captured: Capture, quirks: JSON) -> None:
-    asked = call_of(captured)
+@pytest.mark.parametrize("capture", captures())
+def test_captured_requests(capture: Capture, quirks: JSON) -> None:
+    call = call_of(capture)
     bodies = {}
     for name in ("chat", "responses"):
-        prepared = wire(name).prepare(
-            asked, golden.deployment({"wire": name, "quirks": {"string_content": False, **quirks}}), True
+        upstream_request = wire(name).prepare(
+            call, golden.deployment({"wire": name, "quirks": {"string_content": False, **quirks}}), True
         )
-        bodies[name] = orjson.loads(prepared.body), prepared.degraded, prepared.names
+        bodies[name] = orjson.loads(upstream_request.body), upstream_request.degraded, upstream_request.names
     chat, responses = bodies["chat"], bodies["responses"]
     assert responses[1:] == chat[1:]
     assert responses_says(responses[0]) == chat_says(chat[0])

@@ -10,7 +10,7 @@ from a2py.messages import signatures
 from a2py.messages.types import JSON
 from a2py.wires.responses.item import PHASE_LIMIT
 from a2py.wires.responses.phase import TurnPhases, add_by_position, make_state
-from tests.wires.responses.test_reasoning import ORIGIN, assistant, body_of, prepared, said, thinking, user
+from tests.wires.responses.test_reasoning import ORIGIN, assistant, body_of, prepare, text_block, thinking, user
 from tests.wires.responses.test_stream import DONE, item, message_of
 
 OTHER = "responses:custom:other-model"
@@ -30,67 +30,70 @@ def phases(*content: JSON, config: JSON | None = None) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("content", "wanted"),
+    ("content", "expected"),
     [
-        ([phase("commentary"), said("a"), CALL], ["commentary"]),
-        ([phase("later_word"), said("a"), CALL], ["later_word"]),
-        ([said("a"), phase("commentary", is_behind=True), CALL], ["commentary"]),
-        ([said("a"), CALL, phase("commentary", is_behind=True)], ["commentary"]),
-        ([phase("commentary"), said("a"), said("b"), CALL], ["commentary"]),
-        ([phase("commentary"), said("a"), phase("final_answer"), said("b")], ["commentary", "final_answer"]),
-        ([phase("commentary"), said("a"), phase(""), said("b")], ["commentary", None]),
-        ([said("a"), phase("commentary", is_behind=True), phase(""), said("b")], ["commentary", None]),
-        ([phase("commentary"), phase("final_answer"), said("a")], ["final_answer"]),
+        ([phase("commentary"), text_block("a"), CALL], ["commentary"]),
+        ([phase("later_word"), text_block("a"), CALL], ["later_word"]),
+        ([text_block("a"), phase("commentary", is_behind=True), CALL], ["commentary"]),
+        ([text_block("a"), CALL, phase("commentary", is_behind=True)], ["commentary"]),
+        ([phase("commentary"), text_block("a"), text_block("b"), CALL], ["commentary"]),
+        (
+            [phase("commentary"), text_block("a"), phase("final_answer"), text_block("b")],
+            ["commentary", "final_answer"],
+        ),
+        ([phase("commentary"), text_block("a"), phase(""), text_block("b")], ["commentary", None]),
+        ([text_block("a"), phase("commentary", is_behind=True), phase(""), text_block("b")], ["commentary", None]),
+        ([phase("commentary"), phase("final_answer"), text_block("a")], ["final_answer"]),
         # the text did not come, or the client left it out
-        ([phase("commentary"), CALL, said("a")], [None]),
-        ([phase("commentary"), said(" "), CALL], []),
-        ([phase("commentary", is_behind=True), said("a")], [None]),
+        ([phase("commentary"), CALL, text_block("a")], [None]),
+        ([phase("commentary"), text_block(" "), CALL], []),
+        ([phase("commentary", is_behind=True), text_block("a")], [None]),
         # not this model's, or forged
-        ([phase("commentary", origin=OTHER), said("a"), CALL], [None]),
-        ([phase("commentary", origin="chat:custom:test-model"), said("a"), CALL], [None]),
-        ([phase(7), said("a")], [None]),
-        ([phase("x" * (PHASE_LIMIT + 1)), said("a")], [None]),
-        ([phase(None, is_behind=True), said("a")], [None]),
+        ([phase("commentary", origin=OTHER), text_block("a"), CALL], [None]),
+        ([phase("commentary", origin="chat:custom:test-model"), text_block("a"), CALL], [None]),
+        ([phase(7), text_block("a")], [None]),
+        ([phase("x" * (PHASE_LIMIT + 1)), text_block("a")], [None]),
+        ([phase(None, is_behind=True), text_block("a")], [None]),
     ],
 )
-def test_a_phase_goes_back_to_its_message(content: list[JSON], wanted: list[Any]) -> None:
-    assert phases(*content) == wanted
+def test_a_phase_goes_back_to_its_message(content: list[JSON], expected: list[Any]) -> None:
+    assert phases(*content) == expected
 
 
 def test_the_same_model_with_another_key_gets_its_phase() -> None:
     """A phase belongs to no account, unlike encrypted reasoning."""
-    assert phases(phase("commentary", origin=f"{ORIGIN}@12345678"), said("a"), CALL) == ["commentary"]
+    assert phases(phase("commentary", origin=f"{ORIGIN}@12345678"), text_block("a"), CALL) == ["commentary"]
 
 
 def test_refused_phases_stay_out() -> None:
     config: JSON = {"wire": "responses", "quirks": {"phases": "none"}}
-    assert phases(phase("commentary"), said("a"), CALL, config=config) == [None]
+    assert phases(phase("commentary"), text_block("a"), CALL, config=config) == [None]
 
 
 @pytest.mark.parametrize(
-    ("content", "wanted"),
+    ("content", "expected"),
     [
-        ([said("a"), CALL], ["commentary"]),
-        ([said("a")], ["final_answer"]),
-        ([CALL, said("a")], ["final_answer"]),
-        ([phase("final_answer"), said("a"), CALL], ["final_answer"]),
-        ([phase("commentary"), said("a"), phase(""), said("b"), CALL], ["commentary", "commentary"]),
+        ([text_block("a"), CALL], ["commentary"]),
+        ([text_block("a")], ["final_answer"]),
+        ([CALL, text_block("a")], ["final_answer"]),
+        ([phase("final_answer"), text_block("a"), CALL], ["final_answer"]),
+        ([phase("commentary"), text_block("a"), phase(""), text_block("b"), CALL], ["commentary", "commentary"]),
     ],
 )
-def test_a_phase_by_position(content: list[JSON], wanted: list[str]) -> None:
-    assert phases(*content, config=ALL) == wanted
+def test_a_phase_by_position(content: list[JSON], expected: list[str]) -> None:
+    assert phases(*content, config=ALL) == expected
 
 
 def test_a_prefill_gets_no_phase() -> None:
-    body = body_of({"messages": [user("Hi"), assistant(said("So"))]}, ALL)
+    body = body_of({"messages": [user("Hi"), assistant(text_block("So"))]}, ALL)
     assert "phase" not in body["input"][-1]
 
 
 def test_only_a_request_with_phases_may_blame_them() -> None:
-    assert "phase" not in prepared({"messages": [user("Hi"), assistant(said("a")), user("Go")]}).added
-    assert "phase" not in prepared({"messages": [user("Hi")]}, ALL).added
-    for content, config in (([phase("commentary"), said("a")], None), ([said("a")], ALL)):
-        assert "phase" in prepared({"messages": [user("Hi"), assistant(*content), user("Go")]}, config).added
+    assert "phase" not in prepare({"messages": [user("Hi"), assistant(text_block("a")), user("Go")]}).added
+    assert "phase" not in prepare({"messages": [user("Hi")]}, ALL).added
+    for content, config in (([phase("commentary"), text_block("a")], None), ([text_block("a")], ALL)):
+        assert "phase" in prepare({"messages": [user("Hi"), assistant(*content), user("Go")]}, config).added
 
 
 def test_reasoning_before_a_call_is_skipped() -> None:
@@ -119,7 +122,7 @@ def message_item(phase: Any, text: str = "a", **more: Any) -> JSON:
     return {"type": "message", "id": "m", "content": content, "phase": phase, **more}
 
 
-def added(raw: JSON) -> JSON:
+def item_start(raw: JSON) -> JSON:
     return {"type": "response.output_item.added", "output_index": 0, "item": {**raw, "content": []}}
 
 
@@ -133,18 +136,20 @@ def states(*events: JSON) -> list[JSON]:
 @pytest.mark.parametrize("name", [None, "", 7, ["commentary"], "x" * (PHASE_LIMIT + 1)])
 def test_what_is_no_phase_is_not_carried(name: Any) -> None:
     raw = message_item(name)
-    assert states(added(raw), item(raw)) == []
+    assert states(item_start(raw), item(raw)) == []
 
 
 def test_the_first_phase_counts() -> None:
-    assert states(added(message_item("commentary")), item(message_item("final_answer"))) == [{"phase": "commentary"}]
+    assert states(item_start(message_item("commentary")), item(message_item("final_answer"))) == [
+        {"phase": "commentary"}
+    ]
 
 
 def test_a_message_without_text_has_no_phase_to_carry() -> None:
     raw = message_item("commentary", "")
-    assert states(added(raw), item(raw)) == []
+    assert states(item_start(raw), item(raw)) == []
 
 
 def test_a_refusal_has_its_phase() -> None:
     raw = message_item("final_answer", "", content=[{"type": "refusal", "refusal": "No."}])
-    assert states(added(raw), item(raw)) == [{"phase": "final_answer"}]
+    assert states(item_start(raw), item(raw)) == [{"phase": "final_answer"}]

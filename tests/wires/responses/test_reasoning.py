@@ -17,15 +17,15 @@ REASONS: JSON = {"wire": "responses", "quirks": {"reasoning": "effort"}}
 RAW: JSON = {"wire": "responses", "quirks": {"reasoning": "effort", "reasoning_history": "reasoning_content"}}
 
 
-def prepared(body: JSON, config: JSON | None = None) -> Any:
+def prepare(body: JSON, config: JSON | None = None) -> Any:
     config = config or {"wire": "responses"}
     to = golden.deployment(config)
-    asked = golden.call({"model": "claude-test", "max_tokens": 100, **body}, config)
-    return wire("responses").prepare(asked, to, asked.request.stream)
+    call = golden.call({"model": "claude-test", "max_tokens": 100, **body}, config)
+    return wire("responses").prepare(call, to, call.request.stream)
 
 
 def body_of(body: JSON, config: JSON | None = None) -> JSON:
-    out: JSON = orjson.loads(prepared(body, config).body)
+    out: JSON = orjson.loads(prepare(body, config).body)
     return out
 
 
@@ -41,7 +41,7 @@ def thinking(signature: Any, text: str = "Hm.") -> JSON:
     return {"type": "thinking", "thinking": text, "signature": signature}
 
 
-def said(text: str) -> JSON:
+def text_block(text: str) -> JSON:
     return {"type": "text", "text": text}
 
 
@@ -67,7 +67,7 @@ def said(text: str) -> JSON:
     ],
 )
 def test_what_is_no_state_of_this_model_is_dropped(signature: Any) -> None:
-    body = body_of({"messages": [user("Hi"), assistant(thinking(signature), said("Yo")), user("Go")]}, RAW)
+    body = body_of({"messages": [user("Hi"), assistant(thinking(signature), text_block("Yo")), user("Go")]}, RAW)
     assert [item["type"] for item in body["input"]] == ["message"] * 3
     assert b"Hm." not in orjson.dumps(body)
 
@@ -84,7 +84,7 @@ def test_only_known_fields_of_an_envelope_go_upstream() -> None:
         "evil": 1,
     }
     body = body_of(
-        {"messages": [user("Hi"), assistant(thinking(signatures.make("responses", ORIGIN, state)), said("Yo"))]},
+        {"messages": [user("Hi"), assistant(thinking(signatures.make("responses", ORIGIN, state)), text_block("Yo"))]},
         REASONS,
     )
     assert body["input"][1] == {
@@ -100,7 +100,7 @@ def test_blocks_of_one_item_become_one_item_again() -> None:
         return thinking(signatures.make("responses", ORIGIN, {"raw": True, **({"item": item} if item else {})}), text)
 
     def items(*blocks: JSON) -> list[JSON]:
-        body = body_of({"messages": [user("Hi"), assistant(*blocks, said("Yo"))]}, RAW)
+        body = body_of({"messages": [user("Hi"), assistant(*blocks, text_block("Yo"))]}, RAW)
         return [item for item in body["input"] if item["type"] == "reasoning"]
 
     parts = items(raw("a"), raw("b", id="rs_9", encrypted_content="x"))
@@ -117,9 +117,11 @@ def test_blocks_of_one_item_become_one_item_again() -> None:
         "rs_1",
         "rs_2",
     ]
-    assert [item["id"] for item in items(raw("a"), said("between"), raw("b"))] == ["rs_1", "rs_2"]
-    sealed = signatures.make("responses", ORIGIN, {"item": {"id": "rs_1", "encrypted_content": "x", "summary": ["s"]}})
-    assert items(thinking(sealed), thinking(sealed)) == [
+    assert [item["id"] for item in items(raw("a"), text_block("between"), raw("b"))] == ["rs_1", "rs_2"]
+    signature = signatures.make(
+        "responses", ORIGIN, {"item": {"id": "rs_1", "encrypted_content": "x", "summary": ["s"]}}
+    )
+    assert items(thinking(signature), thinking(signature)) == [
         {
             "type": "reasoning",
             "id": "rs_1",
@@ -134,15 +136,15 @@ def test_encrypted_reasoning_that_the_model_does_not_have() -> None:
         "wire": "responses",
         "quirks": {"reasoning": "effort", "encrypted_reasoning": False, "reasoning_summary": False},
     }
-    made = prepared({"messages": [user("Hi")], "thinking": {"type": "adaptive"}}, config)
-    assert set(orjson.loads(made.body)) == {"model", "input", "max_output_tokens", "store"}
-    assert made.added == {"max_tokens", "store"}
+    upstream_request = prepare({"messages": [user("Hi")], "thinking": {"type": "adaptive"}}, config)
+    assert set(orjson.loads(upstream_request.body)) == {"model", "input", "max_output_tokens", "store"}
+    assert upstream_request.added == {"max_tokens", "store"}
 
 
 def test_refused_reasoning_items_stay_out() -> None:
     own = signatures.make("responses", ORIGIN, {"item": {"id": "rs_1", "encrypted_content": "x", "summary": ["Hm."]}})
-    body: JSON = {"messages": [user("Hi"), assistant(thinking(own), said("Hello")), user("Go on")]}
-    sent = [item["type"] for item in body_of(body, REASONS)["input"]]
-    assert sent == ["message", "reasoning", "message", "message"]
+    body: JSON = {"messages": [user("Hi"), assistant(thinking(own), text_block("Hello")), user("Go on")]}
+    types = [item["type"] for item in body_of(body, REASONS)["input"]]
+    assert types == ["message", "reasoning", "message", "message"]
     quirks = {**REASONS["quirks"], "vendor_state": False}
     assert [item["type"] for item in body_of(body, {**REASONS, "quirks": quirks})["input"]] == ["message"] * 3

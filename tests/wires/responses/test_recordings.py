@@ -32,73 +32,73 @@ def events_of(data: bytes) -> list[JSON]:
 
 def final_of(data: bytes) -> JSON:
     """The response that the recording ends with; its output from the items where it lists none (chatgpt-codex)."""
-    found = events_of(data)
-    whole: JSON = found[-1]["response"]
-    items = {event["output_index"]: event["item"] for event in found if event["type"] == "response.output_item.done"}
+    events = events_of(data)
+    whole: JSON = events[-1]["response"]
+    items = {event["output_index"]: event["item"] for event in events if event["type"] == "response.output_item.done"}
     return {**whole, "output": whole["output"] or [items[n] for n in sorted(items)]}
 
 
 def blocks_of(output: list[JSON]) -> list[tuple[str, Any]]:
     """What the client must see, as (kind, content); neighbouring texts of one kind are one."""
-    seen: list[tuple[str, Any]] = []
+    blocks: list[tuple[str, Any]] = []
     for item in output:
         kind = item["type"]
         if kind == "reasoning":
             texts = [part["text"] for part in item.get("summary") or item.get("content") or []]
-            seen += [("thinking", text) for text in texts]
+            blocks += [("thinking", text) for text in texts]
             if item.get("encrypted_content"):
-                seen.append(("encrypted", (item["id"], item["encrypted_content"])))
+                blocks.append(("encrypted", (item["id"], item["encrypted_content"])))
         elif kind == "message":
-            seen += [("text", part["text"]) for part in item["content"] if part["text"]]
+            blocks += [("text", part["text"]) for part in item["content"] if part["text"]]
         elif kind == "function_call":
-            seen.append(("call", (item["call_id"], item["name"], orjson.loads(item["arguments"]))))
+            blocks.append(("call", (item["call_id"], item["name"], orjson.loads(item["arguments"]))))
         elif kind == "web_search_call":
-            seen.append(("search", item["id"]))
-    return seen
+            blocks.append(("search", item["id"]))
+    return blocks
 
 
-def told_of(message: JSON) -> list[tuple[str, Any]]:
+def client_blocks_of(message: JSON) -> list[tuple[str, Any]]:
     """The same of a message."""
-    seen: list[tuple[str, Any]] = []
+    blocks: list[tuple[str, Any]] = []
     for block in message["content"]:
         if block["type"] == "thinking":
             if block["thinking"]:
-                seen.append(("thinking", block["thinking"]))
-            opened = signatures.read(block["signature"])
-            assert opened is not None
-            item = opened.state.get("item", {})
+                blocks.append(("thinking", block["thinking"]))
+            signature = signatures.read(block["signature"])
+            assert signature is not None
+            item = signature.state.get("item", {})
             if item.get("encrypted_content"):
-                assert opened.kind == "responses"
-                seen.append(("encrypted", (item["id"], item["encrypted_content"])))
+                assert signature.kind == "responses"
+                blocks.append(("encrypted", (item["id"], item["encrypted_content"])))
         elif block["type"] == "text" and block["text"]:
-            seen.append(("text", block["text"]))
+            blocks.append(("text", block["text"]))
         elif block["type"] == "tool_use":
-            seen.append(("call", (block["id"], block["name"], block["input"])))
+            blocks.append(("call", (block["id"], block["name"], block["input"])))
         elif block["type"] == "server_tool_use":
-            seen.append(("search", block["id"].removeprefix("srvtoolu_")))
-    return seen
+            blocks.append(("search", block["id"].removeprefix("srvtoolu_")))
+    return blocks
 
 
 def check(message: JSON, response: JSON) -> None:
     expected = blocks_of(response["output"])
-    hosted = [
+    hosted_types = [
         item["type"]
         for item in response["output"]
         if item["type"] in ("image_generation_call", "file_search_call", "x_search_call")
     ]
-    told = told_of(message)
+    blocks = client_blocks_of(message)
     kinds = [kind for kind, _ in expected]
     if kinds[-2:] == ["text", "encrypted"] and "call" not in kinds:
         expected.pop()  # vendor state after the text of a turn without calls is left out
-    if hosted and not any(kind == "text" for kind, _ in expected):
-        assert told.pop() == ("text", f"[{hosted[0]}]")
-    assert told == expected
-    usage, counted = message["usage"], response["usage"]
-    cached = counted.get("input_tokens_details", {}).get("cached_tokens", 0)
-    assert usage["input_tokens"] == max(1, counted["input_tokens"] - cached)
+    if hosted_types and not any(kind == "text" for kind, _ in expected):
+        assert blocks.pop() == ("text", f"[{hosted_types[0]}]")
+    assert blocks == expected
+    usage, upstream_usage = message["usage"], response["usage"]
+    cached = upstream_usage.get("input_tokens_details", {}).get("cached_tokens", 0)
+    assert usage["input_tokens"] == max(1, upstream_usage["input_tokens"] - cached)
     assert usage["cache_read_input_tokens"] == cached
-    assert usage["output_tokens"] == counted["total_tokens"] - counted["input_tokens"]
-    thinking = counted.get("output_tokens_details", {}).get("reasoning_tokens", 0)
+    assert usage["output_tokens"] == upstream_usage["total_tokens"] - upstream_usage["input_tokens"]
+    thinking = upstream_usage.get("output_tokens_details", {}).get("reasoning_tokens", 0)
     assert usage.get("output_tokens_details", {}).get("thinking_tokens", 0) == thinking
     calls = any(kind == "call" for kind, _ in expected)
     assert message["stop_reason"] == ("tool_use" if calls else "end_turn")
@@ -117,16 +117,16 @@ def test_stream(recording: Recording) -> None:
 def test_stream_without_deltas(recording: Recording) -> None:
     """The same message where the stream has only its whole items, and only its terminal event."""
     message = streams.accumulate(streams.events(streams.run(RESPONSES, streams.upstream_request(), [recording.data])))
-    found = [
+    events = [
         e
         for e in events_of(recording.data)
         if not e["type"].endswith((".delta", "_text.done", "arguments.done", "part.done"))
     ]
     if recording.provider == "openrouter":  # its reasoning item ends after the text that followed it
-        found = [e for e in found if e["type"] != "response.output_item.done"]
-    again = b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in found)
+        events = [e for e in events if e["type"] != "response.output_item.done"]
+    again = b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in events)
     assert streams.accumulate(streams.events(streams.run(RESPONSES, streams.upstream_request(), [again]))) == message
-    last = b"data: " + orjson.dumps({**found[-1], "response": final_of(recording.data)}) + b"\n\n"
+    last = b"data: " + orjson.dumps({**events[-1], "response": final_of(recording.data)}) + b"\n\n"
     assert streams.accumulate(streams.events(streams.run(RESPONSES, streams.upstream_request(), [last]))) == message
 
 

@@ -20,15 +20,15 @@ from tests.recordings import Capture, captures
 TOOL: JSON = {"name": "read", "input_schema": {"type": "object", "properties": {}}}
 
 
-def prepared(body: JSON, config: JSON | None = None) -> Any:
+def prepare(body: JSON, config: JSON | None = None) -> Any:
     config = config or {"wire": "responses"}
     to = golden.deployment(config)
-    asked = golden.call({"model": "claude-test", "max_tokens": 100, **body}, config)
-    return wire("responses").prepare(asked, to, asked.request.stream)
+    call = golden.call({"model": "claude-test", "max_tokens": 100, **body}, config)
+    return wire("responses").prepare(call, to, call.request.stream)
 
 
 def body_of(body: JSON, config: JSON | None = None) -> JSON:
-    out: JSON = orjson.loads(prepared(body, config).body)
+    out: JSON = orjson.loads(prepare(body, config).body)
     return out
 
 
@@ -40,7 +40,7 @@ def assistant(*content: JSON) -> JSON:
     return {"role": "assistant", "content": list(content)}
 
 
-def said(text: str) -> JSON:
+def text_block(text: str) -> JSON:
     return {"type": "text", "text": text}
 
 
@@ -59,10 +59,10 @@ def test_every_golden_request_is_one_that_openai_accepts(case: golden.Case) -> N
         assert typed.problems(body, type_) == []
 
 
-@pytest.mark.parametrize("captured", captures())
-def test_captures(captured: Capture) -> None:
+@pytest.mark.parametrize("capture", captures())
+def test_captures(capture: Capture) -> None:
     """Nothing of the client's request leaks, every call has its output, every text is sent."""
-    body = body_of(captured.body)
+    body = body_of(capture.body)
     assert set(body) <= {
         *("model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "max_output_tokens"),
         *("temperature", "top_p", "text", "store", "stream", "reasoning", "include"),
@@ -72,14 +72,14 @@ def test_captures(captured: Capture) -> None:
     assert calls == outputs
     assert len(set(calls)) == len(calls)
     whole = orjson.dumps(body)
-    for message in captured.body["messages"]:
-        for block in message["content"] if isinstance(message["content"], list) else [said(message["content"])]:
+    for message in capture.body["messages"]:
+        for block in message["content"] if isinstance(message["content"], list) else [text_block(message["content"])]:
             if block["type"] == "text":
                 assert orjson.dumps(block["text"]).strip(b'"') in whole
 
 
 def test_what_a_lesson_may_take_away_is_named() -> None:
-    made = prepared(
+    upstream_request = prepare(
         {
             "messages": [user("Hi")],
             "tools": [TOOL, {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}],
@@ -95,11 +95,11 @@ def test_what_a_lesson_may_take_away_is_named() -> None:
             "quirks": {"reasoning": "effort", "web_search": "responses", "service_tier": True, "cache": "key"},
         },
     )
-    assert made.added == {
+    assert upstream_request.added == {
         *("include", "max_tokens", "max_tool_calls", "parallel_tool_calls", "prompt_cache_key", "reasoning"),
         *("response_format", "service_tier", "store", "temperature", "tool_choice"),
     }
-    assert made.degraded == ()
+    assert upstream_request.degraded == ()
 
 
 def test_hosted_search_where_max_tool_calls_is_unknown() -> None:
@@ -120,11 +120,11 @@ def test_hosted_search_where_max_tool_calls_is_unknown() -> None:
 def test_hosted_search_forced_where_naming_is_refused() -> None:
     search = {"type": "web_search_20250305", "name": "web_search"}
     config = {"wire": "responses", "quirks": {"web_search": "responses", "tool_choice_named": "none"}}
-    made = prepared(
+    upstream_request = prepare(
         {"messages": [user("Hi")], "tools": [search], "tool_choice": {"type": "tool", "name": "web_search"}}, config
     )
-    assert "tool_choice" not in orjson.loads(made.body)
-    assert made.degraded == ("tool_choice",)
+    assert "tool_choice" not in orjson.loads(upstream_request.body)
+    assert upstream_request.degraded == ("tool_choice",)
 
 
 def test_a_tool_choice_of_no_known_form_is_left_out() -> None:
@@ -161,26 +161,26 @@ def test_system_as_user_without_a_user_message() -> None:
 
 def test_a_body_whose_limit_is_set_by_extra_body_is_not_looked_at() -> None:
     config = {"wire": "responses", "extra_body": {"max_output_tokens": None}}
-    assert prepared({"messages": [user("Hi")]}, config).limit == 0
-    assert prepared({"messages": [user("Hi")]}).limit == 100
+    assert prepare({"messages": [user("Hi")]}, config).limit == 0
+    assert prepare({"messages": [user("Hi")]}).limit == 100
 
 
 def test_a_streaming_only_upstream() -> None:
     config = {"wire": "responses", "quirks": {"stream_only": True}}
-    made = prepared({"messages": [user("Hi")]}, config)
-    assert made.stream
-    assert orjson.loads(made.body)["stream"] is True
+    upstream_request = prepare({"messages": [user("Hi")]}, config)
+    assert upstream_request.stream
+    assert orjson.loads(upstream_request.body)["stream"] is True
 
 
 def test_equal_turns_give_equal_bytes() -> None:
     """The upstream's prefix cache hits only so."""
     turn = [
         user("Hi"),
-        assistant(said("Yo"), {"type": "tool_use", "id": "c", "name": "read", "input": {"b": 1, "a": 2}}),
+        assistant(text_block("Yo"), {"type": "tool_use", "id": "c", "name": "read", "input": {"b": 1, "a": 2}}),
     ]
     result = user({"type": "tool_result", "tool_use_id": "c", "content": "x"})
     first = body_of({"system": "S", "messages": [*turn, result]})["input"]
-    second = body_of({"system": "S", "messages": [*turn, result, assistant(said("Done")), user("More")]})["input"]
+    second = body_of({"system": "S", "messages": [*turn, result, assistant(text_block("Done")), user("More")]})["input"]
     assert orjson.dumps(second[: len(first)]) == orjson.dumps(first)
 
 
@@ -199,8 +199,10 @@ def test_no_tools_where_none_can_not_be_said() -> None:
 
 def test_parallel_calls_that_can_not_be_forbidden() -> None:
     config = {"wire": "responses", "quirks": {"parallel_tool_calls": False}}
-    made = prepared(
+    upstream_request = prepare(
         {"messages": [user("Hi")], "tools": [TOOL], "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
         config,
     )
-    assert "disable_parallel_tool_use" in made.degraded and "parallel_tool_calls" not in orjson.loads(made.body)
+    assert "disable_parallel_tool_use" in upstream_request.degraded and "parallel_tool_calls" not in orjson.loads(
+        upstream_request.body
+    )

@@ -14,7 +14,7 @@ from a2py.messages.reply import Reply
 from a2py.messages.types import JSON, Outcome
 from tests import streams
 
-CITED: JSON = {
+CITATION: JSON = {
     "type": "web_search_result_location",
     "url": "https://a.example",
     "title": "A",
@@ -65,14 +65,14 @@ def test_citations_of_text_that_waits() -> None:
     def tell(sink: Any) -> None:
         sink.tool(0, "c", "read")
         sink.text("t", "See.")
-        sink.citation("t", CITED)
-        sink.citation("unknown", CITED)
+        sink.citation("t", CITATION)
+        sink.citation("unknown", CITATION)
         sink.text("t", " There.")
         sink.args(0, "{}")
         sink.done(0)
-        sink.citation("t", CITED)
+        sink.citation("t", CITATION)
 
-    assert both(tell)["content"][1] == {"type": "text", "text": "See. There.", "citations": [CITED, CITED]}
+    assert both(tell)["content"][1] == {"type": "text", "text": "See. There.", "citations": [CITATION, CITATION]}
 
 
 def test_waiting_citations_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_waiting_citations_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     writer.tool(0, "c", "read")
     writer.text("t", "See.")
     for _ in range(2000):
-        writer.citation("t", CITED)
+        writer.citation("t", CITATION)
     writer.close(Outcome())
     assert isinstance(writer.problem, ApiError)
     assert streams.accumulate(streams.events(writer.take()))["error"]["type"] == "api_error"

@@ -32,12 +32,12 @@ def sse(*events: Any) -> bytes:
     )
 
 
-def message_of(*events: Any, **prepared: Any) -> JSON:
-    return streams.check_contract(RESPONSES, streams.upstream_request(**prepared), sse(*events))
+def message_of(*events: Any, **options: Any) -> JSON:
+    return streams.check_contract(RESPONSES, streams.upstream_request(**options), sse(*events))
 
 
-def verbs_of(*events: Any, **prepared: Any) -> tuple[list[tuple[Any, ...]], Outcome]:
-    return streams.record(RESPONSES, streams.upstream_request(**prepared), sse(*events))
+def verbs_of(*events: Any, **options: Any) -> tuple[list[tuple[Any, ...]], Outcome]:
+    return streams.record(RESPONSES, streams.upstream_request(**options), sse(*events))
 
 
 def text(delta: Any, **more: Any) -> JSON:
@@ -144,8 +144,8 @@ def test_a_response_that_will_not_go_on(status: str) -> None:
     [("completed", "end_turn"), ("incomplete", "max_tokens"), ("failed", "api_error"), ("cancelled", "api_error")],
 )
 def test_a_terminal_event_outranks_the_status_of_the_beginning(kind: str, ends: str, status: str) -> None:
-    told = message_of(text("H"), {"type": f"response.{kind}", "response": {"status": status, "output": []}})
-    assert (told["error"]["type"] if "error" in told else told["stop_reason"]) == ends
+    message = message_of(text("H"), {"type": f"response.{kind}", "response": {"status": status, "output": []}})
+    assert (message["error"]["type"] if "error" in message else message["stop_reason"]) == ends
 
 
 def test_an_event_that_says_less_than_its_response() -> None:
@@ -194,9 +194,9 @@ def message_of_bytes(data: bytes) -> JSON:
 
 def test_a_part_too_long_to_keep_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "KEPT_LIMIT", 5)
-    repeated = item({**MESSAGE, "content": [{"type": "output_text", "text": "Hello, you"}]})
-    assert texts(message_of(text("Hello"), text(", "), text("you"), repeated, DONE)) == ["Hello, you"]
-    assert texts(message_of(text("Hello, "), repeated, DONE)) == ["Hello, "]
+    repeat = item({**MESSAGE, "content": [{"type": "output_text", "text": "Hello, you"}]})
+    assert texts(message_of(text("Hello"), text(", "), text("you"), repeat, DONE)) == ["Hello, you"]
+    assert texts(message_of(text("Hello, "), repeat, DONE)) == ["Hello, "]
 
 
 # -- one item, however it is mentioned ---------------------------------------------------------------------------------
@@ -222,8 +222,8 @@ def test_an_item_that_is_done_twice() -> None:
 
 def test_a_delta_behind_the_end_of_its_item() -> None:
     """By its own id it still belongs there; by another id it is another item."""
-    known = message_of(item(MESSAGE), text(" there"), DONE)
-    assert texts(known) == ["Hi", " there"]
+    message = message_of(item(MESSAGE), text(" there"), DONE)
+    assert texts(message) == ["Hi", " there"]
     other = message_of(item(MESSAGE), text("And", item_id="m2"), DONE)
     assert texts(other) == ["Hi", "And"]
 
@@ -261,8 +261,8 @@ def test_the_final_object_in_another_order() -> None:
 
 
 def test_a_call_whose_name_comes_late() -> None:
-    added = {"type": "response.output_item.added", "output_index": 0, "item": {"type": "function_call", "id": "f"}}
-    verbs, _ = verbs_of(added, item({**CALL, "arguments": {"path": "a"}}), DONE)
+    start = {"type": "response.output_item.added", "output_index": 0, "item": {"type": "function_call", "id": "f"}}
+    verbs, _ = verbs_of(start, item({**CALL, "arguments": {"path": "a"}}), DONE)
     assert verbs == [("tool", 0, "f", ""), ("tool", 0, "c", "read"), ("args", 0, '{"path":"a"}'), ("done", 0)]
 
 
@@ -316,9 +316,9 @@ def test_the_vendors_state_of_raw_text() -> None:
         "format": "anthropic-claude-v1",
     }
     block = message_of(item(raw), item(MESSAGE, 1), DONE)["content"][0]
-    opened = signatures.read(block["signature"])
-    assert opened is not None
-    assert (block["thinking"], opened.state) == (
+    signature = signatures.read(block["signature"])
+    assert signature is not None
+    assert (block["thinking"], signature.state) == (
         "Hm.",
         {"item": {"id": "r", "signature": "sig", "format": "anthropic-claude-v1"}, "raw": True},
     )
@@ -337,21 +337,21 @@ def test_search_ids_that_were_made_to_collide() -> None:
     ids = ["x_"]
     while search.make_block_id(ids[-1]) not in map(search.make_block_id, ids[:-1]):
         ids.append(f"{search.make_block_id(ids[-1])}_60")
-    found = [item({**call, "id": id}, n) for n, id in enumerate(ids)]
-    blocks = message_of(*found, item({**call, "id": "x."}, 60), DONE)["content"]
-    used = [block["id"] for block in blocks if block["type"] == "server_tool_use"]
-    assert len(set(used)) == len(used) == len(ids) + 1
+    items = [item({**call, "id": id}, n) for n, id in enumerate(ids)]
+    blocks = message_of(*items, item({**call, "id": "x."}, 60), DONE)["content"]
+    block_ids = [block["id"] for block in blocks if block["type"] == "server_tool_use"]
+    assert len(set(block_ids)) == len(block_ids) == len(ids) + 1
 
 
 def test_search_ids_stay_apart() -> None:
     call = {"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "q"}}
     ids = ["ws.1", "ws_1", "x" * 100 + "y", "", "", "a__8", "a__8_2", "a.", "a_"]
-    found = [item({**call, "id": id} if id else call, n) for n, id in enumerate(ids)]
-    blocks = message_of(*found, DONE)["content"]
-    used = [block["id"] for block in blocks if block["type"] == "server_tool_use"]
-    assert len(set(used)) == len(ids)
-    assert used[:2] == ["srvtoolu_ws_1", "srvtoolu_ws_1_1"]
-    assert [block["tool_use_id"] for block in blocks if block["type"] == "web_search_tool_result"] == used
+    items = [item({**call, "id": id} if id else call, n) for n, id in enumerate(ids)]
+    blocks = message_of(*items, DONE)["content"]
+    block_ids = [block["id"] for block in blocks if block["type"] == "server_tool_use"]
+    assert len(set(block_ids)) == len(ids)
+    assert block_ids[:2] == ["srvtoolu_ws_1", "srvtoolu_ws_1_1"]
+    assert [block["tool_use_id"] for block in blocks if block["type"] == "web_search_tool_result"] == block_ids
 
 
 def test_a_search_without_an_action() -> None:
@@ -375,8 +375,8 @@ def test_sources_of_any_form() -> None:
         "id": "w",
         "results": ["https://a.example", {"url": "https://b.example"}, {"url": "https://b.example"}, 7],
     }
-    found = message_of(item(raw), DONE)["content"][1]["content"]
-    assert [page["url"] for page in found] == ["https://a.example", "https://b.example"]
+    pages = message_of(item(raw), DONE)["content"][1]["content"]
+    assert [page["url"] for page in pages] == ["https://a.example", "https://b.example"]
 
 
 def test_a_search_in_a_reply_that_is_cut_has_no_result() -> None:

@@ -11,11 +11,11 @@ from a2py.wires import wire
 from tests import golden
 
 
-def prepared(body: JSON, config: JSON | None = None) -> Any:
+def prepare(body: JSON, config: JSON | None = None) -> Any:
     config = config or {"wire": "responses"}
     to = golden.deployment(config)
-    asked = golden.call({"model": "claude-test", "max_tokens": 100, **body}, config)
-    return wire("responses").prepare(asked, to, asked.request.stream)
+    call = golden.call({"model": "claude-test", "max_tokens": 100, **body}, config)
+    return wire("responses").prepare(call, to, call.request.stream)
 
 
 def user(*content: JSON | str) -> JSON:
@@ -23,11 +23,11 @@ def user(*content: JSON | str) -> JSON:
 
 
 def test_a_forced_tool_that_was_lost_is_told() -> None:
-    made = prepared(
+    upstream_request = prepare(
         {
             "messages": [user("Hi")],
             "tools": [{"type": "code_execution_20250825", "name": "x"}],
             "tool_choice": {"type": "any"},
         }
     )
-    assert "tool_choice" in made.degraded and "tools" not in orjson.loads(made.body)
+    assert "tool_choice" in upstream_request.degraded and "tools" not in orjson.loads(upstream_request.body)

@@ -37,9 +37,9 @@ def names(union: Any) -> set[str]:
 
 
 def test_every_event_of_the_sdk_is_handled_or_passed_over_knowingly() -> None:
-    known = names(ResponseStreamEvent)
-    assert len(known) > 50
-    assert {name for name in known - set(_HANDLERS) if not PASSED_OVER.match(name)} == set()
+    event_names = names(ResponseStreamEvent)
+    assert len(event_names) > 50
+    assert {name for name in event_names - set(_HANDLERS) if not PASSED_OVER.match(name)} == set()
     assert [name for name in _HANDLERS if PASSED_OVER.match(name)] == []
 
 
