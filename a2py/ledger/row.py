@@ -14,7 +14,7 @@ MOST = 1 << 40
 LENGTH = 256
 
 
-class Asked(NamedTuple):
+class RequestColumns(NamedTuple):
     """`key`: the key's name; `model`: the name asked; `route`: the rule of `a2py: routes` that decided."""
 
     key: str
@@ -24,7 +24,7 @@ class Asked(NamedTuple):
     route: str
 
 
-class Given(NamedTuple):
+class AnswerColumns(NamedTuple):
     """`upstream`: the upstream's model; `status` 499: the client left; `stop`: why the model stopped; `error`: kind of
     the error; `degraded`: what could not be carried upstream."""
 
@@ -38,7 +38,7 @@ class Given(NamedTuple):
     degraded: str
 
 
-class Took(NamedTuple):
+class UsageColumns(NamedTuple):
     """`input`: tokens without the cached ones; `thinking`: of the `output`; `estimated`: 1 if the upstream did not
     count all tokens itself; `cost`: US dollars, None if not known; `first`, `seconds`: until the first content and the
     end."""
@@ -58,19 +58,19 @@ class Row(NamedTuple):
     """`time`: of the request, seconds since the epoch."""
 
     time: float
-    asked: Asked
-    given: Given
-    took: Took
+    request: RequestColumns
+    answer: AnswerColumns
+    usage: UsageColumns
 
 
 #: The columns of `flatten`.
-COLUMNS = ("time", *Asked._fields, *Given._fields, *Took._fields)
+COLUMNS = ("time", *RequestColumns._fields, *AnswerColumns._fields, *UsageColumns._fields)
 
 
 def flatten(row: Row) -> tuple[float | str | None, ...]:
     """Return the values of `row` as any SQLite file can hold them: texts of a bounded length that are valid UTF-8
     without NUL, and numbers of 64 bits."""
-    return tuple(_clean(value) for value in (row.time, *row.asked, *row.given, *row.took))
+    return tuple(_clean(value) for value in (row.time, *row.request, *row.answer, *row.usage))
 
 
 def _clean(value: float | str | None) -> float | str | None:

@@ -25,7 +25,7 @@ BUSY_SECONDS = 2.0
 #: Seconds between two tries to switch a file to its write-ahead log.
 SWITCH_PAUSE = 0.01
 #: Rows that are deleted in one transaction, so that others can write in between.
-DELETED = 5000
+DELETION_ROWS = 5000
 #: Bytes of the write-ahead log that stay on the disk once it was emptied.
 JOURNAL_BYTES = 4 * 1024 * 1024
 
@@ -105,7 +105,7 @@ class Store:
         """Delete the rows that are too old, and the oldest ones of a file that is too large."""
         connection = self.connect()
         if self._days:
-            while _delete(connection, "WHERE time < ?", (self._clock() - self._days * 86400,)) == DELETED:
+            while _delete(connection, "WHERE time < ?", (self._clock() - self._days * 86400,)) == DELETION_ROWS:
                 pass
         if _size(connection) > self._limit:
             while _size(connection) > self._limit * 0.9 and _delete(connection, "", ()):
@@ -266,7 +266,7 @@ def _size(connection: sqlite3.Connection) -> int:
 
 
 def _delete(connection: sqlite3.Connection, where: str, values: tuple[float, ...]) -> int:
-    """Delete the oldest rows of `where`, at most DELETED. Return how many there were."""
-    oldest = f"SELECT id FROM answers {where} ORDER BY time LIMIT {DELETED}"
+    """Delete the oldest rows of `where`, at most DELETION_ROWS. Return how many there were."""
+    oldest = f"SELECT id FROM answers {where} ORDER BY time LIMIT {DELETION_ROWS}"
     with Transaction(connection):
         return connection.execute(f"DELETE FROM answers WHERE id IN ({oldest})", values).rowcount

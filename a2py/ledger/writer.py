@@ -37,7 +37,7 @@ MAX_JOBS = 10_000
 
 class Writer:
     """`make_store`: called in the thread, because importing SQLite takes 10 ms; `say`: gets (event, values) for the
-    log, in the thread; `lost`: rows that were never written; `trouble`: why rows wait, "" if they don't."""
+    log, in the thread; `lost_rows`: rows that were never written; `trouble`: why rows wait, "" if they don't."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Writer:
         self._say = say
         self._batch_seconds = batch_seconds
         self._retry_seconds = retry_seconds
-        self.lost = 0
+        self.lost_rows = 0
         self.trouble = ""
         self._rows: deque[Row] = deque()
         self._jobs: deque[tuple[Callable[[sqlite3.Connection], Any] | None, Future[Any]]] = deque()  # None: only wait
@@ -61,7 +61,7 @@ class Writer:
         self._is_closing = False
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
-        self._ended: Future[None] = Future()
+        self._completion: Future[None] = Future()
         self._prune_time = 0.0
 
     # -- called by anybody ---------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ class Writer:
     def add(self, row: Row) -> None:
         """Queue `row`. Takes a microsecond."""
         if len(self._rows) >= MAX_ROWS or self._is_closing:
-            self.lost += 1
+            self.lost_rows += 1
             return
         self._rows.append(row)
         if not self._is_awake:
@@ -101,12 +101,12 @@ class Writer:
         """Write what is left, and end the thread. The future ends with it."""
         self._is_closing = True
         if self._thread is None:
-            if not self._ended.done():
-                self._ended.set_result(None)
+            if not self._completion.done():
+                self._completion.set_result(None)
         else:
             self._hurry.set()
             self._wake.set()
-        return self._ended
+        return self._completion
 
     @property
     def waiting(self) -> int:
@@ -182,17 +182,17 @@ class Writer:
 
     def _write_singly(self, store: Store, count: int, unfit: tuple[type[Exception], ...], reason: str) -> None:
         """Write the `count` oldest rows but those that no file can hold."""
-        lost = 0
+        losses = 0
         try:
             for _ in range(count):
                 try:
                     store.insert([self._rows[0]])
                 except unfit:
-                    lost += 1
+                    losses += 1
                 self._rows.popleft()
         finally:
-            self.lost += lost
-            self._say("ledger rows lost", {"rows": lost, "error": reason})
+            self.lost_rows += losses
+            self._say("ledger rows lost", {"rows": losses, "error": reason})
 
     def _try(self, store: Store, work: Callable[[], object]) -> None:
         """Do `work`, once more after a broken file was moved aside. Note trouble, and its end."""
@@ -218,11 +218,11 @@ class Writer:
             return
         if self.trouble:
             self.trouble = ""
-            self._say("ledger is written again", {"path": store.path, "lost": self.lost})
+            self._say("ledger is written again", {"path": store.path, "lost": self.lost_rows})
 
     def _end(self, store: Store | None) -> None:
         self._is_closing = True
-        self.lost += len(self._rows)
+        self.lost_rows += len(self._rows)
         if self._rows:
             self._say("ledger rows lost", {"rows": len(self._rows), "error": self.trouble})
         self._rows.clear()
@@ -232,8 +232,8 @@ class Writer:
                 future.set_exception(RuntimeError("the ledger is closed"))
         if store is not None:
             store.close()
-        if not self._ended.done():
-            self._ended.set_result(None)
+        if not self._completion.done():
+            self._completion.set_result(None)
 
 
 def _transact(store: Store, job: Callable[[sqlite3.Connection], T]) -> T:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from a2py.deployment import Deployment
 from a2py.ledger.prices import PriceList
-from a2py.ledger.row import LENGTH, Asked, Given, Row, Took
+from a2py.ledger.row import LENGTH, AnswerColumns, RequestColumns, Row, UsageColumns
 from a2py.ledger.writer import Writer
 from a2py.messages.types import Usage
 from a2py.proxy.log import Log, Record
@@ -56,14 +56,14 @@ class Bookkeeper:
         self.writer.add(
             Row(
                 time.time() - record.duration,
-                Asked(
+                RequestColumns(
                     account.key,
                     account.session,
                     account.agent,
                     record.model,
                     choice.rule if choice is not None else "",
                 ),
-                Given(
+                AnswerColumns(
                     record.deployment,
                     record.upstream,
                     record.wire,
@@ -73,7 +73,7 @@ class Bookkeeper:
                     record.attempts,
                     ",".join(record.degraded)[:LENGTH],
                 ),
-                Took(
+                UsageColumns(
                     total.input,
                     total.cache_read,
                     total.cache_creation,

@@ -51,7 +51,7 @@ class Books:
     @property
     def lost_rows(self) -> int:
         """How many answers have no row, because the file could not be written."""
-        return self.keeper.writer.lost if self.keeper is not None else 0
+        return self.keeper.writer.lost_rows if self.keeper is not None else 0
 
     def open_budgets(self) -> Budgets:
         """Return the budgets of keys. Raise `ApiError` without a ledger; keys with a budget are refused then before."""

@@ -61,9 +61,9 @@ def _members(value: Any, *names: str) -> list[dict[str, Any]]:
 def _with_sites(query: Query, limit: int = 0) -> str:
     """Return the query with `site:` operators, for services that know domains only there; without them if that makes
     it longer than `limit` characters (0: any length), because the service would refuse it."""
-    allowed = " OR ".join(f"site:{site}" for site in query.sites)
-    blocked = " ".join(f"-site:{site}" for site in query.blocked_sites)
-    text = " ".join(filter(None, (query.text, f"({allowed})" if allowed else "", blocked)))
+    alternatives = " OR ".join(f"site:{site}" for site in query.sites)
+    exclusions = " ".join(f"-site:{site}" for site in query.blocked_sites)
+    text = " ".join(filter(None, (query.text, f"({alternatives})" if alternatives else "", exclusions)))
     return query.text if 0 < limit < len(text) else text
 
 

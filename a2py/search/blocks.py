@@ -19,7 +19,7 @@ from a2py.wires.common.search import make_citation, make_result
 #: Kind and origin of the signature in `encrypted_content`, where Anthropic has its own copy of the page.
 KIND, ORIGIN = "search", "a2py"
 #: Characters of `cited_text`, as Anthropic has them (docs.claude.com, web search tool, 2026-11).
-CITED = 150
+CITATION_LENGTH = 150
 #: `[3]` and `[1, 2]`, but not the index in `items[3]`.
 _MARK = re.compile(r"(?<![\w)])\[(\d{1,3}(?:\s{0,2},\s{0,2}\d{1,3}){0,8})\]")
 #: Characters of the longest mark, of which a piece may have the beginning.
@@ -36,7 +36,9 @@ def results(pages: Iterable[Page]) -> list[JSON]:
 
 def citation(page: Page, number: int) -> JSON:
     """Return the citation of a page that the model named by its number."""
-    return make_citation(page.url, page.title, signatures.make(KIND, ORIGIN, {"n": number}), page.snippet[:CITED])
+    return make_citation(
+        page.url, page.title, signatures.make(KIND, ORIGIN, {"n": number}), page.snippet[:CITATION_LENGTH]
+    )
 
 
 class MarkReader:

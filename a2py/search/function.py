@@ -60,25 +60,25 @@ class Rules:
 
     name: str
     limit: int
-    allowed: tuple[str, ...] = ()
-    blocked: tuple[str, ...] = ()
+    allowed_domains: tuple[str, ...] = ()
+    blocked_domains: tuple[str, ...] = ()
     country: str = ""
 
     def query(self, text: str) -> Query:
-        return Query(text, self.allowed, self.blocked, self.country)
+        return Query(text, self.allowed_domains, self.blocked_domains, self.country)
 
 
 def read_rules(tool: JSON) -> Rules:
     """Return the rules of a `web_search` tool. Values of a wrong type are ignored."""
     uses, location = tool.get("max_uses"), tool.get("user_location")
     country: Any = location.get("country") if isinstance(location, dict) else ""
-    allowed, blocked = text_list(tool.get("allowed_domains")), text_list(tool.get("blocked_domains"))
+    allowlist, blocklist = text_list(tool.get("allowed_domains")), text_list(tool.get("blocked_domains"))
     is_country = isinstance(country, str) and len(country) == 2 and country.isalpha()
     return Rules(
         _name_of(tool),
         uses if uses.__class__ is int and 0 < uses < SEARCHES else SEARCHES,
-        allowed,
-        () if allowed else blocked,  # the vendor takes one of the two
+        allowlist,
+        () if allowlist else blocklist,  # the vendor takes one of the two
         country.upper() if is_country else "",
     )
 
@@ -86,10 +86,10 @@ def read_rules(tool: JSON) -> Rules:
 def as_client_tool(tool: JSON, rules: Rules) -> JSON:
     """Return the function that is offered in place of `tool`, as a client would send it."""
     notes = [_DESCRIPTION]
-    if rules.allowed:
-        notes.append(f"Only pages of these domains are returned: {', '.join(rules.allowed)}.")
-    if rules.blocked:
-        notes.append(f"No pages of these domains are returned: {', '.join(rules.blocked)}.")
+    if rules.allowed_domains:
+        notes.append(f"Only pages of these domains are returned: {', '.join(rules.allowed_domains)}.")
+    if rules.blocked_domains:
+        notes.append(f"No pages of these domains are returned: {', '.join(rules.blocked_domains)}.")
     mark = {"cache_control": tool["cache_control"]} if tool.get("cache_control") else {}
     return {"name": rules.name, "description": " ".join(notes), "input_schema": _SCHEMA, **mark}
 

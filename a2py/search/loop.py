@@ -157,9 +157,9 @@ class Loop:
             text = error_text(search.error)
         else:
             first = len(self._pages) + 1
-            numbered = list(enumerate(search.pages, first))
-            self._pages.update(numbered)
-            content, text = blocks.results(search.pages), results_text(numbered)
+            pages = list(enumerate(search.pages, first))
+            self._pages.update(pages)
+            content, text = blocks.results(search.pages), results_text(pages)
         sink.server_result(f"{call.block_id}.result", RESULT, call.block_id, content)
         answer: JSON = {"type": "tool_result", "tool_use_id": call.id, "content": text}
         return {**answer, "is_error": True} if search.error else answer
@@ -170,8 +170,8 @@ class Loop:
         calls = [block for block in content if block["type"] == "tool_use"]
         for block, answer in zip(calls, answers, strict=True):  # the reply calls nothing else
             answer["tool_use_id"] = block["id"]  # made by us if the model gave none
-        added = [{"role": "assistant", "content": content}, {"role": "user", "content": answers}]
-        messages = [*request.messages, *added]
+        turns = [{"role": "assistant", "content": content}, {"role": "user", "content": answers}]
+        messages = [*request.messages, *turns]
         body = {**request.body, "messages": messages}
         choice = body.get("tool_choice")
         if isinstance(choice, dict) and choice.get("type") in ("any", "tool"):

@@ -21,23 +21,23 @@ QUERY, SHORT_QUERY = 2000, 400
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """`allowed`, `blocked`: domains, also with a path (`example.com/blog`); at most one of them has any. `country`: ISO
-    3166-1 code of two letters, "" for any."""
+    """`allowed_domains`, `blocked_domains`: domains, also with a path (`example.com/blog`); at most one of them has
+    any. `country`: ISO 3166-1 code of two letters, "" for any."""
 
     text: str
-    allowed: tuple[str, ...] = ()
-    blocked: tuple[str, ...] = ()
+    allowed_domains: tuple[str, ...] = ()
+    blocked_domains: tuple[str, ...] = ()
     country: str = ""
 
     @property
     def sites(self) -> list[str]:
         """The allowed domains for a service, which knows no `*`: what it finds too much is filtered out."""
-        return [_bare(domain).partition("*")[0].rstrip("/") for domain in self.allowed]
+        return [_bare(domain).partition("*")[0].rstrip("/") for domain in self.allowed_domains]
 
     @property
     def blocked_sites(self) -> list[str]:
         """The blocked domains for a service."""
-        return [_bare(domain) for domain in self.blocked if "*" not in domain]
+        return [_bare(domain) for domain in self.blocked_domains if "*" not in domain]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,9 @@ def is_wanted(url: str, query: Query) -> bool:
     if parts.scheme not in ("http", "https") or not host:
         return False
     place = f"{host}{parts.path}"
-    if query.allowed:
-        return any(_is_in(place, domain) for domain in query.allowed)
-    return not any(_is_in(place, domain) for domain in query.blocked)
+    if query.allowed_domains:
+        return any(_is_in(place, domain) for domain in query.allowed_domains)
+    return not any(_is_in(place, domain) for domain in query.blocked_domains)
 
 
 def _is_in(place: str, domain: str) -> bool:

@@ -33,7 +33,7 @@ CALLS = 256
 _BLOCK_EVENTS = ("content_block_delta", "content_block_stop")
 
 
-class _Unnamed:
+class _EarlyCall:
     """A call whose name has not come yet. `size`: characters of its arguments."""
 
     def __init__(self) -> None:
@@ -110,10 +110,10 @@ class HopSink:
         self._prefix = f"{hop}." if hop else ""
         self._pages = pages
         self._make_id = make_id
-        self._kinds: dict[Key, SearchCall | _Unnamed | _Other] = {}
+        self._kinds: dict[Key, SearchCall | _EarlyCall | _Other] = {}
         self._marks: dict[Key, blocks.MarkReader] = {}
         self._raw_calls: dict[int, SearchCall] = {}  # by the upstream's index
-        self._shown = 0  # calls whose block is written
+        self._block_count = 0  # calls whose block is written
         self.calls: list[SearchCall] = []
         self.closing: JSON | None = None
         self.has_other_calls = False
@@ -177,8 +177,8 @@ class HopSink:
 
     def tool(self, key: Key, id: str, name: str) -> None:
         self._record.tool(key, id, name)
-        kind = self._kinds.setdefault(key, _Unnamed())
-        if isinstance(kind, _Unnamed):
+        kind = self._kinds.setdefault(key, _EarlyCall())
+        if isinstance(kind, _EarlyCall):
             kind.id = kind.id or id
             if name:
                 self._name_call(key, kind, name)
@@ -187,7 +187,7 @@ class HopSink:
         else:
             self._sink.tool(self._key(key), id, name)
 
-    def _name_call(self, key: Key, early: _Unnamed, name: str) -> None:
+    def _name_call(self, key: Key, early: _EarlyCall, name: str) -> None:
         """The call `key` has got its name: pass on, or keep, what came before."""
         self._show_complete()
         if name != self._name:
@@ -205,7 +205,7 @@ class HopSink:
             self.is_flooded = True
         return call
 
-    def _pass_call(self, key: Key, early: _Unnamed, name: str) -> None:
+    def _pass_call(self, key: Key, early: _EarlyCall, name: str) -> None:
         self._kinds[key] = _OTHER
         self.has_other_calls = True
         self._sink.tool(self._key(key), early.id, name)
@@ -221,10 +221,10 @@ class HopSink:
         self._add_arguments(key, as_text(raw))
 
     def _add_arguments(self, key: Key, s: str) -> None:
-        kind = self._kinds.setdefault(key, _Unnamed())
+        kind = self._kinds.setdefault(key, _EarlyCall())
         if isinstance(kind, SearchCall):
             kind.add(s)
-        elif isinstance(kind, _Unnamed):
+        elif isinstance(kind, _EarlyCall):
             kind.add(s)
             if kind.size > ARGUMENTS:  # no query is so long; the reply itself bounds what it holds
                 self._pass_call(key, kind, "")
@@ -234,32 +234,32 @@ class HopSink:
     def done(self, key: Key) -> None:
         self._record.done(key)
         kind = self._kinds.get(key)
-        if isinstance(kind, (SearchCall, _Unnamed)):
+        if isinstance(kind, (SearchCall, _EarlyCall)):
             self._show_complete()
         else:
             self._sink.done(self._key(key))
 
     def _show_complete(self) -> None:
         """Write the blocks of the searches whose arguments are complete, before what comes behind them."""
-        while self._shown < len(self.calls) and self.calls[self._shown].parse():
-            self._show(self.calls[self._shown])
+        while self._block_count < len(self.calls) and self.calls[self._block_count].parse():
+            self._show(self.calls[self._block_count])
 
     def _show(self, call: SearchCall) -> None:
-        self._shown += 1
+        self._block_count += 1
         call.block_id = self._make_id(call.id)
         self._sink.server_tool(call.block_id, call.block_id, self._name, {"query": call.query} if call.query else {})
 
     def end(self) -> None:
         """The hop is complete: close what it has opened, and write the blocks that are missing."""
         for key, kind in list(self._kinds.items()):
-            if not isinstance(kind, _Unnamed):
+            if not isinstance(kind, _EarlyCall):
                 continue
             if self.calls:  # the client gets no such call either; the searches go on without it
                 self.has_lost_call = True
             else:
                 self._pass_call(key, kind, "")
-        while self._shown < len(self.calls):
-            call = self.calls[self._shown]
+        while self._block_count < len(self.calls):
+            call = self.calls[self._block_count]
             call.parse()
             self._show(call)
         # the recorded turn has them in the order in which they began, not in which they got their names

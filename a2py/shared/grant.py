@@ -64,9 +64,9 @@ def end_changes(asks: Asks, slice: int, count: Callable[[Ask], tuple[int, int, i
     changes: dict[str, Change] = {}
     for ask in asks:
         requests, tokens, new_tokens = count(ask)
-        running, held = -int(ask.subject.parallel > 0), -ask.output if ask.subject.tpm else 0
-        if running or held or requests or tokens or new_tokens:
-            changes[ask.subject.id] = Change(running, held, slice, requests, tokens, 0, new_tokens)
+        running, output = -int(ask.subject.parallel > 0), -ask.output if ask.subject.tpm else 0
+        if running or output or requests or tokens or new_tokens:
+            changes[ask.subject.id] = Change(running, output, slice, requests, tokens, 0, new_tokens)
     return changes
 
 

@@ -52,21 +52,21 @@ class ScriptMissing(Exception):
 
 
 class _Call:
-    __slots__ = ("due", "future", "late", "missing", "refused")
+    __slots__ = ("due", "future", "late", "on_missing", "on_refusal")
 
     def __init__(
         self,
         future: asyncio.Future[Any] | None,
         due: float,
         late: Callable[[Any], None] | None = None,
-        missing: Callable[[], object] | None = None,
-        refused: Callable[[], object] | None = None,
+        on_missing: Callable[[], object] | None = None,
+        on_refusal: Callable[[], object] | None = None,
     ) -> None:
         self.future = future  # None: nobody waits, or has given up
         self.due = due  # 0: its time is over
         self.late = late
-        self.missing = missing
-        self.refused = refused
+        self.on_missing = on_missing
+        self.on_refusal = on_refusal
 
 
 class Link:
@@ -143,15 +143,15 @@ class Link:
     def tell(
         self,
         *arguments: Any,
-        missing: Callable[[], object] | None = None,
-        refused: Callable[[], object] | None = None,
+        on_missing: Callable[[], object] | None = None,
+        on_refusal: Callable[[], object] | None = None,
     ) -> bool:
-        """Send a command whose reply nobody waits for. Return False if it can't be sent. `missing`: called if Redis
-        does not know the script; `refused`: if it answers with another error."""
+        """Send a command whose reply nobody waits for. Return False if it can't be sent. `on_missing`: called if Redis
+        does not know the script; `on_refusal`: if it answers with another error."""
         if not self.is_open or len(self._calls) >= MAX_CALLS:
             return False
         due = asyncio.get_running_loop().time() + CALL_SECONDS
-        self._send(arguments, _Call(None, due, missing=missing, refused=refused))
+        self._send(arguments, _Call(None, due, on_missing=on_missing, on_refusal=on_refusal))
         return True
 
     def _send(self, arguments: tuple[Any, ...], call: _Call) -> None:
@@ -222,7 +222,7 @@ class Link:
             if future is not None and is_waited_for:
                 future.set_exception(ScriptMissing() if is_missing else LinkError(f"refused: {str(reply)[:200]}"))
             else:
-                react = call.missing if is_missing else call.refused
+                react = call.on_missing if is_missing else call.on_refusal
                 if react is not None:
                     react()
         elif future is not None and is_waited_for:

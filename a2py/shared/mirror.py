@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from a2py.shared.script import SLICE_MS, SLICES, Change, Counted, Standing, slice_of
+from a2py.shared.script import SLICE_MS, SLICES, Change, Counts, Standing, slice_of
 from a2py.shared.subject import PARALLEL, RPM, TPM, Ask, Asks, Refusal
 
 #: Subjects that are kept. Clients' keys are subjects, too.
@@ -68,37 +68,37 @@ class Share:
     """One subject, as this process sees it.
 
     `own`: what this process has counted; `others`: what the other processes have, as far as Redis has said; `alone`:
-    the part of `own` that was counted since Redis ceased to answer; `owed`: the part of `own` that Redis has not been
-    told; `running`, `held`: requests and reserved output of this process now; `others_running`, `others_held`."""
+    the part of `own` that was counted since Redis ceased to answer; `debt`: the part of `own` that Redis has not been
+    told; `running`, `output`: requests and reserved output of this process now; `others_running`, `others_output`."""
 
-    __slots__ = ("alone", "held", "last", "others", "others_held", "others_running", "owed", "own", "running")
+    __slots__ = ("alone", "debt", "last", "others", "others_output", "others_running", "output", "own", "running")
 
     def __init__(self) -> None:
-        self.own, self.others, self.alone, self.owed = Slices(), Slices(), Slices(), Slices()
-        self.running = self.held = self.others_running = self.others_held = 0
+        self.own, self.others, self.alone, self.debt = Slices(), Slices(), Slices(), Slices()
+        self.running = self.output = self.others_running = self.others_output = 0
         self.last = 0  # time of the latest use
 
     def trim(self, now: int) -> None:
-        for slices in (self.own, self.others, self.alone, self.owed):
+        for slices in (self.own, self.others, self.alone, self.debt):
             slices.trim(now)
 
     @property
     def is_idle(self) -> bool:
-        return not (self.running or self.held or self.own or self.owed)
+        return not (self.running or self.output or self.own or self.debt)
 
 
 class Mirror:
     """All subjects that this process has asked for. Times are milliseconds of Redis's clock.
 
-    `count`, `rank`: how many processes there are, and how many of their names are before this one's; `gone`: when Redis
-    ceased to answer, 0 while it answers."""
+    `count`, `rank`: how many processes there are, and how many of their names are before this one's; `alone_since`:
+    when Redis ceased to answer, 0 while it answers."""
 
     def __init__(self) -> None:
         self.shares: dict[str, Share] = {}  # the one used last is last
-        self._watched: frozenset[str] = frozenset()
+        self._watched_ids: frozenset[str] = frozenset()
         self.count, self.rank = 1, 0
         self._is_counted = False  # Redis has said how many there are
-        self.gone = 0
+        self.alone_since = 0
 
     def assume(self, count: int, rank: int) -> None:
         """There are at least these processes: use that until Redis says how many there are."""
@@ -107,8 +107,8 @@ class Mirror:
 
     def watch(self, ids: Iterable[str]) -> None:
         """Know what the others use of these subjects, too, which this process has not asked for yet."""
-        self._watched = frozenset(islice(ids, MAX_SUBJECTS // 2))
-        for id in self._watched:
+        self._watched_ids = frozenset(islice(ids, MAX_SUBJECTS // 2))
+        for id in self._watched_ids:
             self.shares.setdefault(id, Share())
 
     def share(self, id: str, now: int) -> Share:
@@ -122,13 +122,13 @@ class Mirror:
     def _forget_idle(self, now: int) -> None:
         for id, share in list(self.shares.items())[: len(self.shares) - MAX_SUBJECTS]:
             share.trim(now)
-            if share.running or share.held or id in self._watched:
+            if share.running or share.output or id in self._watched_ids:
                 continue
             del self.shares[id]
 
     # -- while Redis answers -------------------------------------------------------------------------------------------
 
-    def note_taken(self, asks: Asks, now: int, sums: Sequence[tuple[int, int]]) -> None:
+    def note_take(self, asks: Asks, now: int, sums: Sequence[tuple[int, int]]) -> None:
         """Note that Redis has counted `asks`. `sums`: requests and tokens of each subject before, of all processes."""
         slice = slice_of(now)
         for ask, (requests, tokens) in zip(asks, sums, strict=False):
@@ -146,25 +146,25 @@ class Mirror:
         _, rpm, tpm, parallel = ask.subject
         requests, tokens = int(rpm > 0), ask.input if tpm else 0
         share.own.add(slice, requests, tokens)
-        if self.gone:
+        if self.alone_since:
             share.alone.add(slice, requests, tokens)
         share.running += parallel > 0
-        share.held += ask.output if tpm else 0
+        share.output += ask.output if tpm else 0
         return requests, tokens
 
-    def note_beat(self, now: int, count: int, rank: int, counted: Mapping[str, Counted]) -> None:
+    def note_beat(self, now: int, count: int, rank: int, counts: Mapping[str, Counts]) -> None:
         """Note what all processes have used, and how many there are."""
         self.count, self.rank, self._is_counted = max(1, count), rank, True
-        for id, each in counted.items():
+        for id, each in counts.items():
             share = self.shares.get(id)
             if share is None:
                 continue
-            share.others_running, share.others_held = each.running, each.held
+            share.others_running, share.others_output = each.running, each.output
             own = {slice: (requests, tokens) for slice, requests, tokens in share.own.items()}
-            owed = {slice: (requests, tokens) for slice, requests, tokens in share.owed.items()}
+            debt = {slice: (requests, tokens) for slice, requests, tokens in share.debt.items()}
             share.others.clear()
             for slice, requests, tokens in each.slices:
-                mine, missing = own.get(slice, (0, 0)), owed.get(slice, (0, 0))
+                mine, missing = own.get(slice, (0, 0)), debt.get(slice, (0, 0))
                 share.others.add(
                     slice,
                     max(0, requests - mine[0] + missing[0]),
@@ -172,7 +172,7 @@ class Mirror:
                 )
         over = [id for id, share in self.shares.items() if self._is_over(share, now)]
         for id in over:
-            if id not in self._watched:
+            if id not in self._watched_ids:
                 del self.shares[id]
 
     def _is_over(self, share: Share, now: int) -> bool:
@@ -185,29 +185,29 @@ class Mirror:
         """Note what a running attempt has changed. `is_sent`: Redis was told."""
         share = self.share(id, now)
         share.running = max(0, share.running + change.running)
-        share.held = max(0, share.held + change.held)
+        share.output = max(0, share.output + change.output)
         pairs = (
             (change.slice, change.requests, change.tokens),
             (slice_of(now), change.new_requests, change.new_tokens),
         )
         for slice, requests, tokens in pairs:
             share.own.add(slice, requests, tokens)
-            if self.gone:
+            if self.alone_since:
                 share.alone.add(slice, requests, tokens)
             if not is_sent:
-                share.owed.add(slice, requests, tokens)
+                share.debt.add(slice, requests, tokens)
 
     # -- while it does not ---------------------------------------------------------------------------------------------
 
     def begin_alone(self, now: int) -> None:
         """Begin to divide the limits: Redis does not answer."""
-        if not self.gone:
-            self.gone = now
+        if not self.alone_since:
+            self.alone_since = now
             for share in self.shares.values():
                 share.alone.clear()
 
     def end_alone(self) -> None:
-        self.gone = 0
+        self.alone_since = 0
 
     def take(self, candidates: Sequence[Asks], now: int) -> tuple[int, list[Refusal]]:
         """Count the first of `candidates` that has room in this process's part, and return its index, or -1 and why
@@ -227,7 +227,7 @@ class Mirror:
         for ask in asks:
             share = self.share(ask.subject.id, now)
             requests, tokens = self._count(share, ask, slice)
-            share.owed.add(slice, requests, tokens)
+            share.debt.add(slice, requests, tokens)
 
     def find_refusal(self, asks: Asks, now: int) -> Refusal | None:
         """Return why this process's part has no room, the reason that lasts longest; None if it has."""
@@ -246,9 +246,9 @@ class Mirror:
         if rpm and share.alone.total(now, 0) + 1 > self._part(share, rpm, 0, now):
             yield Refusal(ask, RPM, self._wait(share, rpm, 0, 1, now))
         if tpm:
-            needed = ask.input + ask.output + share.held
-            if share.alone.total(now, 1) + needed > self._part(share, tpm, 1, now):
-                seconds = math.inf if ask.input > tpm else self._wait(share, tpm, 1, needed, now)
+            tokens = ask.input + ask.output + share.output
+            if share.alone.total(now, 1) + tokens > self._part(share, tpm, 1, now):
+                seconds = math.inf if ask.input > tpm else self._wait(share, tpm, 1, tokens, now)
                 yield Refusal(ask, TPM, seconds)
 
     def _has_place(self, share: Share, parallel: int, now: int) -> bool:
@@ -256,7 +256,7 @@ class Mirror:
         ended, within what they have left."""
         if share.running >= self._divide(parallel):
             return False
-        others = share.others_running if now - self.gone < OTHERS_MS else 0
+        others = share.others_running if now - self.alone_since < OTHERS_MS else 0
         return share.running + others < parallel
 
     def _divide(self, limit: int) -> int:
@@ -267,16 +267,16 @@ class Mirror:
         """Return how much of `limit` this process may use in the minute that ends at `now`, besides what was counted
         while Redis answered."""
         before = share.own.total(now, which) - share.alone.total(now, which)
-        left = limit - share.others.total(now, which) - before
-        if which and now - self.gone < OTHERS_MS:
-            left -= share.others_held
-        return self._divide(left)
+        rest = limit - share.others.total(now, which) - before
+        if which and now - self.alone_since < OTHERS_MS:
+            rest -= share.others_output
+        return self._divide(rest)
 
-    def _wait(self, share: Share, limit: int, which: int, needed: int, now: int) -> float:
+    def _wait(self, share: Share, limit: int, which: int, amount: int, now: int) -> float:
         """Return the seconds until this process's part has room for `needed` more, if nothing else starts."""
         for ahead in range(1, SLICES + 1):
             later = (slice_of(now) + ahead) * SLICE_MS
-            if share.alone.total(later, which) + needed <= self._part(share, limit, which, later):
+            if share.alone.total(later, which) + amount <= self._part(share, limit, which, later):
                 return (later - now) / 1000
         return WINDOW_SECONDS
 
@@ -287,19 +287,19 @@ class Mirror:
         out = {}
         for id, share in self.shares.items():
             share.trim(now)
-            slices = tuple((share.own if is_all else share.owed).items())
-            if slices or share.running or share.held:
-                out[id] = Standing(share.running, share.held, slices)
+            slices = tuple((share.own if is_all else share.debt).items())
+            if slices or share.running or share.output:
+                out[id] = Standing(share.running, share.output, slices)
         return out
 
     def forget_debt(self) -> None:
         """Redis is being told everything."""
         for share in self.shares.values():
-            share.owed.clear()
+            share.debt.clear()
 
     def owe(self, standings: Mapping[str, Standing]) -> None:
         """Owe `standings` again: it is not known whether Redis has been told."""
         for id, standing in standings.items():
             if id in self.shares:
                 for each in standing.slices:
-                    self.shares[id].owed.add(*each)
+                    self.shares[id].debt.add(*each)

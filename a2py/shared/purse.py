@@ -86,16 +86,16 @@ class Total(NamedTuple):
 class Charge:
     """What a running request has reserved. `number`: of the process's name under which it has."""
 
-    __slots__ = ("_held", "_id", "_ledger", "_number", "_store")
+    __slots__ = ("_amount", "_id", "_ledger", "_number", "_store")
 
-    def __init__(self, store: Store, id: str, ledger: str, held: int, number: int) -> None:
+    def __init__(self, store: Store, id: str, ledger: str, amount: int, number: int) -> None:
         self._store, self._id, self._ledger = store, id, ledger
-        self._held, self._number = held, number
+        self._amount, self._number = amount, number
 
     def settle(self, cost: float, start: float) -> None:
         """Replace what is reserved by the cost. `start`: of the period in which the request ends."""
-        held, self._held = self._held if self._number == self._store.number else 0, 0
-        numbers = f"{round(start)} {round(cost * MICRO)} {held}"
+        amount, self._amount = self._amount if self._number == self._store.number else 0, 0
+        numbers = f"{round(start)} {round(cost * MICRO)} {amount}"
         self._store.send(PAY, [PAY.digest, 2, PROCESSES, PURSE + self._id, self._store.name, numbers, self._ledger])
 
 
@@ -117,8 +117,8 @@ class Purses:
 
         reply = await store.ask(RESERVE, arguments, give_back)
         try:
-            _, code, spent, held = reply
-            spent, held = spent / MICRO, held / MICRO
+            _, code, spent, reserved = reply
+            spent, reserved = spent / MICRO, reserved / MICRO
         except MALFORMED:
             code = -1
         if code < 0:
@@ -129,4 +129,4 @@ class Purses:
         self._others[id] = start, max(0.0, spent - own)
         if len(self._others) > MAX_KEYS:
             del self._others[next(iter(self._others))]
-        return Total(spent, held, bool(code), charge if code else None)
+        return Total(spent, reserved, bool(code), charge if code else None)

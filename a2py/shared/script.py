@@ -311,7 +311,7 @@ class Change(NamedTuple):
     """What ADJUST adds to a subject. `slice`: where `requests` and `tokens` are added; the others: now."""
 
     running: int = 0
-    held: int = 0
+    output: int = 0
     slice: int = 0
     requests: int = 0
     tokens: int = 0
@@ -319,7 +319,7 @@ class Change(NamedTuple):
     new_tokens: int = 0
 
 
-class Taken(NamedTuple):
+class Take(NamedTuple):
     """What TAKE returned. `choice`: index of the candidate that was counted, -1 if there is none; `sums`: requests and
     tokens of each of its subjects before; `refusals`: why each candidate has no room; `code`: NO_ROOM, NO_LEASE,
     TOO_LATE, or positive."""
@@ -343,19 +343,19 @@ def take_arguments(process: str, latest: int, candidates: Sequence[Asks]) -> Arg
     return [TAKE.digest, len(keys) + 1, PROCESSES, *keys, process, " ".join(map(str, numbers))]
 
 
-def read_taken(reply: Sequence[int], candidates: Sequence[Asks]) -> Taken:
+def read_take(reply: Sequence[int], candidates: Sequence[Asks]) -> Take:
     if not all(type(number) is int for number in reply):
         raise TypeError("reply")
     now, code, *rest = reply
     if code > 0:
-        return Taken(now, code, code - 1, tuple(zip(rest[::2], rest[1::2], strict=False)))
+        return Take(now, code, code - 1, tuple(zip(rest[::2], rest[1::2], strict=False)))
     if code < 0:
-        return Taken(now, code)
+        return Take(now, code)
     refusals = (
         Refusal(asks[which], _LIMITS[limit], math.inf if ms > 1e15 else ms / 1000)
         for asks, limit, which, ms in zip(candidates, rest[::3], rest[1::3], rest[2::3], strict=False)
     )
-    return Taken(now, code, refusals=tuple(refusals))
+    return Take(now, code, refusals=tuple(refusals))
 
 
 def adjust_arguments(process: str, changes: Mapping[str, Change]) -> Arguments:
@@ -366,30 +366,30 @@ def adjust_arguments(process: str, changes: Mapping[str, Change]) -> Arguments:
 
 
 class Standing(NamedTuple):
-    """What JOIN writes of one subject: `running` and `held` as they are now; `slices`: (slice, requests, tokens) to
+    """What JOIN writes of one subject: `running` and `output` as they are now; `slices`: (slice, requests, tokens) to
     add."""
 
     running: int
-    held: int
+    output: int
     slices: tuple[tuple[int, int, int], ...] = ()
 
 
 def join_arguments(process: str, before: str, lease_ms: int, word: str, standings: Mapping[str, Standing]) -> Arguments:
     numbers: Arguments = []
     for standing in standings.values():
-        numbers += (standing.running, standing.held, len(standing.slices))
+        numbers += (standing.running, standing.output, len(standing.slices))
         for each in standing.slices:
             numbers += each
     keys = [SUBJECT + id for id in standings]
     return [JOIN.digest, len(keys) + 2, PROCESSES, BIRTH, *keys, process, before, lease_ms, word, *numbers]
 
 
-class Counted(NamedTuple):
+class Counts(NamedTuple):
     """What BEAT returns of one subject: what the other processes run and have reserved, and (slice, requests, tokens)
     of all processes."""
 
     running: int
-    held: int
+    output: int
     slices: tuple[tuple[int, int, int], ...]
 
 
@@ -403,7 +403,7 @@ class Beat(NamedTuple):
     rank: int = 0
     birth: bytes = b""
     words: tuple[tuple[str, bytes], ...] = ()
-    counted: tuple[Counted, ...] = ()
+    counts: tuple[Counts, ...] = ()
 
 
 def beat_arguments(process: str, lease_ms: int, last: str, words: Sequence[bytes], ids: Sequence[str]) -> Arguments:
@@ -414,15 +414,15 @@ def beat_arguments(process: str, lease_ms: int, last: str, words: Sequence[bytes
 def read_beat(reply: Sequence[Any]) -> Beat:
     if reply[1] == -1:
         return Beat(reply[0], has_lease=False)
-    now, count, rank, birth, words, counts = reply
+    now, count, rank, birth, words, rows = reply
     if not type(now) is type(count) is type(rank) is int:
         raise TypeError("reply")
-    told = tuple((id.decode("ascii", "replace"), word) for id, word in zip(words[::2], words[1::2], strict=False))
-    counted = tuple(
-        Counted(running, held, tuple(zip(slices[::3], slices[1::3], slices[2::3], strict=False)))
-        for running, held, *slices in counts
+    pairs = tuple((id.decode("ascii", "replace"), word) for id, word in zip(words[::2], words[1::2], strict=False))
+    counts = tuple(
+        Counts(running, output, tuple(zip(slices[::3], slices[1::3], slices[2::3], strict=False)))
+        for running, output, *slices in rows
     )
-    return Beat(now, True, count, rank, birth or b"", told, counted)
+    return Beat(now, True, count, rank, birth or b"", pairs, counts)
 
 
 def leave_arguments(process: str, ids: Sequence[str]) -> Arguments:

@@ -32,7 +32,7 @@ from a2py.shared import script
 from a2py.shared.grant import Grant, Verdict, end_changes, take_back
 from a2py.shared.link import CALL_SECONDS, Late, Link, LinkError, ScriptMissing, make_pool
 from a2py.shared.mirror import Mirror
-from a2py.shared.script import Change, Script, Taken
+from a2py.shared.script import Change, Script, Take
 from a2py.shared.subject import Ask, Asks
 
 #: Seconds for which a process's running requests count after its last sign of life, and between two beats.
@@ -93,7 +93,7 @@ class Store:
         self._reason = ""  # why there was no connection at the latest try
         self.news = Stream()
         self._wake = asyncio.Event()  # a beat is due, or there is nothing to beat for
-        self._decided = asyncio.Event()  # Redis is asked, or it is not
+        self._decision = asyncio.Event()  # Redis is asked, or it is not
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -124,7 +124,7 @@ class Store:
         await self._pool.aclose()
 
     def _busy(self) -> list[str]:
-        return [id for id, share in self.mirror.shares.items() if share.running or share.held]
+        return [id for id, share in self.mirror.shares.items() if share.running or share.output]
 
     def tell(self, word: bytes) -> None:
         """Tell all other processes `word`, at once if Redis is there, otherwise when it is back."""
@@ -138,28 +138,28 @@ class Store:
         """Count one attempt at the first of `candidates` that has room."""
         if not self.is_up and not await self._wait_until_up():
             return self._take_alone(candidates)
-        if not self.mirror.gone:
+        if not self.mirror.alone_since:
             return await self._take_shared(candidates)
         now = self.now()
         refusals = [self.mirror.find_refusal(asks, now) for asks in candidates]
-        allowed = [index for index, refusal in enumerate(refusals) if refusal is None]
-        if not allowed:
+        indexes = [index for index, refusal in enumerate(refusals) if refusal is None]
+        if not indexes:
             return Verdict(-1, None, [refusal for refusal in refusals if refusal is not None])
-        verdict = await self._take_shared([candidates[index] for index in allowed])
+        verdict = await self._take_shared([candidates[index] for index in indexes])
         if verdict.grant is not None:
-            return verdict._replace(choice=allowed[verdict.choice])
-        shared = iter(verdict.refusals)
-        return Verdict(-1, None, [refusal or next(shared) for refusal in refusals])
+            return verdict._replace(choice=indexes[verdict.choice])
+        rest = iter(verdict.refusals)
+        return Verdict(-1, None, [refusal or next(rest) for refusal in refusals])
 
     async def _take_shared(self, candidates: Sequence[Asks]) -> Verdict:
-        taken = await self._ask(candidates)
-        if taken is None:
+        take = await self._ask(candidates)
+        if take is None:
             return self._take_alone(candidates)
-        if taken.choice < 0:
-            return Verdict(-1, None, taken.refusals)
-        asks = candidates[taken.choice]
-        self.mirror.note_taken(asks, taken.now, taken.sums)
-        return Verdict(taken.choice, Grant(self, asks, script.slice_of(taken.now), self.number))
+        if take.choice < 0:
+            return Verdict(-1, None, take.refusals)
+        asks = candidates[take.choice]
+        self.mirror.note_take(asks, take.now, take.sums)
+        return Verdict(take.choice, Grant(self, asks, script.slice_of(take.now), self.number))
 
     def _take_alone(self, candidates: Sequence[Asks]) -> Verdict:
         """Decide with this process's part of the limits."""
@@ -172,7 +172,7 @@ class Store:
         self._must_join = True
         return Verdict(choice, Grant(self, candidates[choice], script.slice_of(now), self.number + 1))
 
-    async def _ask(self, candidates: Sequence[Asks]) -> Taken | None:
+    async def _ask(self, candidates: Sequence[Asks]) -> Take | None:
         """Return what Redis says; None if it says nothing in time."""
         for _ in range(2):
             link, number = self._link, self.number
@@ -181,7 +181,7 @@ class Store:
             arguments = script.take_arguments(self.name, self.now() + LATEST_MS, candidates)
             try:
                 reply = await self._run_script(link, script.TAKE, arguments, partial(self._undo, candidates, number))
-                taken = script.read_taken(reply, candidates)
+                take = script.read_take(reply, candidates)
             except Late:
                 return None  # it is counted
             except LinkError as error:
@@ -191,10 +191,10 @@ class Store:
                 self._note_failure("an answer that no script of ours gives")
                 return None
             self._failures = 0
-            if taken.choice >= 0 and number != self.number:
-                self._move(candidates[taken.choice])
-            if taken.code != script.NO_LEASE:
-                return None if taken.code == script.TOO_LATE else taken
+            if take.choice >= 0 and number != self.number:
+                self._move(candidates[take.choice])
+            if take.code != script.NO_LEASE:
+                return None if take.code == script.TOO_LATE else take
             if not await self._join_again(link):
                 return None
         return None
@@ -211,11 +211,11 @@ class Store:
     def _undo(self, candidates: Sequence[Asks], number: int, reply: Any) -> None:
         """Take back what was counted in an answer that nobody waits for."""
         try:
-            taken = script.read_taken(reply, candidates)
+            take = script.read_take(reply, candidates)
         except MALFORMED:
             return
-        if taken.choice >= 0 and number == self.number:
-            changes = end_changes(candidates[taken.choice], script.slice_of(taken.now), take_back)
+        if take.choice >= 0 and number == self.number:
+            changes = end_changes(candidates[take.choice], script.slice_of(take.now), take_back)
             if not self._send_changes(changes):
                 self._join_soon()
 
@@ -226,8 +226,8 @@ class Store:
     def change(self, changes: Mapping[str, Change], since: int) -> None:
         """Change what counts at subjects (by id) that Redis has since name number `since`."""
         is_known = since <= self.number
-        known = changes if is_known else {id: each._replace(running=0, held=0) for id, each in changes.items()}
-        is_sent = self._send_changes(known)
+        valid = changes if is_known else {id: each._replace(running=0, output=0) for id, each in changes.items()}
+        is_sent = self._send_changes(valid)
         self._must_join = self._must_join or not is_sent or not is_known
         now = self.now()
         for id, each in changes.items():
@@ -253,8 +253,8 @@ class Store:
         link = self._link
         if link is None or not self.is_up:
             return False
-        again = partial(link.tell, "EVAL", which.text, *arguments[1:], refused=self._join_soon)
-        return link.tell("EVALSHA", *arguments, missing=again, refused=self._join_soon)
+        again = partial(link.tell, "EVAL", which.text, *arguments[1:], on_refusal=self._join_soon)
+        return link.tell("EVALSHA", *arguments, on_missing=again, on_refusal=self._join_soon)
 
     def _join_soon(self) -> None:
         """Redis may not know what runs here: tell it anew."""
@@ -264,9 +264,9 @@ class Store:
 
     async def _wait_until_up(self) -> bool:
         """Wait for a connection that is being made, at most CALL_SECONDS, and return whether Redis is asked."""
-        if not self._is_broken and not self._decided.is_set():
+        if not self._is_broken and not self._decision.is_set():
             try:
-                await asyncio.wait_for(self._decided.wait(), CALL_SECONDS)
+                await asyncio.wait_for(self._decision.wait(), CALL_SECONDS)
             except asyncio.TimeoutError:
                 self._note_failure(self._reason or f"no connection within {CALL_SECONDS * 1000:g} ms")
         return self.is_up
@@ -277,7 +277,7 @@ class Store:
         if self._failures < MAX_FAILURES or self._is_broken:
             return
         self._is_broken, self.is_up = True, False
-        self._decided.set()
+        self._decision.set()
         self._wake.set()
         self.mirror.begin_alone(self.now())
         self._log.warning(
@@ -308,14 +308,14 @@ class Store:
                 self.is_up, self._link = False, None
                 await link.close()
             if not self._is_broken:
-                self._decided.clear()
+                self._decision.clear()
             await asyncio.sleep(PAUSE_SECONDS if self._failures > 1 else 0.0)
 
     def _on_end(self, reason: str) -> None:
         """Note that the connection has ended."""
         if self.is_up:
             self.is_up = False
-            self._decided.clear()
+            self._decision.clear()
             self._note_failure(reason)
         self._wake.set()
 
@@ -325,7 +325,7 @@ class Store:
             self._log.info("redis answers: limits are shared")
         self._is_broken, self._reason = False, ""
         self._guard_end = time.monotonic() + GUARD_SECONDS
-        self._decided.set()
+        self._decision.set()
 
     async def _join(self, link: Link) -> None:
         """Join under a new name. Raise LinkError."""
@@ -337,7 +337,7 @@ class Store:
         mirror.forget_debt()
         self._must_join = False
         arguments = script.join_arguments(self.name, before, int(LEASE_SECONDS * 1000), secrets.token_hex(8), standings)
-        sent = time.monotonic()
+        start = time.monotonic()
         try:
             now, self._birth = await self._run_script(link, script.JOIN, arguments)
         except BaseException as error:
@@ -346,7 +346,7 @@ class Store:
             if isinstance(error, MALFORMED):
                 raise LinkError("an answer that no script of ours gives") from None
             raise
-        self._offset = now / 1000 - (sent + time.monotonic()) / 2
+        self._offset = now / 1000 - (start + time.monotonic()) / 2
 
     async def _join_again(self, link: Link) -> bool:
         """Join once more over a connection that is in use. Return whether it has succeeded."""
@@ -367,7 +367,7 @@ class Store:
             if not self._is_checked:
                 self._is_checked = True
                 await self._check_memory(link)
-            if self.mirror.gone and time.monotonic() >= self._guard_end:
+            if self.mirror.alone_since and time.monotonic() >= self._guard_end:
                 self.mirror.end_alone()
             if has_more:
                 continue
@@ -385,7 +385,7 @@ class Store:
         news = self.news
         words = list(islice(news.words, MAX_TOLD))
         arguments = script.beat_arguments(self.name, int(LEASE_SECONDS * 1000), news.last, words, ids)
-        sent = time.monotonic()
+        start = time.monotonic()
         try:
             beat = script.read_beat(await self._run_script(link, script.BEAT, arguments))
         except MALFORMED:
@@ -396,8 +396,8 @@ class Store:
             return True
         for _ in words:
             news.words.popleft()
-        self._offset = beat.now / 1000 - (sent + time.monotonic()) / 2
-        mirror.note_beat(beat.now, beat.processes, beat.rank, dict(zip(ids, beat.counted, strict=False)))
+        self._offset = beat.now / 1000 - (start + time.monotonic()) / 2
+        mirror.note_beat(beat.now, beat.processes, beat.rank, dict(zip(ids, beat.counts, strict=False)))
         for id, word in beat.words:
             news.last = id
             if word:
@@ -423,4 +423,4 @@ class Store:
 
 
 def _running(ask: Ask) -> Change:
-    return Change(running=int(ask.subject.parallel > 0), held=ask.output if ask.subject.tpm else 0)
+    return Change(running=int(ask.subject.parallel > 0), output=ask.output if ask.subject.tpm else 0)

@@ -20,7 +20,7 @@ import pytest
 
 from a2py.cli import exits, state, statusline, usage
 from a2py.cli.main import main
-from a2py.ledger.row import Asked, Given, Row, Took
+from a2py.ledger.row import AnswerColumns, RequestColumns, Row, UsageColumns
 from a2py.ledger.store import Store
 from tests.commands import a2py, nothing
 from tests.process import deployment, running
@@ -40,11 +40,11 @@ KEYS = [
 
 
 def row(model: str, cost: float | None, tokens: int = 100, *, session: str = "s1", status: int = 200) -> Row:
-    took = Took(tokens, 3 * tokens, 0, tokens, 0, 0, cost, 0.1, 0.2)
+    took = UsageColumns(tokens, 3 * tokens, 0, tokens, 0, 0, cost, 0.1, 0.2)
     error = "overloaded" if status >= 400 else ""
     question, answer = (
-        Asked("team", session, "", model, ""),
-        Given("d", "deepseek-chat", "chat", status, "", error, 1, ""),
+        RequestColumns("team", session, "", model, ""),
+        AnswerColumns("d", "deepseek-chat", "chat", status, "", error, 1, ""),
     )
     return Row(time.time(), question, answer, took)
 

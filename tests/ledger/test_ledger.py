@@ -27,7 +27,7 @@ from a2py.ledger import store as stores
 from a2py.ledger import writer as writers
 from a2py.ledger.prices import MAX_PRICES, PriceList, read_table
 from a2py.ledger.query import parse_since, sum_by, sum_session
-from a2py.ledger.row import COLUMNS, MOST, Asked, Given, Row, Took, flatten
+from a2py.ledger.row import COLUMNS, MOST, AnswerColumns, RequestColumns, Row, UsageColumns, flatten
 from a2py.ledger.store import Store, Unusable
 from a2py.ledger.writer import Writer
 from a2py.messages.types import Usage
@@ -49,8 +49,13 @@ def row(
     agent: str = "",
     estimated: int = 0,
 ) -> Row:
-    took = Took(tokens, 2 * tokens, 3 * tokens, 4 * tokens, 0, estimated, cost, 0.1, 0.2)
-    return Row(at, Asked("", session, agent, model, ""), Given("d", "up", "chat", status, "", error, 1, ""), took)
+    took = UsageColumns(tokens, 2 * tokens, 3 * tokens, 4 * tokens, 0, estimated, cost, 0.1, 0.2)
+    return Row(
+        at,
+        RequestColumns("", session, agent, model, ""),
+        AnswerColumns("d", "up", "chat", status, "", error, 1, ""),
+        took,
+    )
 
 
 def count(path: Path | str) -> int:
@@ -269,7 +274,7 @@ def test_what_is_no_ledger_is_not_moved(
 
 def test_old_rows_go_and_so_do_the_oldest_of_a_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, day = str(tmp_path / "usage.db"), 86400.0
-    monkeypatch.setattr(stores, "DELETED", 50)
+    monkeypatch.setattr(stores, "DELETION_ROWS", 50)
     store = Store(path, days=90, clock=lambda: NOW)
     store.insert([row(NOW - n * day, session=str(n)) for n in range(300)])
     store.prune()
@@ -292,7 +297,7 @@ def test_no_file_and_no_thread_before_the_first_row(tmp_path: Path, start: Calla
     writer = start()
     assert writer.close().done() and not list(tmp_path.iterdir())
     writer.add(row())
-    assert writer.lost == 1 and isinstance(writer.flush().exception(), RuntimeError)
+    assert writer.lost_rows == 1 and isinstance(writer.flush().exception(), RuntimeError)
 
 
 def test_waiting_for_rows_makes_no_file(tmp_path: Path, start: Callable[..., Writer]) -> None:
@@ -367,7 +372,7 @@ def test_a_ledger_with_damaged_pages(tmp_path: Path, start: Callable[..., Writer
     writer = start(path)
     writer.add(row())
     writer.flush().result(30)
-    assert count(path) == 1 and diary.events == ["ledger was broken"] and writer.lost == 0
+    assert count(path) == 1 and diary.events == ["ledger was broken"] and writer.lost_rows == 0
     assert len(list(tmp_path.glob("usage.ledger.broken*"))) >= 2, "an older one is not replaced"
 
 
@@ -400,7 +405,7 @@ def test_a_place_that_cannot_be_written_is_tried_again(
         assert time.monotonic() < deadline
         time.sleep(0.005)
     assert diary.events == ["ledger can't be written", "ledger is written again"]
-    assert count(folder / "usage.db") == 1 and writer.lost == 0
+    assert count(folder / "usage.db") == 1 and writer.lost_rows == 0
 
 
 def test_a_full_disk(tmp_path: Path, start: Callable[..., Writer], diary: Diary) -> None:
@@ -418,7 +423,7 @@ def test_a_full_disk(tmp_path: Path, start: Callable[..., Writer], diary: Diary)
     assert "full" in str(writer.flush().exception(30))
     assert diary.events == ["ledger can't be written"]
     writer.flush().result(30)  # the connection was opened anew, without the limit
-    assert count(path) == 401 and writer.lost == 0
+    assert count(path) == 401 and writer.lost_rows == 0
 
 
 @pytest.mark.parametrize("odd", [float("nan"), object(), b"\xff", None])
@@ -431,7 +436,7 @@ def test_a_value_that_no_file_can_hold_costs_its_own_row(
         writer.add(row()._replace(time=seconds))
     writer.flush().result(30)
     kept = 2 + isinstance(odd, bytes)  # which any column of SQLite can hold
-    assert count(tmp_path / "usage.db") == kept and writer.lost == 3 - kept and not writer.trouble
+    assert count(tmp_path / "usage.db") == kept and writer.lost_rows == 3 - kept and not writer.trouble
     assert diary.events == ["ledger rows lost"] * (3 - kept)
 
 
@@ -451,7 +456,7 @@ for n in range(2000): writer.add(row(session=f"{n} " + "x" * 200))
 assert isinstance(writer.flush().exception(60), OSError), "it is full"
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 writer.close().result(60)
-assert not writer.lost and diary.events[0] == "ledger can't be written"
+assert not writer.lost_rows and diary.events[0] == "ledger can't be written"
 """
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "usage.db")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -506,11 +511,11 @@ def test_a_flood_stays_within_the_bound(
     writer = start(tmp_path / "file" / "usage.db", retry_seconds=60.0)
     for _ in range(1000):
         writer.add(row())
-    assert writer.lost == 900 and len(writer._rows) == 100
+    assert writer.lost_rows == 900 and len(writer._rows) == 100
     futures = [writer.submit(lambda connection: None) for _ in range(5000)]
     assert all(future.exception(30) is not None for future in futures)
     writer.close().result(30)
-    assert writer.lost == 1000 and diary.events[-1] == "ledger rows lost"
+    assert writer.lost_rows == 1000 and diary.events[-1] == "ledger rows lost"
 
 
 def test_a_bug_in_the_thread_ends_the_ledger_alone(diary: Diary) -> None:
@@ -519,10 +524,10 @@ def test_a_bug_in_the_thread_ends_the_ledger_alone(diary: Diary) -> None:
 
     writer = Writer(broken, diary, batch_seconds=0.01)
     writer.add(row())
-    assert writer._ended.exception(30) is None
+    assert writer._completion.exception(30) is None
     assert diary.events[0] == "ledger stopped"
     writer.add(row())
-    assert writer.lost == 2
+    assert writer.lost_rows == 2
 
 
 @pytest.mark.integration
@@ -532,7 +537,7 @@ def test_several_processes_write_one_file(tmp_path: Path) -> None:
         "import sys; from tests.ledger.test_ledger import *\n"
         "writer = Writer(partial(Store, sys.argv[1]), Diary(), batch_seconds=0.001)\n"
         "for n in range(500): writer.add(row()); n % 50 or time.sleep(0.002)\n"
-        "writer.close().result(60); assert not writer.lost"
+        "writer.close().result(60); assert not writer.lost_rows"
     )
     running = [subprocess.Popen([sys.executable, "-c", script, str(path)]) for _ in range(3)]
     assert [process.wait(120) for process in running] == [0, 0, 0]

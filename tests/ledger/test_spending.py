@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from a2py.budget import Budget
 from a2py.ledger import store as stores
-from a2py.ledger.row import Asked, Given, Row, Took
+from a2py.ledger.row import AnswerColumns, RequestColumns, Row, UsageColumns
 from a2py.ledger.spending import LEASE_SECONDS, Hold, Spending, has_room, read_spending, renew, reserve, settle
 from a2py.ledger.store import Store, Transaction
 
@@ -88,9 +88,9 @@ def test_a_total_is_never_forgotten(connection: sqlite3.Connection) -> None:
 def answer(time: float, cost: float | None, key: str = "alice") -> Row:
     return Row(
         time,
-        Asked(key, "", "", "m", ""),
-        Given("d", "u", "chat", 200, "", "", 1, ""),
-        Took(1, 0, 0, 1, 0, 0, cost, 0.1, 0.2),
+        RequestColumns(key, "", "", "m", ""),
+        AnswerColumns("d", "u", "chat", 200, "", "", 1, ""),
+        UsageColumns(1, 0, 0, 1, 0, 0, cost, 0.1, 0.2),
     )
 
 

@@ -150,7 +150,7 @@ async def test_an_attempt_settles_its_grant() -> None:
     reservation.settle(100, 20)
     plan.close()
     (share,) = shared.mirror.shares.values()
-    assert (share.running, share.held, share.own.total(NOW, 0), share.own.total(NOW, 1)) == (0, 0, 2, 120)
+    assert (share.running, share.output, share.own.total(NOW, 0), share.own.total(NOW, 1)) == (0, 0, 2, 120)
 
 
 async def wait(process: Process, order: list[str], name: str) -> Plan:

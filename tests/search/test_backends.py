@@ -17,8 +17,8 @@ from a2py.search.page import Page, Query
 
 ACCOUNT = Account("https://base.example", "KEY", "ENGINE")
 PLAIN = Query("two words")
-ALLOWLIST = Query("q", allowed=("a.example", "b.example"), country="DE")
-BLOCKLIST = Query("q", blocked=("a.example",), country="DE")
+ALLOWLIST = Query("q", allowed_domains=("a.example", "b.example"), country="DE")
+BLOCKLIST = Query("q", blocked_domains=("a.example",), country="DE")
 
 
 def ask(name: str, query: Query) -> tuple[str, Any, dict[str, str]]:
@@ -46,7 +46,7 @@ def test_brave() -> None:
     assert path == "/web/search" and headers == {"x-subscription-token": "KEY"}
     assert body == {"q": "q (site:a.example OR site:b.example)", "count": "10", "country": "DE"}
     assert "country" not in ask("brave", PLAIN)[1]
-    many = Query("q", blocked=tuple(f"blocked-{n}.example" for n in range(100)))
+    many = Query("q", blocked_domains=tuple(f"blocked-{n}.example" for n in range(100)))
     assert ask("brave", many)[1]["q"] == "q", "Brave refuses more than 400 characters; the answer is filtered"
 
 

@@ -65,7 +65,7 @@ def test_find_tool() -> None:
 def test_rules(more: dict[str, Any], expected: Rules) -> None:
     rules = read_rules({**TOOL, **more})
     assert rules == expected
-    assert rules.query("q") == Query("q", expected.allowed, expected.blocked, expected.country)
+    assert rules.query("q") == Query("q", expected.allowed_domains, expected.blocked_domains, expected.country)
 
 
 def test_the_function_is_the_same_each_time_and_names_its_domains() -> None:

@@ -100,7 +100,7 @@ async def test_a_script_that_is_missing() -> None:
         with pytest.raises(ScriptMissing):
             await link.call("EVALSHA", "x")
         told: list[int] = []
-        assert link.tell("EVALSHA", "x", missing=lambda: told.append(1))
+        assert link.tell("EVALSHA", "x", on_missing=lambda: told.append(1))
         with pytest.raises(ScriptMissing):
             await link.call("EVALSHA", "x")
         assert told == [1]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a2py.shared.mirror import MAX_SUBJECTS, OTHERS_MS, Mirror
-from a2py.shared.script import SLICE_MS, SLICES, Change, Counted, slice_of
+from a2py.shared.script import SLICE_MS, SLICES, Change, Counts, slice_of
 from a2py.shared.subject import Ask, Asks, Subject
 
 NOW = 1_800_000_000_000
@@ -59,11 +59,11 @@ def test_with_what_was_counted_before_no_minute_has_more(
     for mirror in mirrors:
         mirror.watch(["x"])
     for used, process in enumerate(before[:rpm]):
-        mirrors[process].note_taken(asks, NOW, [(used, 0)])
+        mirrors[process].note_take(asks, NOW, [(used, 0)])
         starts.append(NOW)
     total = len(before[:rpm])
     for rank, mirror in enumerate(mirrors):
-        mirror.note_beat(NOW, 3, rank, {"x": Counted(0, 0, ((slice_of(NOW), total, 0),))})
+        mirror.note_beat(NOW, 3, rank, {"x": Counts(0, 0, ((slice_of(NOW), total, 0),))})
         mirror.begin_alone(NOW + 1)
     for process, after in sorted(asked, key=lambda pair: pair[1]):
         if mirrors[process].take([asks], NOW + 1 + after)[0] == 0:
@@ -94,7 +94,7 @@ def test_places_that_others_had_count_for_as_long_as_a_lease() -> None:
     subject = Subject("x", parallel=4)
     mirror = Mirror()
     mirror.share("x", NOW)
-    mirror.note_beat(NOW, 2, 0, {"x": Counted(3, 0, ())})
+    mirror.note_beat(NOW, 2, 0, {"x": Counts(3, 0, ())})
     mirror.begin_alone(NOW)
     assert fill(mirror, one(subject)) == 1 and fill(mirror, one(subject), NOW + OTHERS_MS) == 1
     mirror.change("x", Change(running=-1), NOW, is_sent=False)
@@ -123,11 +123,11 @@ def test_what_was_counted_alone_is_owed_until_redis_was_told() -> None:
 def test_what_others_use_is_known_from_each_answer() -> None:
     """Nine of ten requests were counted before ours: the other processes' are nine."""
     mirror, asks = Mirror(), one(Subject("x", rpm=12))
-    mirror.note_taken(asks, NOW, [(9, 0)])
+    mirror.note_take(asks, NOW, [(9, 0)])
     mirror.begin_alone(NOW)
     assert fill(mirror, asks) == 2
     mirror.end_alone()
-    assert mirror.gone == 0
+    assert mirror.alone_since == 0
 
 
 def test_until_redis_has_answered_the_workers_of_a_machine_divide_the_limit() -> None:
@@ -159,5 +159,5 @@ def test_subjects_that_are_not_used_are_forgotten() -> None:
     assert len(mirror.shares) == MAX_SUBJECTS + 1, "something runs at one of them"
     assert "running" in mirror.shares and "s0" not in mirror.shares
     mirror.forget_debt()
-    mirror.note_beat(NOW + 2 * MINUTE, 1, 0, {"unknown": Counted(0, 0, ())})
+    mirror.note_beat(NOW + 2 * MINUTE, 1, 0, {"unknown": Counts(0, 0, ())})
     assert list(mirror.shares) == ["running"]

@@ -23,17 +23,17 @@ def test_each_key_is_named_once_and_all_have_one_hash_tag() -> None:
 
 def test_a_reply_names_the_candidate_or_why_none_has_room() -> None:
     candidates = [(Ask(A),), (Ask(A), Ask(B, 1, 2))]
-    assert script.read_taken([50, 2, 1, 0, 4, 8], candidates) == script.Taken(50, 2, 1, ((1, 0), (4, 8)))
-    refused = script.read_taken([50, 0, 1, 0, 2500, 2, 1, 9 * 10**15], candidates)
+    assert script.read_take([50, 2, 1, 0, 4, 8], candidates) == script.Take(50, 2, 1, ((1, 0), (4, 8)))
+    refused = script.read_take([50, 0, 1, 0, 2500, 2, 1, 9 * 10**15], candidates)
     assert refused.refusals == (Refusal(Ask(A), "rpm", 2.5), Refusal(Ask(B, 1, 2), "tpm", math.inf))
-    assert script.read_taken([50, -1], candidates).code == script.NO_LEASE
+    assert script.read_take([50, -1], candidates).code == script.NO_LEASE
 
 
 def test_a_beat_without_a_lease_says_nothing_else() -> None:
     assert script.read_beat([7, -1]) == script.Beat(7, has_lease=False)
     beat = script.read_beat([7, 3, 1, b"w", [b"1-0", b"x", b"1-1", b""], [[1, 20, 5, 2, 30, 6, 1, 10]]])
     assert (beat.processes, beat.rank, beat.words) == (3, 1, (("1-0", b"x"), ("1-1", b"")))
-    assert beat.counted == (script.Counted(1, 20, ((5, 2, 30), (6, 1, 10))),)
+    assert beat.counts == (script.Counts(1, 20, ((5, 2, 30), (6, 1, 10))),)
 
 
 @pytest.mark.parametrize(

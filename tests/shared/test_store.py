@@ -384,7 +384,9 @@ async def test_what_was_counted_alone_is_written_back(server: RedisServer) -> No
         grants = [grant for _ in range(9) if (grant := await take(first, asks)) is not None]
         assert len(grants) in (4, 5)
         server.thaw()
-        await until(lambda: first.is_up and second.is_up and not first.mirror.gone and not second.mirror.gone)
+        await until(
+            lambda: first.is_up and second.is_up and not first.mirror.alone_since and not second.mirror.alone_since
+        )
         async with stores_more(server) as third:
             left = await count([third], asks, 20)
             assert left == min(10 - len(grants), 8 - len(grants))
@@ -402,7 +404,7 @@ async def test_a_redis_that_was_emptied_is_told_everything_again(server: RedisSe
         await until(lambda: not first.is_up and not second.is_up)
         server.start()
         await until(lambda: first.is_up and second.is_up)
-        await until(lambda: not first.mirror.gone and not second.mirror.gone)
+        await until(lambda: not first.mirror.alone_since and not second.mirror.alone_since)
         assert await count([first, second], asks, 20) == 4
 
 

@@ -294,7 +294,7 @@ async def test_a_file_that_cannot_be_written_stops_no_answer(tmp_path: Path) -> 
             assert (await proxy.ask(message())).status == 200
             other.execute("ROLLBACK")
         assert len(await flushed(proxy, path)) == 3
-        assert keeper.writer.lost == 0
+        assert keeper.writer.lost_rows == 0
         path.unlink()
         assert (await proxy.ask(message())).status == 200
         assert len(await flushed(proxy, path)) == 1, "a new file"

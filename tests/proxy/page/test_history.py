@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from a2py.ledger.row import Asked, Given, Row, Took
+from a2py.ledger.row import AnswerColumns, RequestColumns, Row, UsageColumns
 from a2py.ledger.store import Store
 from a2py.proxy.page import recorder
 from tests.paged import Page, open_page
@@ -25,9 +25,9 @@ def write(path: Path, count: int, session: str = "s", end: float | None = None, 
         [
             Row(
                 last - (count - n) - 1.0,
-                Asked("team", session, "", f"m{n}", "1 default"),
-                Given("d0", "up", "chat", 200, "end_turn", "", 1, "top_k,image" if n == 0 else ""),
-                Took(10, 30, 0, 5, 2, 0, cost, 0.2, 1.0),
+                RequestColumns("team", session, "", f"m{n}", "1 default"),
+                AnswerColumns("d0", "up", "chat", 200, "end_turn", "", 1, "top_k,image" if n == 0 else ""),
+                UsageColumns(10, 30, 0, 5, 2, 0, cost, 0.2, 1.0),
             )
             for n in range(count)
         ]
@@ -151,9 +151,9 @@ async def test_a_turn_of_unknown_price_makes_the_sum_unknown(tmp_path: Path) -> 
     ledger = tmp_path / "usage.db"
     write(ledger, 2)
     store = Store(str(ledger))
-    took = Took(1000, 0, 0, 0, 0, 0, None, 0.0, 1.0)
-    given = Given("d0", "up", "chat", 200, "end_turn", "", 1, "")
-    store.insert([Row(time.time() - 30, Asked("team", "s", "", "m", ""), given, took)])
+    took = UsageColumns(1000, 0, 0, 0, 0, 0, None, 0.0, 1.0)
+    given = AnswerColumns("d0", "up", "chat", 200, "end_turn", "", 1, "")
+    store.insert([Row(time.time() - 30, RequestColumns("team", "s", "", "m", ""), given, took)])
     store.close()
     async with (
         run_proxy(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy,
