@@ -52,7 +52,7 @@ async def homes(
 async def test_ninety_five_turns_stay_where_the_first_was(named_by: str) -> None:
     """They changed 72 times over three deployments."""
     async with over() as (proxy, ups):
-        seen = []
+        all_homes = []
         for session in range(8):
             more: dict[str, Any] = {}
             if named_by == "user_id":
@@ -63,10 +63,10 @@ async def test_ninety_five_turns_stay_where_the_first_was(named_by: str) -> None
             headers = {SESSION: f"s{session}"} if named_by == "header" else None
             count = 95 if session < 2 else 3
             bodies = [message(messages=turns(n, first), **more) for n in range(count)]
-            answered = await homes(proxy, ups, bodies, headers)
-            assert len(answered) == count and len(set(answered)) == 1
-            seen.append(answered[0])
-        assert len(set(seen)) > 1, "other sessions have another home"
+            places = await homes(proxy, ups, bodies, headers)
+            assert len(places) == count and len(set(places)) == 1
+            all_homes.append(places[0])
+        assert len(set(all_homes)) > 1, "other sessions have another home"
 
 
 async def test_sub_agents_stay_with_their_session() -> None:
@@ -84,8 +84,8 @@ async def test_sub_agents_stay_with_their_session() -> None:
 
 async def test_it_can_be_switched_off() -> None:
     async with over(affinity=False) as (proxy, ups):
-        answered = await homes(proxy, ups, [message()] * 40, {SESSION: "s"})
-        assert len(set(answered)) == 3
+        places = await homes(proxy, ups, [message()] * 40, {SESSION: "s"})
+        assert len(set(places)) == 3
 
 
 async def test_a_deployment_that_fails_loses_only_its_own_sessions() -> None:
@@ -93,19 +93,19 @@ async def test_a_deployment_that_fails_loses_only_its_own_sessions() -> None:
     async with over(cooldown_time=600) as (proxy, ups):
         sessions = [{SESSION: f"s{n}"} for n in range(12)]
         before = [(await homes(proxy, ups, [message()], one))[0] for one in sessions]
-        lost = before[0]
-        ups[lost].scripts = (refusing(401),)
+        failing = before[0]
+        ups[failing].scripts = (refusing(401),)
         await proxy.ask(message(), headers=sessions[0])
         after = [await homes(proxy, ups, [message()] * 2, one) for one in sessions]
         for n, was in enumerate(before):
             now = after[n]
-            assert now[0] == now[1] and (now[0] == was) == (was != lost)
+            assert now[0] == now[1] and (now[0] == was) == (was != failing)
 
 
 async def test_only_the_lowest_order_has_sessions() -> None:
     async with ScriptedServer(answering("Hi")) as low, ScriptedServer(answering("Hi")) as high:
-        made = (deployment(low.base, id="low", order=1), deployment(high.base, id="high", order=2, weight=1000))
-        async with run_proxy(config(deployments=made)) as proxy:
+        deployments = (deployment(low.base, id="low", order=1), deployment(high.base, id="high", order=2, weight=1000))
+        async with run_proxy(config(deployments=deployments)) as proxy:
             for n in range(8):
                 await proxy.ask(message(), headers={SESSION: f"s{n}"})
             assert (len(low.requests), len(high.requests)) == (8, 0)
@@ -140,8 +140,8 @@ async def test_the_log_says_why_the_cache_was_lost() -> None:
             body = message(messages=turns(n), system="other" if n >= 13 else "s", tools=[TOOL] if n >= 11 else [])
             await proxy.ask(body, headers={SESSION: "s"})
         await settle(lambda: len(notes(proxy)) == 16)
-        said = {n + 1: note for n, note in enumerate(notes(proxy)) if note}
-        assert said == {
+        reasons = {n + 1: note for n, note in enumerate(notes(proxy)) if note}
+        assert reasons == {
             12: "cache lost at turn 12: the tool list changed",
             14: "cache lost at turn 14: the system prompt changed",
             16: "cache lost at turn 16: older than 5 minutes",
@@ -152,8 +152,8 @@ async def test_the_log_says_why_the_cache_was_lost() -> None:
 
 async def test_another_deployment_is_a_reason() -> None:
     async with ScriptedServer(caching([0, 900, 0])) as one, ScriptedServer(caching([0])) as other:
-        made = (deployment(one.base, id="one", order=1), deployment(other.base, id="other", order=2))
-        async with run_proxy(config(deployments=made)) as proxy:
+        deployments = (deployment(one.base, id="one", order=1), deployment(other.base, id="other", order=2))
+        async with run_proxy(config(deployments=deployments)) as proxy:
             for n in range(2):
                 await proxy.ask(message(messages=turns(n)), headers={SESSION: "s"})
             one.scripts = (refusing(500),)
@@ -173,6 +173,6 @@ async def test_it_can_be_silent() -> None:
 async def test_without_affinity_a_session_moves() -> None:
     """What the first test would see without its subject: a check that it can fail."""
     async with over(affinity=False) as (proxy, ups):
-        answered = await homes(proxy, ups, [message(messages=turns(n)) for n in range(30)], {SESSION: "s"})
-        moves = sum(answered[n] != answered[n + 1] for n in range(29))
-        assert moves > 5 and len(set(answered)) == 3
+        places = await homes(proxy, ups, [message(messages=turns(n)) for n in range(30)], {SESSION: "s"})
+        moves = sum(places[n] != places[n + 1] for n in range(29))
+        assert moves > 5 and len(set(places)) == 3

@@ -47,13 +47,13 @@ def proxy(llamacpp: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def wait_until_known(proxy: process.Proxy) -> None:
     """Wait until each worker knows all contexts. Each of these connections may reach another worker."""
-    known, deadline = 0, time.monotonic() + process.START_SECONDS
-    while known < 20:
+    successes, deadline = 0, time.monotonic() + process.START_SECONDS
+    while successes < 20:
         assert time.monotonic() < deadline, proxy.log.read_text()[-2000:]
         with connect(proxy) as client:
             rows = client.models.list().data
         is_known = "own/tiny" in [row.id for row in rows] and all(row.max_input_tokens for row in rows)
-        known = known + 1 if is_known else 0
+        successes = successes + 1 if is_known else 0
 
 
 def connect(proxy: process.Proxy) -> anthropic.Anthropic:
@@ -61,16 +61,16 @@ def connect(proxy: process.Proxy) -> anthropic.Anthropic:
 
 
 def a2py(proxy: process.Proxy, folder: Path, *args: str, **env: str) -> str:
-    done = commands.a2py(*args, "--url", proxy.base, cwd=folder, env={"LITELLM_MASTER_KEY": proxy.key, **env})
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    result = commands.a2py(*args, "--url", proxy.base, cwd=folder, env={"LITELLM_MASTER_KEY": proxy.key, **env})
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def test_a_named_tool_is_called_ten_times_of_ten(proxy: process.Proxy) -> None:
     """In the common subset it is none: llama.cpp ignores the object form of tool_choice."""
     choice: Any = {"type": "tool", "name": "get_weather"}
     for n in range(10):
-        asked: Any = {
+        options: Any = {
             "model": "chatty",
             "max_tokens": 2000,
             "tools": TOOLS,
@@ -79,9 +79,9 @@ def test_a_named_tool_is_called_ten_times_of_ten(proxy: process.Proxy) -> None:
         }
         with connect(proxy) as client:
             if n % 2:
-                message = client.messages.create(**asked)
+                message = client.messages.create(**options)
             else:
-                with client.messages.stream(**asked) as stream:
+                with client.messages.stream(**options) as stream:
                     message = stream.get_final_message()
         assert {block.name for block in message.content if block.type == "tool_use"} == {"get_weather"}, n
         assert message.stop_reason == "tool_use", n
@@ -100,7 +100,7 @@ def test_claude_code_gets_the_context(proxy: process.Proxy, tmp_path: Path) -> N
     claude = tmp_path / "claude"
     claude.write_text('#!/bin/sh\necho "$CLAUDE_CODE_MAX_CONTEXT_TOKENS $ANTHROPIC_MODEL"\n')
     claude.chmod(0o700)
-    done = commands.a2py(
+    result = commands.a2py(
         "claude",
         "--url",
         proxy.base,
@@ -110,12 +110,12 @@ def test_claude_code_gets_the_context(proxy: process.Proxy, tmp_path: Path) -> N
         cwd=tmp_path,
         env={"LITELLM_MASTER_KEY": proxy.key, "A2PY_CLAUDE": str(claude)},
     )
-    assert done.stdout.split() == [str(CONTEXT), "own/tiny"], done.stderr
+    assert result.stdout.split() == [str(CONTEXT), "own/tiny"], result.stderr
 
 
 def test_explain_says_why(proxy: process.Proxy, tmp_path: Path) -> None:
-    shown = a2py(proxy, tmp_path, "models", "--explain", "chatty")
-    lines = shown.splitlines()
+    output = a2py(proxy, tmp_path, "models", "--explain", "chatty")
+    lines = output.splitlines()
     assert lines[0] == "chatty: openai/tiny, wire chat" and lines[2] == f"context: {CONTEXT:,} tokens"
     assert lines[1].startswith("server: llama.cpp ")
     (row,) = (n for n, line in enumerate(lines) if line.split() == ["tool_choice_named", '"only"'])
@@ -136,12 +136,12 @@ def test_a_wildcard_lists_what_its_server_lists(proxy: process.Proxy) -> None:
 
 def test_reasoning_comes_and_goes_back(proxy: process.Proxy) -> None:
     question: Any = {"role": "user", "content": "What is the weather?"}
-    asked: Any = {"model": "think", "max_tokens": 2000, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    options: Any = {"model": "think", "max_tokens": 2000, "thinking": {"type": "enabled", "budget_tokens": 1024}}
     with connect(proxy) as client:
-        first = client.messages.create(**asked, messages=[question])
+        first = client.messages.create(**options, messages=[question])
         assert first.content[0].type == "thinking" and first.content[0].thinking.strip()
         history = [block.model_dump(mode="json", exclude_unset=True) for block in first.content]
         again = client.messages.create(
-            **asked, messages=[question, {"role": "assistant", "content": history}, question]
+            **options, messages=[question, {"role": "assistant", "content": history}, question]
         )
     assert again.content[0].type == "thinking"

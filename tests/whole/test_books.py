@@ -29,25 +29,25 @@ from tests.scripted import ScriptedServer
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(sys.platform == "win32", reason="workers need Unix")]
 SECRETS = {f"team-{n}": f"sk-team-{n}" for n in range(3)}
 #: One of them has a budget, which it can't spend.
-BUDGETED = "team-0"
+BUDGET_KEY = "team-0"
 #: Seconds of a worker's life that a kill may lose.
 LOST_SECONDS = 1.0
 
 
 class Books(NamedTuple):
     """`rows`: of the ledger, by the number of their case; `spent`: by the key with a budget; `kills`: when workers were
-    killed; `exposed`: numbers of cases that a kill may have met, whenever they ended; empty: their times tell."""
+    killed; `exposure`: numbers of cases that a kill may have met, whenever they ended; empty: their times tell."""
 
     cases: list[Case]
     rows: dict[int, dict[str, Any]]
     path: Path
     kills: list[float]
     spent: float
-    exposed: range = range(0)
+    exposure: range = range(0)
 
     def may_be_lost(self, case: Case) -> bool:
-        if self.exposed:
-            return case.number in self.exposed
+        if self.exposure:
+            return case.number in self.exposure
         late = 10.0 if case.is_lost else 1.0  # this process may be late to note the end
         return any(-LOST_SECONDS < case.end - kill < late for kill in self.kills)
 
@@ -72,15 +72,15 @@ def model(name: str, base: str, wire: str) -> dict[str, Any]:
     return entry
 
 
-async def keep_books(folder: Path, count: int, kills: int, exposed: range = range(0)) -> Books:
-    """Ask `count` cases of two workers, of which `kills` are killed on the way. `exposed`: cases that run by
+async def keep_books(folder: Path, count: int, kills: int, exposure: range = range(0)) -> Books:
+    """Ask `count` cases of two workers, of which `kills` are killed on the way. `exposure`: cases that run by
     themselves: those before them are written when they begin, and those after them begin when they have ended."""
     cases, path = make_cases(count, SECRETS), folder / "usage.db"
     keys = {name: {"sha256": hashlib.sha256(key.encode()).hexdigest()} for name, key in SECRETS.items()}
-    keys[BUDGETED]["budget"] = "1000000"
+    keys[BUDGET_KEY]["budget"] = "1000000"
     (folder / "keys.yaml").write_text(json.dumps({"keys": keys}))
     (folder / "keys.yaml").chmod(0o600)
-    killed: list[float] = []
+    kill_times: list[float] = []
     async with ScriptedServer(Upstream(cases)) as upstream:
         models = [model(name, upstream.base, name) for name in books.PRICES]
         engine = {"search_provider": "searxng", "api_base": upstream.base.removesuffix("/v1")}
@@ -100,15 +100,15 @@ async def keep_books(folder: Path, count: int, kills: int, exposed: range = rang
             assert len(workers) == 2
 
             def kill(number: int) -> None:
-                if number and number % (count // (kills + 1)) == 0 and len(killed) < kills:
-                    os.kill(children(proxy.pid)[len(killed) % 2], signal.SIGKILL)
-                    killed.append(time.time())
+                if number and number % (count // (kills + 1)) == 0 and len(kill_times) < kills:
+                    os.kill(children(proxy.pid)[len(kill_times) % 2], signal.SIGKILL)
+                    kill_times.append(time.time())
 
             clients = Clients(int(proxy.base.rpartition(":")[2]), SECRETS)
-            await clients.ask_all(cases[: exposed.start], kill)
-            await written(path, sum(case.kind != "count" for case in cases[: exposed.start]))
-            await clients.ask_all(cases[exposed.start : exposed.stop], kill)
-            await clients.ask_all(cases[exposed.stop :], kill)
+            await clients.ask_all(cases[: exposure.start], kill)
+            await wait_for_rows(path, sum(case.kind != "count" for case in cases[: exposure.start]))
+            await clients.ask_all(cases[exposure.start : exposure.stop], kill)
+            await clients.ask_all(cases[exposure.stop :], kill)
         rows: dict[int, dict[str, Any]] = {}
         with closing(sqlite3.connect(path)) as connection:
             connection.row_factory = sqlite3.Row
@@ -116,11 +116,11 @@ async def keep_books(folder: Path, count: int, kills: int, exposed: range = rang
                 number = int(row["agent"][1:])
                 assert number not in rows, "an answer has one row"
                 rows[number] = dict(row)
-            spent = connection.execute("SELECT total(cost) FROM spent WHERE key = ?", (BUDGETED,)).fetchone()[0]
-    return Books(cases, rows, path, killed, spent, exposed)
+            spent = connection.execute("SELECT total(cost) FROM spent WHERE key = ?", (BUDGET_KEY,)).fetchone()[0]
+    return Books(cases, rows, path, kill_times, spent, exposure)
 
 
-async def written(path: Path, rows: int) -> None:
+async def wait_for_rows(path: Path, rows: int) -> None:
     """Wait until the ledger has so many rows."""
     deadline = time.monotonic() + 120
     while sum(group.requests for group in sum_by(str(path), "key")) < rows:
@@ -128,36 +128,36 @@ async def written(path: Path, rows: int) -> None:
         await asyncio.sleep(0.05)
 
 
-def check_spent(made: Books) -> None:
+def check_spent(books: Books) -> None:
     """A budget counts what the rows of its key cost, and the prompt of an answer of which nothing is known. Each is
     written for itself, so that a killed worker may have lost the one and not the other."""
-    own = [case for case in made.cases if case.key == BUDGETED]
-    rows = [made.rows[case.number] for case in own if case.number in made.rows]
+    own = [case for case in books.cases if case.key == BUDGET_KEY]
+    rows = [books.rows[case.number] for case in own if case.number in books.rows]
     cost = sum(row["cost"] or 0.0 for row in rows)
-    near = [case for case in own if made.may_be_lost(case) or any(abs(case.end - kill) < 10 for kill in made.kills)]
+    near = [case for case in own if books.may_be_lost(case) or any(abs(case.end - kill) < 10 for kill in books.kills)]
     either = sum(max(case.cost, 0.05) for case in near)
     unknown = sum(row["estimated"] and not row["input"] for row in rows)
-    assert cost > 0 and cost - either - 1e-6 <= made.spent <= cost + either + 0.001 * unknown + 1e-6
+    assert cost > 0 and cost - either - 1e-6 <= books.spent <= cost + either + 0.001 * unknown + 1e-6
 
 
-def check(made: Books) -> Counter[str]:
+def check(books: Books) -> Counter[str]:
     """Compare each row with its case, and the sums by key and session with the cases'. Return how many cases there were
     of each sort."""
     sorts: Counter[str] = Counter()
     sums: dict[tuple[str, str], Tokens] = {}
-    for case in made.cases:
-        row = made.rows.get(case.number)
+    for case in books.cases:
+        row = books.rows.get(case.number)
         if case.kind == "count":
             assert row is None, "who counts tokens gets no answer of a model"
             sorts["no answer"] += 1
             continue
         if row is None:
-            assert made.may_be_lost(case), case
+            assert books.may_be_lost(case), case
             sorts["lost with a worker"] += 1
             continue
-        got = Tokens(row["input"], row["cache_read"], row["cache_write"], row["output"], row["thinking"])
+        counts = Tokens(row["input"], row["cache_read"], row["cache_write"], row["output"], row["thinking"])
         for name in (("key", case.key), ("session", case.session)):
-            sums[name] = sums.get(name, Tokens()) + got
+            sums[name] = sums.get(name, Tokens()) + counts
         assert (row["key"], row["session"], row["model"]) == (case.key, case.session, case.model), case
         if not case.is_lost:
             assert row["status"] == case.status, (case, row)
@@ -165,15 +165,15 @@ def check(made: Books) -> Counter[str]:
         if case.has_unknown_usage or case.is_lost:
             sorts["estimated"] += 1
             assert row["estimated"] or case.is_lost, (case, row)
-            told = case.total
-            assert all(have >= least for have, least in zip(got, told, strict=True)) or case.is_lost, (case, row)
+            usage = case.total
+            assert all(have >= least for have, least in zip(counts, usage, strict=True)) or case.is_lost, (case, row)
         else:
             sorts["to the token"] += 1
-            assert got == case.total, (case, row)
+            assert counts == case.total, (case, row)
             assert row["estimated"] == case.has_no_end, (case, row)
             assert (row["cost"] or 0.0) == pytest.approx(case.cost), (case, row)
     for by in ("key", "session"):
-        for group in sum_by(str(made.path), by):
+        for group in sum_by(str(books.path), by):
             total = (group.input_tokens, group.cache_read_tokens, group.cache_write_tokens, group.output_tokens)
             assert total == sums[by, group.name][:4], (by, group)
     return sorts
@@ -183,10 +183,10 @@ async def test_some_hundred_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """With one worker killed, which may lose what ended in its last second. No second is measured: what ended before is
     awaited in the file, and what began after the kill must be there."""
     monkeypatch.setattr(scripted, "LIMIT", 120.0)
-    made = await keep_books(tmp_path, 300, kills=1, exposed=range(100, 200))
-    sorts = check(made)
-    check_spent(made)
-    assert sorts["to the token"] > 150 and sorts["estimated"] > 20 and len(made.kills) == 1
+    books = await keep_books(tmp_path, 300, kills=1, exposure=range(100, 200))
+    sorts = check(books)
+    check_spent(books)
+    assert sorts["to the token"] > 150 and sorts["estimated"] > 20 and len(books.kills) == 1
 
 
 @pytest.mark.real
@@ -194,11 +194,11 @@ async def test_ten_thousand_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """With eight workers killed. It needs no program, but minutes."""
     monkeypatch.setattr(scripted, "LIMIT", 120.0)
     start = time.monotonic()
-    made = await keep_books(tmp_path, 10_000, kills=8)
-    sorts = check(made)
-    check_spent(made)
+    books = await keep_books(tmp_path, 10_000, kills=8)
+    sorts = check(books)
+    check_spent(books)
     tokens = sum(
-        sum(row[name] for name in ("input", "cache_read", "cache_write", "output")) for row in made.rows.values()
+        sum(row[name] for name in ("input", "cache_read", "cache_write", "output")) for row in books.rows.values()
     )
-    print(f"\n{dict(sorts)}, {len(made.kills)} workers killed, {tokens:,} tokens, {time.monotonic() - start:.0f} s")
-    assert sorts["to the token"] > 6000 and sorts["lost with a worker"] < 8 * 200 and len(made.kills) == 8
+    print(f"\n{dict(sorts)}, {len(books.kills)} workers killed, {tokens:,} tokens, {time.monotonic() - start:.0f} s")
+    assert sorts["to the token"] > 6000 and sorts["lost with a worker"] < 8 * 200 and len(books.kills) == 8

@@ -49,7 +49,7 @@ from tests.whole.test_relay_faults import SERVER
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")]
 
 STREAM = b"".join(map(event, text("Hel", "lo")))
-BEGUN = event(chunk({"role": "assistant", "content": "Hel"}))
+START = event(chunk({"role": "assistant", "content": "Hel"}))
 #: Seconds of silence that the deployment `once` takes.
 SILENCE = 1.5
 
@@ -75,7 +75,7 @@ def message(model: str = "once", stream: bool = True, content: str = "Hi", **mor
     return {**body, "stream": True} if stream else body
 
 
-def served(name: str, base: str, **params: Any) -> dict[str, Any]:
+def model_entry(name: str, base: str, **params: Any) -> dict[str, Any]:
     return {
         "model_name": name,
         "litellm_params": {"model": "llamacpp/tiny", "api_base": base, "api_key": "sk-upstream", **params},
@@ -91,9 +91,9 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     port = free_port()
     base = f"http://127.0.0.1:{port}/v1"
     models = [
-        served("once", base, timeout=SILENCE, stream_timeout=SILENCE),
-        served("dns", "http://no-such-host.invalid/v1"),
-        served("nobody", f"http://127.0.0.1:{free_port()}/v1"),
+        model_entry("once", base, timeout=SILENCE, stream_timeout=SILENCE),
+        model_entry("dns", "http://no-such-host.invalid/v1"),
+        model_entry("nobody", f"http://127.0.0.1:{free_port()}/v1"),
     ]
     with process.running(tmp_path_factory.mktemp("real"), models, flags=("--keepalive-timeout", "2"), **PLAIN) as proxy:
         yield Real(proxy, port)
@@ -118,11 +118,11 @@ async def byte_by_byte_at_leisure(c: Peer) -> None:
     c.end()
 
 
-async def zipped(c: Peer) -> None:
+async def gzip_whole(c: Peer) -> None:
     headers, body = whole(c)
-    packed = gzip.compress(body)
-    c.head(200, {**headers, "content-encoding": "gzip"}, length=len(packed))
-    c.write(packed)
+    data = gzip.compress(body)
+    c.head(200, {**headers, "content-encoding": "gzip"}, length=len(data))
+    c.write(data)
 
 
 async def hints(c: Peer) -> None:
@@ -148,7 +148,7 @@ async def half_close(c: Peer) -> None:
     await c.wait_disconnect()
 
 
-RIGHT: list[Script] = [zipped, hints, http_1_0, half_close]
+RIGHT: list[Script] = [gzip_whole, hints, http_1_0, half_close]
 
 
 async def reset_before(c: Peer) -> None:
@@ -161,7 +161,7 @@ async def closed_before(c: Peer) -> None:
 
 async def reset_inside(c: Peer) -> None:
     c.head(200, whole(c)[0])
-    c.chunk(BEGUN)
+    c.chunk(START)
     await c.drain()
     await asyncio.sleep(0.05)
     c.reset()
@@ -169,22 +169,22 @@ async def reset_inside(c: Peer) -> None:
 
 async def closed_inside(c: Peer) -> None:
     c.head(200, whole(c)[0])
-    c.chunk(BEGUN)
+    c.chunk(START)
     await c.drain()
     c.close()
 
 
 async def cut_chunk(c: Peer) -> None:
     c.head(200, whole(c)[0])
-    c.chunk(BEGUN)
+    c.chunk(START)
     c.write(b"ffff\r\ndata: {")
     await c.drain()
     c.close()
 
 
 async def too_short(c: Peer) -> None:
-    c.head(200, whole(c)[0], length=len(BEGUN) + 500)
-    c.write(BEGUN)
+    c.head(200, whole(c)[0], length=len(START) + 500)
+    c.write(START)
     await c.drain()
     c.close()
 
@@ -196,11 +196,11 @@ async def silent(c: Peer) -> None:
 
 async def silent_inside(c: Peer) -> None:
     c.head(200, whole(c)[0])
-    c.chunk(BEGUN)
+    c.chunk(START)
     await c.wait_disconnect()
 
 
-def moved(status: int) -> Script:
+def redirect(status: int) -> Script:
     async def script(c: Peer) -> None:
         assert c.request.headers["authorization"] == "Bearer sk-upstream"
         c.reply({}, status, {"location": f"http://127.0.0.1:{c.server.port}/v1/elsewhere?token=sk-upstream"})
@@ -219,14 +219,14 @@ WRONG: list[Script] = [
     silent,
     silent_inside,
 ]
-WRONG += [moved(status) for status in (301, 302, 303, 307, 308)]
+WRONG += [redirect(status) for status in (301, 302, 303, 307, 308)]
 
 
 def right(answer: Answer, stream: bool = True) -> None:
     assert answer.status == 200, answer.body
     if stream:
-        said = "".join(data["delta"].get("text", "") for name, data in answer.events if name == "content_block_delta")
-        assert said == "Hello" and answer.names[-1] == "message_stop" and answer.whole
+        text = "".join(data["delta"].get("text", "") for name, data in answer.events if name == "content_block_delta")
+        assert text == "Hello" and answer.names[-1] == "message_stop" and answer.whole
     else:
         assert answer.json["content"] == [{"type": "text", "text": "Hello"}]
 
@@ -259,7 +259,9 @@ async def test_wrong(real: Real, script: Script, stream: bool) -> None:
                 answer.status == (504 if script in (silent, silent_inside) else 502) and answer.json["type"] == "error"
             )
         assert b"sk-upstream" not in answer.body
-        assert not [asked for asked in upstream.requests if "elsewhere" in asked.target], "a redirect was followed"
+        assert not [request for request in upstream.requests if "elsewhere" in request.target], (
+            "a redirect was followed"
+        )
     async with ScriptedServer(answering("Hel", "lo"), port=real.upstream):
         right(await real.ask(stream=stream), stream)
 
@@ -368,11 +370,11 @@ async def test_smuggling_and_oversized_headers(real: Real, raw: bytes) -> None:
     async with ScriptedServer(answering("Hi"), port=real.upstream) as upstream, Raw(real.port) as client:
         client.send(raw)
         try:
-            said = await asyncio.wait_for(client.reader.read(), 10)
+            reply = await asyncio.wait_for(client.reader.read(), 10)
         except ConnectionResetError:  # closed while more than it reads was on its way
-            said = b""
-        assert said.count(b"HTTP/1.") <= 1 and b'"data"' not in said and b"has_more" not in said
-        assert not said or (said.split(b" ")[1][:1] == b"4" and b'"type":"error"' in said)
+            reply = b""
+        assert reply.count(b"HTTP/1.") <= 1 and b'"data"' not in reply and b"has_more" not in reply
+        assert not reply or (reply.split(b" ")[1][:1] == b"4" and b'"type":"error"' in reply)
         assert not upstream.requests
 
 
@@ -434,11 +436,11 @@ async def test_what_a_client_says_makes_no_header(real: Real) -> None:
             ]
             client.ask("POST", "/v1/messages?beta=%0d%0aX-Evil:%201", message(**odd), headers)
             answer = await client.answer()
-        refused = await real.ask(evil)
-    for got in (answer, refused):
-        assert not [name for name in got.headers if "evil" in name]
-    assert refused.status == 404 and upstream.requests
-    assert not [name for asked in upstream.requests for name in asked.headers if "evil" in name]
+        refusal = await real.ask(evil)
+    for each in (answer, refusal):
+        assert not [name for name in each.headers if "evil" in name]
+    assert refusal.status == 404 and upstream.requests
+    assert not [name for request in upstream.requests for name in request.headers if "evil" in name]
 
 
 @pytest.mark.parametrize(
@@ -497,9 +499,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     def openssl(*args: str) -> None:
         subprocess.run(["openssl", *args], cwd=folder, check=True, capture_output=True, timeout=60)
 
-    def made(name: str, days: str, names: str, signed: bool = True) -> Path:
+    def make(name: str, days: str, names: str, is_signed: bool = True) -> Path:
         key, cert, both = (folder / f"{name}.{end}" for end in ("key", "crt", "pem"))
-        if signed:
+        if is_signed:
             (folder / f"{name}.ext").write_text(f"subjectAltName={names}\n{LEAF}\n")
             openssl("req", *new, "-subj", f"/CN={name}", "-keyout", key.name, "-out", f"{name}.csr")
             openssl(
@@ -533,10 +535,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     here = "DNS:localhost,IP:127.0.0.1,DNS:models.test"
     return Certificates(
         folder / "ca.pem",
-        made("good", "2", here),
-        made("expired", "-1", here),
-        made("wrong", "2", "DNS:other.example"),
-        made("self", "2", here, signed=False),
+        make("good", "2", here),
+        make("expired", "-1", here),
+        make("wrong", "2", "DNS:other.example"),
+        make("self", "2", here, is_signed=False),
     )
 
 
@@ -559,10 +561,10 @@ async def test_tls_of_the_upstream(
     directory.mkdir()
     shutil.copy(certificates.ca, directory / "ca.pem")
     await asyncio.to_thread(subprocess.run, ["openssl", "rehash", str(directory)], check=True, capture_output=True)
-    told = {"ca": str(certificates.ca), "directory": str(directory), "off": False}
-    more = {"ssl_verify": told[verify]} if verify else {}
+    values = {"ca": str(certificates.ca), "directory": str(directory), "off": False}
+    more = {"ssl_verify": values[verify]} if verify else {}
     async with ScriptedServer(answering("Hel", "lo"), tls=certificates.context(which)) as upstream:
-        with process.running(tmp_path, [served("once", upstream.base, **more)]) as proxy:
+        with process.running(tmp_path, [model_entry("once", upstream.base, **more)]) as proxy:
             answer = await Real(proxy, 0).ask()
         if says:
             assert (
@@ -581,17 +583,17 @@ async def test_tls_of_the_upstream(
 async def test_tls_server(certificates: Certificates, tmp_path: Path) -> None:
     """--ssl_keyfile_path and --ssl_certfile_path: a paced stream, a large body, keep-alive, a client that leaves; plain
     HTTP and TLS 1.1 get nothing."""
-    go, gone = asyncio.Event(), asyncio.Event()
+    go, departure = asyncio.Event(), asyncio.Event()
 
     async def script(c: Peer) -> None:
         if "leave" in c.request.body.decode():
             c.head(200, SSE)
-            c.chunk(BEGUN)
+            c.chunk(START)
             await c.wait_disconnect()
-            gone.set()
+            departure.set()
         elif "paced" in c.request.body.decode():
             c.head(200, SSE)
-            c.chunk(BEGUN)
+            c.chunk(START)
             await c.drain()
             await go.wait()
             c.events(
@@ -605,7 +607,7 @@ async def test_tls_server(certificates: Certificates, tmp_path: Path) -> None:
         (tmp_path / "a2py.yaml").write_text(
             json.dumps(
                 {
-                    "model_list": [served("once", upstream.base)],
+                    "model_list": [model_entry("once", upstream.base)],
                     "general_settings": {"master_key": KEY},
                     "a2py": {"discover": False},
                 }
@@ -631,7 +633,7 @@ async def test_tls_server(certificates: Certificates, tmp_path: Path) -> None:
                 client.ask("POST", "/v1/messages", message(content="leave"), (("x-api-key", KEY),))
                 await client.head()
                 await client.piece()
-            await asyncio.wait_for(gone.wait(), 5)
+            await asyncio.wait_for(departure.wait(), 5)
             async with Raw(port) as plain:
                 plain.ask("GET", "/")
                 assert await asyncio.wait_for(plain.reader.read(), 10) == b""
@@ -673,27 +675,27 @@ class Gate:
         self.bytes: list[bytes] = []
 
     async def __aenter__(self) -> Gate:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         self._server.close()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked = await read_request(reader)
-        self.heads.append(asked)
-        if self.login and asked.headers.get("proxy-authorization") != self.login:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await read_request(reader)
+        self.heads.append(request)
+        if self.login and request.headers.get("proxy-authorization") != self.login:
             writer.write(
                 b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=x\r\ncontent-length: 0\r\n\r\n"
             )
             writer.close()
             return
         inner_reader, inner = await asyncio.open_connection("127.0.0.1", self.target)
-        if asked.method == "CONNECT":
+        if request.method == "CONNECT":
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         else:
-            inner.write(asked.raw_head + asked.body)
+            inner.write(request.raw_head + request.body)
         await asyncio.gather(self._copy(reader, inner), self._copy(inner_reader, writer))
 
     async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
@@ -728,10 +730,10 @@ async def test_the_environments_proxy(certificates: Certificates, tmp_path: Path
         Gate(open_.port) as plain,
     ):
         models = [
-            served("tls", "https://models.test/v1", ssl_verify=str(certificates.ca)),
-            served("http", "http://models.test/v1"),
-            served("loopback", f"http://127.0.0.1:{open_.port}/v1"),
-            served("excluded", f"http://{near or '127.0.0.1'}:{open_.port}/v1"),
+            model_entry("tls", "https://models.test/v1", ssl_verify=str(certificates.ca)),
+            model_entry("http", "http://models.test/v1"),
+            model_entry("loopback", f"http://127.0.0.1:{open_.port}/v1"),
+            model_entry("excluded", f"http://{near or '127.0.0.1'}:{open_.port}/v1"),
         ]
         env = {
             "HTTPS_PROXY": f"http://user:p%40ssword@127.0.0.1:{gate.port}",
@@ -740,7 +742,7 @@ async def test_the_environments_proxy(certificates: Certificates, tmp_path: Path
         with process.running(tmp_path, models, env={**env, "NO_PROXY": f"{near},.internal"}, **PLAIN) as proxy:
             ask = Real(proxy, 0).ask
             right(await ask("tls"))
-            assert [(asked.method, asked.target) for asked in gate.heads] == [("CONNECT", "models.test:443")]
+            assert [(request.method, request.target) for request in gate.heads] == [("CONNECT", "models.test:443")]
             assert b"sk-upstream" not in b"".join(gate.bytes) + gate.heads[0].raw_head and b"Hello" not in b"".join(
                 gate.bytes
             )
@@ -797,12 +799,12 @@ FRONTS: dict[str, tuple[str, str, tuple[str, ...], bool]] = {
 def front(request: pytest.FixtureRequest, real: Real, tmp_path: Path) -> Iterator[tuple[Raw, bool]]:
     """A client that is connected to a server in front of a2py, and whether that keeps its connections."""
     program, text_, args, keeps = FRONTS[request.param]
-    found = shutil.which(program) or shutil.which(program, path="/usr/sbin")
-    if not found:
+    executable = shutil.which(program) or shutil.which(program, path="/usr/sbin")
+    if not executable:
         pytest.skip(f"{program} is not installed (apt-get install nginx-light haproxy)")
     port, file = free_port(), tmp_path / "front.conf"
     file.write_text(text_.format(dir=tmp_path, port=port, target=real.port, user="" if os.getuid() else "user root;"))
-    command = [found, *(arg.format(dir=tmp_path, file=file) for arg in args)]
+    command = [executable, *(arg.format(dir=tmp_path, file=file) for arg in args)]
     running = subprocess.Popen(
         command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -831,7 +833,7 @@ async def connections(real: Real) -> int:
 async def test_behind_a_server(front: tuple[Raw, bool], real: Real) -> None:
     """Each event comes through at once, a large body arrives, connections are kept, a client that leaves is seen by the
     upstream."""
-    go, gone = asyncio.Event(), asyncio.Event()
+    go, departure = asyncio.Event(), asyncio.Event()
     turns: list[asyncio.Event] = [asyncio.Event() for _ in range(20)]
     head = (("x-api-key", KEY),)
 
@@ -841,10 +843,10 @@ async def test_behind_a_server(front: tuple[Raw, bool], real: Real) -> None:
             await answering("Hel", "lo")(c)
             return
         c.head(200, SSE)
-        c.chunk(BEGUN)
+        c.chunk(START)
         if content == "leave":
             await c.wait_disconnect()
-            gone.set()
+            departure.set()
             return
         for n, turn in enumerate(turns):
             await c.drain()
@@ -859,14 +861,14 @@ async def test_behind_a_server(front: tuple[Raw, bool], real: Real) -> None:
             client.ask("POST", "/v1/messages", message(content="paced"), head)
             status, headers = await client.head()
             assert status == 200 and headers["content-type"].startswith("text/event-stream")
-            seen = b""
+            data = b""
             for n, turn in enumerate(turns):  # a buffer anywhere would hold the event back, and this for ever
                 turn.set()
-                while b"<%d>" % n not in seen:
-                    seen += await client.piece()
+                while b"<%d>" % n not in data:
+                    data += await client.piece()
             while piece := await client.piece():
-                seen += piece
-            assert b"message_stop" in seen
+                data += piece
+            assert b"message_stop" in data
             for n in range(10):
                 client.ask("POST", "/v1/messages", message(stream=bool(n % 2)), head)
                 right(await client.answer(), bool(n % 2))
@@ -881,5 +883,5 @@ async def test_behind_a_server(front: tuple[Raw, bool], real: Real) -> None:
             client.ask("POST", "/v1/messages", message(content="leave"), head)
             await client.head()
             await client.piece()
-        await asyncio.wait_for(gone.wait(), 5)
+        await asyncio.wait_for(departure.wait(), 5)
         go.set()

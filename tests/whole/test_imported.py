@@ -19,7 +19,7 @@ SEARCH = {"type": "web_search_20250305", "name": "web_search"}
 READ = {"name": "read", "input_schema": {"type": "object"}}
 
 
-def imported(text: str, folder: Path) -> Config:
+def import_config(text: str, folder: Path) -> Config:
     file = folder / "a2py.yaml"
     file.write_text(translate(text, Source("config")).render(), "utf-8")
     file.chmod(0o600)
@@ -51,7 +51,7 @@ async def test_a_router_of_claude_code_router(tmp_path: Path) -> None:
                 "think": "mine,thinker",
             },
         }
-        async with run_proxy(imported(json.dumps(router), tmp_path)) as proxy:
+        async with run_proxy(import_config(json.dumps(router), tmp_path)) as proxy:
 
             async def ask(**changes: Any) -> str:
                 answer = await proxy.ask(message(**changes), headers={"x-api-key": "sk-clients"})
@@ -77,7 +77,7 @@ async def test_a_dotenv(program: str, tmp_path: Path) -> None:
             text = f"OPENAI_API_KEY=k\nOPENAI_BASE_URL={upstream.base}\nBIG_MODEL=a\nMIDDLE_MODEL=b\nSMALL_MODEL=c\n"
         else:
             text = f"LM_STUDIO_BASE_URL={upstream.base}\nMODEL=lmstudio/a\nMODEL_SONNET=lmstudio/b\nMODEL_HAIKU=lmstudio/c\n"
-        async with run_proxy(imported(text, tmp_path)) as proxy:
+        async with run_proxy(import_config(text, tmp_path)) as proxy:
             for model in (
                 "claude-opus-4-1",
                 "claude-sonnet-4-5-20250929",
@@ -85,4 +85,4 @@ async def test_a_dotenv(program: str, tmp_path: Path) -> None:
                 "claude-fable-5",
             ):
                 assert (await proxy.ask(message(model=model))).status == 200
-        assert [asked.json["model"] for asked in upstream.requests] == ["a", "b", "c", "a"]
+        assert [request.json["model"] for request in upstream.requests] == ["a", "b", "c", "a"]

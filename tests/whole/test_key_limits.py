@@ -42,11 +42,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "keys.yaml"
 
 
-def priced(path: Path, base: str, *more: Any, price: Price | None = PRICE, **settings: Any) -> Config:
+def priced_config(path: Path, base: str, *more: Any, price: Price | None = PRICE, **settings: Any) -> Config:
     """`test-model` at `base` for `price`, with a ledger beside `path`."""
     first = deployment(base, id="d0", price=price)
-    made = config(deployments=(first, *more), ledger=str(path.with_name("usage.db")), **settings)
-    return replace(made, keys_path=str(path))
+    default = config(deployments=(first, *more), ledger=str(path.with_name("usage.db")), **settings)
+    return replace(default, keys_path=str(path))
 
 
 def counting(input: int = 200, output: int = 50) -> Any:
@@ -91,7 +91,7 @@ def read_spent(ledger: Path, name: str = "alice") -> tuple[float, float]:
 async def test_requests_a_minute(path: Path, where: str, stream: bool) -> None:
     write(path, alice={"rpm": 1}, bob={})
     async with ScriptedServer(*[answering("Hi")] * 2) as upstream:  # noqa: SIM117
-        async with run_proxy(priced(path, upstream.base)) as proxy:
+        async with run_proxy(priced_config(path, upstream.base)) as proxy:
             assert (await proxy.ask(message(stream=stream), where, headers=key("alice"))).status == 200
             answer = await proxy.ask(message(stream=stream), where, headers=key("alice"))
             assert answer.status == 429 and 0 < int(answer.headers["retry-after"]) <= 60
@@ -107,7 +107,7 @@ async def test_a_refused_model_counts_for_no_limit(path: Path, where: str) -> No
     """403 comes before rate and budget, also when these are used up."""
     write(path, alice={"rpm": 1, "budget": "0.01/day", "models": "[test-model]"})
     async with ScriptedServer(counting()) as upstream:  # noqa: SIM117
-        async with run_proxy(priced(path, upstream.base)) as proxy:
+        async with run_proxy(priced_config(path, upstream.base)) as proxy:
             other = {**message(), "model": "other"}
             assert (await proxy.ask(other, where, headers=key("alice"))).status == 403
             assert (await proxy.ask(message(), where, headers=key("alice"))).status == 200
@@ -118,7 +118,7 @@ async def test_a_refused_model_counts_for_no_limit(path: Path, where: str) -> No
 async def test_counting_tokens_is_no_request_of_a_model(path: Path) -> None:
     write(path, alice={"rpm": 1, "budget": "1/day"})
     async with ScriptedServer(counting()) as upstream:  # noqa: SIM117
-        async with run_proxy(priced(path, upstream.base)) as proxy:
+        async with run_proxy(priced_config(path, upstream.base)) as proxy:
             for _ in range(3):
                 answer = await proxy.ask(message(stream=False), "/v1/messages/count_tokens", headers=key("alice"))
                 assert answer.status == 200
@@ -130,7 +130,7 @@ async def test_counting_tokens_is_no_request_of_a_model(path: Path) -> None:
 async def test_tokens_a_minute_are_those_that_the_upstream_counts(path: Path, where: str, stream: bool) -> None:
     write(path, alice={"tpm": 5000})
     async with ScriptedServer(counting(4000, 990), counting()) as upstream:  # noqa: SIM117
-        async with run_proxy(priced(path, upstream.base)) as proxy:
+        async with run_proxy(priced_config(path, upstream.base)) as proxy:
             assert (await proxy.ask(message(stream=stream), where, headers=key("alice"))).status == 200
             use = proxy.services.key_limits.usage()["alice"]
             assert use == (0, 0, 4990)
@@ -155,7 +155,7 @@ async def test_requests_at_a_time(path: Path, where: str, stream: bool, end: str
             await (counting() if end == "answered" else refusing(400, "no"))(c)
 
     async with ScriptedServer(slow, counting()) as upstream:  # noqa: SIM117
-        async with run_proxy(priced(path, upstream.base)) as proxy:
+        async with run_proxy(priced_config(path, upstream.base)) as proxy:
             client = proxy.client()
             await client.__aenter__()
             client.ask("POST", where, message(stream=stream), tuple(key("alice").items()))
@@ -183,8 +183,8 @@ async def test_a_budget_is_spent_and_says_when_it_renews(path: Path, where: str,
     """A small budget never shuts out a first request, and what was spent is what the ledger has."""
     write(path, alice={"budget": "0.15/month"}, bob={})
     async with ScriptedServer(*[counting()] * 3) as upstream:
-        made = priced(path, upstream.base)
-        async with run_proxy(made) as proxy:
+        settings = priced_config(path, upstream.base)
+        async with run_proxy(settings) as proxy:
             for _ in range(2):
                 assert (await proxy.ask(message(stream=stream), where, headers=key("alice"))).status == 200
             assert await spent(proxy) == pytest.approx((0.24, 0.0))
@@ -197,9 +197,9 @@ async def test_a_budget_is_spent_and_says_when_it_renews(path: Path, where: str,
             )
             assert error["message"].endswith("-01 00:00 UTC.")
             assert (await proxy.ask(message(stream=stream), where, headers=key("bob"))).status == 200
-        async with run_proxy(made) as proxy:  # a restart forgets nothing
+        async with run_proxy(settings) as proxy:  # a restart forgets nothing
             assert (await proxy.ask(message(stream=stream), where, headers=key("alice"))).status == 402
-    groups = {group.name: group for group in sum_by(made.settings.ledger, "key")}  # type: ignore[arg-type]
+    groups = {group.name: group for group in sum_by(settings.settings.ledger, "key")}  # type: ignore[arg-type]
     assert groups["alice"].cost == pytest.approx(0.24) and groups["bob"].cost == pytest.approx(0.12)
 
 
@@ -211,7 +211,7 @@ async def test_what_costs_later_is_refused_to_a_key_with_a_budget(path: Path) ->
     async def accept(c: Peer) -> None:
         c.reply({"id": "resp_1", "object": "response", "status": "queued", "usage": None, "output": []})
 
-    async with ScriptedServer(accept) as upstream, run_proxy(priced(path, upstream.base)) as proxy:
+    async with ScriptedServer(accept) as upstream, run_proxy(priced_config(path, upstream.base)) as proxy:
         answer = await proxy.ask(body, "/v1/responses", headers=key("alice"))
         assert answer.status == 403 and "Ask without `background`" in error_of(answer)["message"]
         assert upstream.requests == []
@@ -222,7 +222,7 @@ async def test_what_costs_later_is_refused_to_a_key_with_a_budget(path: Path) ->
 async def test_a_model_without_a_price_is_refused_to_a_key_with_a_budget(path: Path, where: str) -> None:
     write(path, alice={"budget": "1/day"}, bob={})
     async with ScriptedServer(counting()) as upstream:  # noqa: SIM117
-        async with run_proxy(priced(path, upstream.base, price=None)) as proxy:
+        async with run_proxy(priced_config(path, upstream.base, price=None)) as proxy:
             answer = await proxy.ask(message(), where, headers=key("alice"))
             assert answer.status == 403 and answer.headers["x-should-retry"] == "false"
             assert "the price of 'test-model' is not known" in error_of(answer)["message"]
@@ -235,8 +235,8 @@ async def test_a_fallback_without_a_price_is_not_asked(path: Path, where: str) -
     write(path, alice={"budget": "1/day"}, bob={})
     async with ScriptedServer(*[refusing(500, "broken")] * 3) as upstream:
         second = deployment(upstream.base, "second", id="second")
-        made = priced(path, upstream.base, second, fallbacks={"test-model": ("second",)})
-        async with run_proxy(made) as proxy:
+        settings = priced_config(path, upstream.base, second, fallbacks={"test-model": ("second",)})
+        async with run_proxy(settings) as proxy:
             for name, questions in (("alice", 1), ("bob", 3)):
                 assert (await proxy.ask(message(), where, headers=key(name))).status == 500
                 assert len(upstream.requests) == questions
@@ -249,8 +249,8 @@ async def test_a_free_model_is_answered_when_the_budget_is_spent(path: Path, whe
     async with ScriptedServer(counting(), counting(), refusing(500, "broken")) as upstream:
         dear = deployment(upstream.base, "dear", id="dear", price=PRICE)
         free = Price(Rates(0.0, 0.0))
-        made = priced(path, upstream.base, dear, price=free, fallbacks={"test-model": ("dear",)})
-        async with run_proxy(made) as proxy:
+        settings = priced_config(path, upstream.base, dear, price=free, fallbacks={"test-model": ("dear",)})
+        async with run_proxy(settings) as proxy:
             for model, status in (("dear", 200), ("dear", 402), ("test-model", 200), ("test-model", 500)):
                 answer = await proxy.ask({**message(stream=False), "model": model}, where, headers=key("alice"))
                 assert answer.status == status, model
@@ -262,8 +262,10 @@ async def test_a_dear_fallback_of_a_free_model_is_settled(path: Path, where: str
     write(path, alice={"budget": "0.1/day"})
     async with ScriptedServer(refusing(500, "broken"), counting()) as upstream:
         dear = deployment(upstream.base, "dear", id="dear", price=PRICE)
-        made = priced(path, upstream.base, dear, price=Price(Rates(0.0, 0.0)), fallbacks={"test-model": ("dear",)})
-        async with run_proxy(made) as proxy:
+        settings = priced_config(
+            path, upstream.base, dear, price=Price(Rates(0.0, 0.0)), fallbacks={"test-model": ("dear",)}
+        )
+        async with run_proxy(settings) as proxy:
             assert (await proxy.ask(message(), where, headers=key("alice"))).status == 200
             assert await spent(proxy) == pytest.approx((0.12, 0.0))
 
@@ -272,7 +274,7 @@ async def test_a_dear_fallback_of_a_free_model_is_settled(path: Path, where: str
 async def test_a_refused_request_costs_nothing(path: Path, where: str) -> None:
     write(path, alice={"budget": "1/day"})
     async with ScriptedServer(refusing(400, "no")) as upstream:  # noqa: SIM117
-        async with run_proxy(priced(path, upstream.base)) as proxy:
+        async with run_proxy(priced_config(path, upstream.base)) as proxy:
             assert (await proxy.ask(message(), where, headers=key("alice"))).status == 400
             assert await spent(proxy) == (0.0, 0.0)
 
@@ -289,42 +291,42 @@ async def test_who_leaves_early_pays_for_the_input(path: Path, where: str, strea
         await c.wait_disconnect()
 
     async with ScriptedServer(silent) as upstream:  # noqa: SIM117
-        async with run_proxy(priced(path, upstream.base)) as proxy:
+        async with run_proxy(priced_config(path, upstream.base)) as proxy:
             async with proxy.client() as client:
                 client.ask("POST", where, message("word " * 1000, stream=stream), tuple(key("alice").items()))
                 await came.wait()
-                held = (await spent(proxy))[1]
+                reservation = (await spent(proxy))[1]
                 client.reset()
             await settle(lambda: not proxy.services.running.exchanges)
-            cost, reserved = await spent(proxy)
-            assert reserved == 0 and 0.05 < cost == pytest.approx(held - 100 * 2e-3)
+            cost, rest = await spent(proxy)
+            assert rest == 0 and 0.05 < cost == pytest.approx(reservation - 100 * 2e-3)
 
 
 async def test_the_output_of_a_model_becomes_known(path: Path) -> None:
     """What is reserved is the smaller of `max_tokens` and what the model usually gives, at first 4,096."""
     write(path, alice={"budget": "100/day"})
-    held: list[float] = []
+    costs: list[float] = []
 
     async with ScriptedServer(*[counting(10, 100)] * 3) as upstream:  # noqa: SIM117
-        async with run_proxy(priced(path, upstream.base)) as proxy:
+        async with run_proxy(priced_config(path, upstream.base)) as proxy:
             budgets = proxy.services.books.open_budgets()
             real = budgets.reserve
 
             async def reserve(caller: Any, cost: float) -> Any:
-                held.append(cost)
+                costs.append(cost)
                 return await real(caller, cost)
 
             budgets.reserve = reserve  # type: ignore[method-assign]
             for most in (32_000, 32_000, 50):
                 await proxy.ask({**message(), "max_tokens": most}, headers=key("alice"))
     # an eighth of the first answer counts: 4096 - 3996 / 8, rounded up
-    assert [int(cost / 2e-3) for cost in held] == [4096, 3597, 50]
+    assert [int(cost / 2e-3) for cost in costs] == [4096, 3597, 50]
 
 
 async def test_keys_without_a_budget_never_touch_the_file(path: Path) -> None:
     write(path, alice={"rpm": 9, "tpm": 100_000, "max_parallel": 2}, bob={"budget": "1/day"})
     async with ScriptedServer(*[counting()] * 2) as upstream:  # noqa: SIM117
-        async with run_proxy(priced(path, upstream.base)) as proxy:
+        async with run_proxy(priced_config(path, upstream.base)) as proxy:
             keeper = proxy.services.books.keeper
             assert keeper is not None
             jobs, real = list[Any](), keeper.writer.submit
@@ -362,7 +364,7 @@ async def test_a_ledger_that_can_t_be_written_stops_keys_with_a_budget_only(path
     write(path, alice={"budget": "1/day"}, bob={})
     os.mkdir(path.with_name("usage.db"))
     async with ScriptedServer(counting()) as upstream:  # noqa: SIM117
-        async with run_proxy(priced(path, upstream.base)) as proxy:
+        async with run_proxy(priced_config(path, upstream.base)) as proxy:
             answer = await proxy.ask(message(), headers=key("alice"))
             assert answer.status == 503 and "the ledger can't be written" in error_of(answer)["message"]
             assert (await proxy.ask(message(), headers=key("bob"))).status == 200
@@ -402,24 +404,24 @@ async def test_500_parallel_requests_over_two_workers_overspend_by_what_was_in_f
 ) -> None:
     """No answer ends before each request was either refused or sent upstream, so all that are admitted are in flight at
     a time. Then: spent - budget < the last reservation + the error of what was reserved."""
-    requests, settled = 500, asyncio.Event()
-    admitted = refused = 0
+    requests, decision = 500, asyncio.Event()
+    admissions = refusals = 0
 
     async def script(c: Peer) -> None:
-        nonlocal admitted
-        admitted += 1
-        if admitted + refused == requests:
-            settled.set()
-        await settled.wait()
+        nonlocal admissions
+        admissions += 1
+        if admissions + refusals == requests:
+            decision.set()
+        await decision.wait()
         c.reply({**completion("Hi"), "usage": {"prompt_tokens": 10, "completion_tokens": actual - 10}})
 
     async def one() -> int:
-        nonlocal refused
+        nonlocal refusals
         answer = await ask(proxy)
         if answer.status != 200:
-            refused += 1
-            if admitted + refused == requests:
-                settled.set()
+            refusals += 1
+            if admissions + refusals == requests:
+                decision.set()
         return answer.status
 
     async with ScriptedServer(*[script] * (requests + 1)) as upstream:  # noqa: SIM117
@@ -427,7 +429,7 @@ async def test_500_parallel_requests_over_two_workers_overspend_by_what_was_in_f
             statuses = await asyncio.gather(*(one() for _ in range(requests)))
             count = statuses.count(200)
             # 503: a loaded machine did not get through the line before the ledger in budgets.WAIT_SECONDS
-            assert count == admitted == len(upstream.requests)
+            assert count == admissions == len(upstream.requests)
             assert statuses.count(429) + statuses.count(503) == requests - count
             while read_spent(ledger)[1]:  # noqa: ASYNC110  (other processes write it)
                 await asyncio.sleep(0.05)
@@ -437,9 +439,9 @@ async def test_500_parallel_requests_over_two_workers_overspend_by_what_was_in_f
                 assert (await ask(proxy)).status == 402
                 assert len(upstream.requests) == count
     # max_tokens 100 and some ten tokens of input: what each had reserved follows from how many were admitted
-    reserved = [5 / count, 5 / (count - 1)]
-    assert reserved[1] > 0.1 and reserved[0] < 0.14
-    assert total - 5 <= count * max(0.0, actual / 1000 - reserved[0]) + reserved[1] + 1e-9
+    reservations = [5 / count, 5 / (count - 1)]
+    assert reservations[1] > 0.1 and reservations[0] < 0.14
+    assert total - 5 <= count * max(0.0, actual / 1000 - reservations[0]) + reservations[1] + 1e-9
     assert count >= math.floor(5 / 0.14)
 
 
@@ -508,8 +510,8 @@ asyncio.run(main(alice={}))
 asyncio.run(main(alice={"rpm": 5}))
 """
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
     )
-    assert done.stdout.splitlines() == ["[]", "['keys']", "['keys', 'keylimits']"], done.stderr
+    assert result.stdout.splitlines() == ["[]", "['keys']", "['keys', 'keylimits']"], result.stderr
     assert os.listdir(tmp_path) == ["keys.yaml"]

@@ -27,7 +27,7 @@ def key(name: str) -> dict[str, str]:
     return {"x-api-key": f"sk-{name}"}
 
 
-def keyed(path: Path, *bases: str, **more: Any) -> Config:
+def keyed_config(path: Path, *bases: str, **more: Any) -> Config:
     """A configuration whose keys are those of `path`."""
     return replace(config(*bases, **more), keys_path=str(path))
 
@@ -44,25 +44,25 @@ def words(answer: Answer) -> str:
 async def test_every_route_asks_for_a_key(path: Path) -> None:
     """Whatever is not open is closed to strangers, and what concerns all keys to those that are no admin's."""
     write(path, alice={}, boss={"admin": "true"}, gone={"revoked": "true"})
-    closed = {p: route for p, route in {**ROUTES, **OPENAI_ROUTES}.items() if not route.open}
-    assert {"/v1/messages", "/metrics", "/usage", CHAT} <= closed.keys() and len(closed) > 30
-    async with run_proxy(keyed(path)) as proxy:
-        for route_path, route in {**closed, DRAIN_PATH: ROUTES["/metrics"]}.items():
+    private_routes = {p: route for p, route in {**ROUTES, **OPENAI_ROUTES}.items() if not route.open}
+    assert {"/v1/messages", "/metrics", "/usage", CHAT} <= private_routes.keys() and len(private_routes) > 30
+    async with run_proxy(keyed_config(path)) as proxy:
+        for route_path, route in {**private_routes, DRAIN_PATH: ROUTES["/metrics"]}.items():
             method = route.methods[0]
             for stranger in ({}, {"x-api-key": "sk-gone"}, {"x-api-key": "sk-nobody"}):
                 answer = await proxy.ask(None, route_path, method, headers=stranger)
                 assert answer.status == 401, (route_path, stranger)
-            for known in ("alice", "boss"):
-                status = (await proxy.ask(None, route_path, method, headers=key(known))).status
+            for name in ("alice", "boss"):
+                status = (await proxy.ask(None, route_path, method, headers=key(name))).status
                 assert status != 401, route_path
-                assert (status == 403) is (route.admin and known == "alice"), route_path
-        assert {p for p, route in closed.items() if route.admin} == {"/metrics"}
+                assert (status == 403) is (route.admin and name == "alice"), route_path
+        assert {p for p, route in private_routes.items() if route.admin} == {"/metrics"}
         assert (await proxy.ask(None, "/health/liveliness", "GET")).status == 200
 
 
 async def test_health_tells_details_to_admins_only(path: Path) -> None:
     write(path, alice={}, boss={"admin": "true"})
-    async with run_proxy(keyed(path, master_key="sk-master")) as proxy:
+    async with run_proxy(keyed_config(path, master_key="sk-master")) as proxy:
         for headers, has_details in (({}, False), (key("alice"), False), (key("boss"), True), (key("master"), True)):
             answer = await proxy.ask(None, "/health", "GET", headers=headers)
             assert answer.status == 200 and ("deployments" in json.loads(answer.body)) is has_details
@@ -73,7 +73,7 @@ async def test_health_tells_details_to_admins_only(path: Path) -> None:
 async def test_a_key_s_name_is_in_the_metrics(path: Path, stream: bool) -> None:
     write(path, alice={}, boss={"admin": "true"})
     async with ScriptedServer(answering("Hi"), answering("Hi")) as upstream:  # noqa: SIM117
-        async with run_proxy(keyed(path, upstream.base)) as proxy:
+        async with run_proxy(keyed_config(path, upstream.base)) as proxy:
             assert (await proxy.ask(message(stream=stream), headers=key("alice"))).status == 200
             assert (await proxy.ask(message(stream=stream), CHAT, headers=key("alice"))).status == 200
             metrics = (await proxy.ask(None, "/metrics", "GET", headers=key("boss"))).body.decode()
@@ -82,15 +82,15 @@ async def test_a_key_s_name_is_in_the_metrics(path: Path, stream: bool) -> None:
 
 
 @asynccontextmanager
-async def limited(
+async def run_limited(
     path: Path, script: Any, models: str = "[test-model]", **more: Any
 ) -> AsyncIterator[tuple[Running, ScriptedServer]]:
     """A proxy with two models at one upstream, of which alice may ask for `models`."""
     write(path, alice={"models": models}, stranger={"models": "[nothing]"})
     async with ScriptedServer(*[script] * 4) as upstream:
         other = deployment(upstream.base, "other", id="other", model="up-other")
-        made = replace(keyed(path, upstream.base, deployments=(other,), **more), default_name="test-model")
-        async with run_proxy(made) as proxy:
+        settings = replace(keyed_config(path, upstream.base, deployments=(other,), **more), default_name="test-model")
+        async with run_proxy(settings) as proxy:
             yield proxy, upstream
 
 
@@ -98,7 +98,7 @@ async def limited(
     "where", ["/v1/messages", "/v1/messages/count_tokens", CHAT, "/v1/responses", "/v1/embeddings"]
 )
 async def test_a_model_outside_the_list_is_403_everywhere(path: Path, where: str) -> None:
-    async with limited(path, answering("Hi")) as (proxy, upstream):
+    async with run_limited(path, answering("Hi")) as (proxy, upstream):
         answer = await proxy.ask({**message(stream=False), "model": "other", "input": "x"}, where, headers=key("alice"))
         assert answer.status == 403
         error = json.loads(answer.body)["error"]
@@ -112,7 +112,7 @@ async def test_a_model_outside_the_list_is_403_everywhere(path: Path, where: str
 
 
 async def test_a_key_sees_its_models_only(path: Path) -> None:
-    async with limited(path, answering("Hi")) as (proxy, _):
+    async with run_limited(path, answering("Hi")) as (proxy, _):
 
         async def get(where: str) -> Answer:
             return await proxy.ask(None, where, "GET", headers=key("alice"))
@@ -123,18 +123,18 @@ async def test_a_key_sees_its_models_only(path: Path) -> None:
         for where in ("/v1/model/info", "/model/info"):
             assert [row["model_name"] for row in json.loads((await get(where)).body)["data"]] == ["test-model"]
         assert (await get("/v1/models/test-model")).status == 200
-        for hidden in ("other", "nobody"):
-            answer = await get(f"/v1/models/{hidden}")
+        for model in ("other", "nobody"):
+            answer = await get(f"/v1/models/{model}")
             assert answer.status == 403 and "its models are test-model" in words(answer)
 
 
 @pytest.mark.parametrize("where", ["/v1/messages", CHAT])
-@pytest.mark.parametrize(("models", "asked"), [("[test-model]", 1), ('[test-model, "o*"]', 2)])
-async def test_no_fallback_leads_out_of_the_list(path: Path, where: str, models: str, asked: int) -> None:
+@pytest.mark.parametrize(("models", "requests"), [("[test-model]", 1), ('[test-model, "o*"]', 2)])
+async def test_no_fallback_leads_out_of_the_list(path: Path, where: str, models: str, requests: int) -> None:
     fallbacks = {"test-model": ("other",)}
-    async with limited(path, refusing(500, "broken"), models, fallbacks=fallbacks) as (proxy, upstream):
+    async with run_limited(path, refusing(500, "broken"), models, fallbacks=fallbacks) as (proxy, upstream):
         assert (await proxy.ask(message(stream=False), where, headers=key("alice"))).status == 500
-        assert len(upstream.requests) == asked
+        assert len(upstream.requests) == requests
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ async def test_no_fallback_leads_out_of_the_list(path: Path, where: str, models:
 async def test_no_rule_leads_out_of_the_list(path: Path, models: str, model: str, route: str) -> None:
     """A rule may lead into the list. One that leads out of it is not applied."""
     rule = Rule("other", ((Condition("subagent", True),),), "subagent")
-    async with limited(path, answering("Hi"), models, routes=(rule,)) as (proxy, upstream):
+    async with run_limited(path, answering("Hi"), models, routes=(rule,)) as (proxy, upstream):
         headers = {**key("alice"), "x-claude-code-agent-id": "a1"}
         for where in ("/v1/messages", "/v1/messages/count_tokens"):
             for name in ("test-model", "nobody"):  # the header does not say which of them the configuration has
@@ -157,14 +157,14 @@ async def test_no_rule_leads_out_of_the_list(path: Path, models: str, model: str
             answer = await proxy.ask({**message(stream=False), "model": "claude-x"}, where, headers=headers)
             assert answer.status == (200 if model else 403)
             assert route in answer.headers.get("x-a2py-route", "")
-        assert [asked.json["model"] for asked in upstream.requests] == ([model] if model else [])
+        assert [request.json["model"] for request in upstream.requests] == ([model] if model else [])
 
 
 async def test_a_changed_file_holds_at_the_next_request(path: Path) -> None:
     write(path, alice={})
     times = [1000.0]
     async with ScriptedServer(*[answering("Hi")] * 3) as upstream:  # noqa: SIM117
-        async with run_proxy(keyed(path, upstream.base), clock=lambda: times[0]) as proxy:
+        async with run_proxy(keyed_config(path, upstream.base), clock=lambda: times[0]) as proxy:
             assert (await proxy.ask(message(), headers=key("alice"))).status == 200
             write(path, alice={"revoked": "true"}, bob={})
             times[0] += LOOK_SECONDS
@@ -176,16 +176,16 @@ async def test_a_changed_file_holds_at_the_next_request(path: Path) -> None:
 
 async def test_a_reload_reads_the_keys_at_once(path: Path) -> None:
     write(path, alice={})
-    made = keyed(path)
-    async with run_proxy(made, clock=lambda: 1000.0) as proxy:
+    settings = keyed_config(path)
+    async with run_proxy(settings, clock=lambda: 1000.0) as proxy:
         write(path, bob={})
-        assert proxy.server.reload(lambda: made)
+        assert proxy.server.reload(lambda: settings)
         assert (await proxy.ask(None, "/v1/models", "GET", headers=key("alice"))).status == 401
         assert (await proxy.ask(None, "/v1/models", "GET", headers=key("bob"))).status == 200
 
 
 async def test_without_a_file_no_key_is_needed(path: Path) -> None:
-    async with run_proxy(keyed(path)) as proxy:
+    async with run_proxy(keyed_config(path)) as proxy:
         assert (await proxy.ask(None, "/v1/models", "GET")).status == 200
         assert not proxy.services.needs_key
     assert os.listdir(path.parent) == []
@@ -205,7 +205,7 @@ async def test_without_a_file_no_key_is_needed(path: Path) -> None:
     ],
 )
 async def test_litellms_paths_name_the_command(path: Path, method: str, where: str, command: str) -> None:
-    async with run_proxy(keyed(path)) as proxy:
+    async with run_proxy(keyed_config(path)) as proxy:
         answer = await proxy.ask({} if method == "POST" else None, where, method)
     assert answer.status == 404 and f"`{command}" in words(answer) and where.partition("?")[0] in words(answer)
     assert "sk-1" not in words(answer)
@@ -215,7 +215,7 @@ async def test_usage_shows_a_key_its_own_answers(path: Path) -> None:
     write(path, alice={}, bob={}, boss={"admin": "true"})
     ledger = str(path.with_name("usage.db"))
     async with ScriptedServer(*[answering("Hi")] * 3) as upstream:  # noqa: SIM117
-        async with run_proxy(keyed(path, upstream.base, ledger=ledger)) as proxy:
+        async with run_proxy(keyed_config(path, upstream.base, ledger=ledger)) as proxy:
             for name in ("alice", "bob", "bob"):
                 assert (await proxy.ask(message(), headers=key(name))).status == 200
             for name, rows in (("alice", {"alice": 1}), ("bob", {"bob": 2}), ("boss", {"alice": 1, "bob": 2})):

@@ -138,13 +138,13 @@ def _calls(work: Slices[T]) -> tuple[T, list[int]]:
     count = 0
     slices: list[Any] = []
 
-    def seen(frame: object, event: str, arg: object) -> None:
+    def count_call(frame: object, event: str, arg: object) -> None:
         nonlocal count
         count += event in ("call", "c_call")
 
     while True:
         count = 0
-        sys.setprofile(seen)
+        sys.setprofile(count_call)
         try:
             next(work)
         except StopIteration as stop:
@@ -170,5 +170,5 @@ def test_no_slice_does_all_the_work(shape: str) -> None:
         dep = Deployment(
             "n", "i", "openai", "m", "https://x/v1", wire=name, quirks=quirks, drop=drop, cache_control_ttl="1h"
         )
-        prepared, preparing = _calls(wire(name).prepare_in_slices(Call(request, "msg_1", 0.0), dep, True))
-        assert max(preparing) < CALLS and prepared.body
+        result, preparing = _calls(wire(name).prepare_in_slices(Call(request, "msg_1", 0.0), dep, True))
+        assert max(preparing) < CALLS and result.body

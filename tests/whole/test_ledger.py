@@ -46,7 +46,7 @@ def count_rows(path: Path) -> int:
         return 0
 
 
-async def flushed(proxy: Running, path: Path) -> list[dict[str, Any]]:
+async def flush_rows(proxy: Running, path: Path) -> list[dict[str, Any]]:
     keeper = proxy.services.books.keeper
     assert keeper is not None
     await asyncio.wrap_future(keeper.writer.flush())
@@ -72,14 +72,14 @@ async def test_a_row_has_what_the_upstream_counted(tmp_path: Path) -> None:
         c.end()
 
     async with ScriptedServer(script) as upstream:
-        made = config(
+        settings = config(
             deployments=(deployment(upstream.base, id="d0", price=PRICE),), master_key="sk-master", ledger=str(path)
         )
-        async with run_proxy(made) as proxy:
+        async with run_proxy(settings) as proxy:
             headers = {"x-api-key": "sk-master", SESSION: "s1", "x-claude-code-agent-id": "a1"}
             assert not path.exists(), "the file is made with the first row"
             assert (await proxy.ask(message("secret content"), headers=headers)).status == 200
-            (row,) = await flushed(proxy, path)
+            (row,) = await flush_rows(proxy, path)
             metrics = (await proxy.ask(None, "/metrics", "GET", headers=headers)).body.decode()
     assert abs(row.pop("time") - time.time()) < 600
     assert 0 < row.pop("first") <= row.pop("seconds")
@@ -123,7 +123,7 @@ async def test_counting_tokens_and_refused_strangers_are_no_answers(tmp_path: Pa
             headers = {"x-api-key": "sk-master"}
             assert (await proxy.ask(message(stream=False), "/v1/messages/count_tokens", headers=headers)).status == 200
             assert (await proxy.ask({**message(), "model": "nobody"}, headers=headers)).status == 404
-            (row,) = await flushed(proxy, path)
+            (row,) = await flush_rows(proxy, path)
     assert (row["model"], row["status"], row["error"], row["deployment"], row["cost"]) == (
         "nobody",
         404,
@@ -135,7 +135,7 @@ async def test_counting_tokens_and_refused_strangers_are_no_answers(tmp_path: Pa
 
 async def test_a_cut_answer_and_one_whose_client_left_count_what_was_seen(tmp_path: Path) -> None:
     path = tmp_path / "usage.db"
-    seen = asyncio.Event()
+    arrival = asyncio.Event()
 
     async def cut(c: Peer) -> None:
         c.head(200, SSE)
@@ -148,7 +148,7 @@ async def test_a_cut_answer_and_one_whose_client_left_count_what_was_seen(tmp_pa
         c.events(chunk({"role": "assistant", "content": "word " * 80}))
         await c.drain()
         await c.wait_disconnect()
-        seen.set()
+        arrival.set()
 
     async def silent(c: Peer) -> None:
         await c.wait_disconnect()
@@ -162,15 +162,15 @@ async def test_a_cut_answer_and_one_whose_client_left_count_what_was_seen(tmp_pa
             client.ask("POST", "/v1/messages", message())
             await client.head()
             assert b"message_start" in await client.piece()
-        await asyncio.wait_for(seen.wait(), 10)
+        await asyncio.wait_for(arrival.wait(), 10)
         async with proxy.client() as client:
             client.ask("POST", "/v1/messages", message())
             await settle(lambda: len(upstream.requests) == 3)
         await settle(lambda: not proxy.services.running.exchanges)
-        broken, left, unheard = await flushed(proxy, path)
+        broken, leaver, unheard = await flush_rows(proxy, path)
     assert broken["status"] == 200 and broken["error"] == "upstream" and broken["estimated"] == 1
     assert broken["input"] > 0 and broken["output"] == 51
-    assert left["status"] == 499 and left["error"] == "" and left["output"] == 101 and left["estimated"] == 1
+    assert leaver["status"] == 499 and leaver["error"] == "" and leaver["output"] == 101 and leaver["estimated"] == 1
     assert unheard["status"] == 499 and unheard["output"] == 0 and unheard["estimated"] == 1
     group = sum_by(str(path), "model")[0]
     assert (group.requests, group.errors, group.estimated) == (3, 1, 3)
@@ -184,7 +184,7 @@ async def test_what_an_upstream_without_an_answer_took_is_not_known(tmp_path: Pa
         await c.wait_disconnect()
 
     async with ScriptedServer(silent) as slow, ScriptedServer(refusing(503)) as busy:
-        made = config(
+        settings = config(
             deployments=(
                 deployment(slow.base, "slow", id="s", timeout=0.2, stream_timeout=0.2),
                 deployment(busy.base, "busy", id="b"),
@@ -192,11 +192,11 @@ async def test_what_an_upstream_without_an_answer_took_is_not_known(tmp_path: Pa
             ),
             ledger=str(path),
         )
-        async with run_proxy(made) as proxy:
+        async with run_proxy(settings) as proxy:
             for name in ("slow", "busy", "gone"):
                 assert (await proxy.ask({**message(), "model": name})).status >= 500
-            got = await flushed(proxy, path)
-    assert [(row["model"], row["input"], row["output"], row["estimated"]) for row in got] == [
+            rows = await flush_rows(proxy, path)
+    assert [(row["model"], row["input"], row["output"], row["estimated"]) for row in rows] == [
         ("slow", 0, 0, 1),
         ("busy", 0, 0, 0),
         ("gone", 0, 0, 0),
@@ -214,7 +214,7 @@ async def test_attempts_of_one_answer_are_summed(tmp_path: Path) -> None:
 
     cheap = Price(Rates(1e-6, 1e-6))
     async with ScriptedServer(lost) as first, ScriptedServer(answering("Hi")) as second:
-        made = config(
+        settings = config(
             deployments=(
                 deployment(first.base, id="d0", price=PRICE),
                 deployment(second.base, "other", id="d1", price=cheap),
@@ -223,18 +223,18 @@ async def test_attempts_of_one_answer_are_summed(tmp_path: Path) -> None:
             master_key="sk-m",
             ledger=str(path),
         )
-        async with run_proxy(made) as proxy:
+        async with run_proxy(settings) as proxy:
             assert (await proxy.ask(message(), headers={"x-api-key": "sk-m"})).status == 200
-            (row,) = await flushed(proxy, path)
+            (row,) = await flush_rows(proxy, path)
             metrics = (await proxy.ask(None, "/metrics", "GET", headers={"x-api-key": "sk-m"})).body.decode()
-    for name, deployed, direction, tokens in (
+    for name, label, direction, tokens in (
         ("tokens_estimated", "deployment", "input", {"d0": 1000, "d1": 11}),
         ("tokens_estimated", "deployment", "output", {"d0": 7, "d1": 3}),
         ("key_tokens", "key", "input", {"master": 1011}),
         ("key_tokens", "key", "output", {"master": 10}),
     ):
         for one, count in tokens.items():
-            assert f'a2py_{name}_total{{{deployed}="{one}",direction="{direction}"}} {count}\n' in metrics
+            assert f'a2py_{name}_total{{{label}="{one}",direction="{direction}"}} {count}\n' in metrics
     assert (row["model"], row["deployment"], row["attempts"]) == ("test-model", "d1", 2)
     assert (row["input"], row["output"]) == (1011, 10)
     assert row["cost"] == pytest.approx(1000 * 1e-6 + 7 * 2e-6 + 14 * 1e-6)
@@ -248,12 +248,12 @@ async def test_what_passes_through_has_a_row(tmp_path: Path) -> None:
         c.reply({**completion("Hi"), "usage": chat_usage(100, 20, 60, 5)})
 
     async with ScriptedServer(script) as upstream:
-        made = config(deployments=(deployment(upstream.base, id="d0", price=PRICE),), ledger=str(path))
-        async with run_proxy(made) as proxy:
+        settings = config(deployments=(deployment(upstream.base, id="d0", price=PRICE),), ledger=str(path))
+        async with run_proxy(settings) as proxy:
             body = {"model": "test-model", "messages": [{"role": "user", "content": "Hi"}]}
             assert (await proxy.ask(body, "/v1/chat/completions", headers={"session_id": "codex-1"})).status == 200
             assert (await proxy.ask(body, "/v1/chat/completions", headers={"conversation_id": "c"})).status == 200
-            row, other = await flushed(proxy, path)
+            row, other = await flush_rows(proxy, path)
     assert other["session"] == "c", "whatever names a session for its deployment names it here"
     assert (row["session"], row["model"], row["deployment"], row["estimated"]) == ("codex-1", "test-model", "d0", 0)
     assert (row["input"], row["cache_read"], row["output"], row["thinking"]) == (40, 60, 20, 5)
@@ -271,7 +271,7 @@ async def test_a_stream_that_passes_and_ends_with_the_upstreams_error_counts_as_
     async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base, ledger=str(path))) as proxy:
         answer = await proxy.ask({**message(), "max_tokens": 5}, "/v1/chat/completions")
         assert answer.status == 200 and b"sk-secret" in answer.body, "as it came"
-        (row,) = await flushed(proxy, path)
+        (row,) = await flush_rows(proxy, path)
         assert "sk-secret" not in proxy.log
     assert (row["status"], row["error"], row["input"], row["output"]) == (200, "upstream", 9, 3)
     assert sum_by(str(path), "model")[0].errors == 1
@@ -284,20 +284,20 @@ async def test_a_file_that_cannot_be_written_stops_no_answer(tmp_path: Path) -> 
         keeper = proxy.services.books.keeper
         assert keeper is not None
         await proxy.ask(message())
-        await flushed(proxy, path)
+        await flush_rows(proxy, path)
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert (await proxy.ask(message())).status == 200
             with pytest.raises(OSError, match="locked"):
-                await flushed(proxy, path)
+                await flush_rows(proxy, path)
             assert (await proxy.ask(None, "/usage", "GET")).status == 500
             assert (await proxy.ask(message())).status == 200
             other.execute("ROLLBACK")
-        assert len(await flushed(proxy, path)) == 3
+        assert len(await flush_rows(proxy, path)) == 3
         assert keeper.writer.lost_rows == 0
         path.unlink()
         assert (await proxy.ask(message())).status == 200
-        assert len(await flushed(proxy, path)) == 1, "a new file"
+        assert len(await flush_rows(proxy, path)) == 1, "a new file"
         events = [line["event"] for line in proxy.lines if line["event"].startswith("ledger")]
     assert events == ["ledger can't be written", "ledger is written again"]
 
@@ -313,8 +313,8 @@ async def test_the_end_of_the_server_does_not_wait_for_a_file_system_that_hangs(
     monkeypatch.setattr(bookkeeper, "CLOSE_SECONDS", 0.01)
     try:
         async with ScriptedServer(answering("Hi")) as upstream:
-            made = config(upstream.base, ledger=str(tmp_path / "usage.db"))
-            async with run_proxy(made) as proxy:
+            settings = config(upstream.base, ledger=str(tmp_path / "usage.db"))
+            async with run_proxy(settings) as proxy:
                 assert (await proxy.ask(message())).status == 200
             last = [line for line in proxy.lines if line["event"] == "ledger rows lost"]
         assert [line["rows"] for line in last] == [1] and "does not answer" in last[0]["error"]
@@ -338,7 +338,7 @@ async def test_a_reload_moves_the_ledger(tmp_path: Path) -> None:
             await proxy.ask(message())
             proxy.services.reload(config(upstream.base, ledger=str(second)))
             await proxy.ask(message())
-            assert len(await flushed(proxy, second)) == 1
+            assert len(await flush_rows(proxy, second)) == 1
             proxy.services.reload(config(upstream.base, ledger=False))
             await proxy.ask(message())
     assert len(rows(first)) == len(rows(second)) == 1
@@ -357,13 +357,13 @@ async def test_without_sqlite_it_is_off_and_said_once(tmp_path: Path, monkeypatc
 
 async def test_long_names_are_cut_before_they_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """10,000 rows may wait for a file that can't be written: with all of a header they would take 80 MB."""
-    kept: list[Record] = []
+    records: list[Record] = []
     long = {SESSION: "s" * 8000, "x-claude-code-agent-id": "a" * 8000}
     async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base, ledger=False)) as proxy:
-        monkeypatch.setattr(proxy.services.books, "keep", kept.append)
+        monkeypatch.setattr(proxy.services.books, "keep", records.append)
         await proxy.ask(message(), headers=long)
         await proxy.ask({**message(), "model": "nobody"}, headers=long)
-    assert [(len(one.account.session), len(one.account.agent)) for one in kept] == [(128, 128)] * 2
+    assert [(len(one.account.session), len(one.account.agent)) for one in records] == [(128, 128)] * 2
 
 
 async def test_a_file_system_that_hangs_holds_up_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,12 +385,12 @@ async def test_a_file_system_that_hangs_holds_up_no_answer(tmp_path: Path, monke
         keeper = proxy.services.books.keeper
         assert keeper is not None
         try:
-            asked = [asyncio.ensure_future(proxy.ask(None, "/usage", "GET")) for _ in range(40)]
+            answers = [asyncio.ensure_future(proxy.ask(None, "/usage", "GET")) for _ in range(40)]
             await settle(lambda: running == bookkeeper.MAX_READERS)
             assert await asyncio.wait_for(asyncio.to_thread(lambda: 7), 30) == 7
             assert (await proxy.ask(message())).status == 200
             free.set()
-            assert {one.status for one in await asyncio.gather(*asked)} == {200} and running == 40
+            assert {one.status for one in await asyncio.gather(*answers)} == {200} and running == 40
             free.clear()
             monkeypatch.setattr(bookkeeper, "READ_SECONDS", 0.01)
             for _ in range(bookkeeper.MAX_READERS + 1):
@@ -415,7 +415,7 @@ async def test_hostile_names_are_rows_like_others(tmp_path: Path, capsys: pytest
     """Of models, sessions and agents: quotes, NULs, halves of surrogate pairs, control characters, a megabyte."""
     path = tmp_path / "usage.db"
     async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base, ledger=str(path))) as proxy:
-        asked = 0
+        count = 0
         for name in (*HOSTILE, "x" * (1 << 20)):
             session = {"user_id": json.dumps({"session_id": name})}
             statuses = [
@@ -429,14 +429,14 @@ async def test_hostile_names_are_rows_like_others(tmp_path: Path, capsys: pytest
             async with proxy.client() as client:
                 client.ask("POST", "/v1/messages", message(), headers)
                 assert (await client.answer()).status in (200, 400)
-            asked += 1
-        made = await flushed(proxy, path)
+            count += 1
+        rows = await flush_rows(proxy, path)
         pages = [await proxy.ask(None, f"/usage?by={by}", "GET") for by in ("model", "session", "agent")]
-    assert asked * 2 <= len(made) <= asked * 4
-    assert max(len(str(value)) for row in made for value in row.values()) <= 256
-    assert not any("\0" in str(value) for row in made for value in row.values())
+    assert count * 2 <= len(rows) <= count * 4
+    assert max(len(str(value)) for row in rows for value in row.values()) <= 256
+    assert not any("\0" in str(value) for row in rows for value in row.values())
     for page in pages:
-        assert page.status == 200 and sum(group["requests"] for group in page.json["groups"]) == len(made)
+        assert page.status == 200 and sum(group["requests"] for group in page.json["groups"]) == len(rows)
     assert {group["session"] for group in pages[1].json["groups"]} >= {HOSTILE[0], HOSTILE[1], HOSTILE[5]}
     for by in ("model", "session", "agent"):
         for form in ("--csv", "--json", None):
@@ -465,10 +465,10 @@ async def test_what_an_upstream_says_is_cut_before_it_waits(tmp_path: Path, monk
         async with run_proxy(config(deployments=(one,), ledger=str(tmp_path / "usage.db"))) as proxy:
             keeper = proxy.services.books.keeper
             assert keeper is not None
-            kept: list[Row] = []
-            monkeypatch.setattr(keeper.writer, "add", kept.append)
+            rows: list[Row] = []
+            monkeypatch.setattr(keeper.writer, "add", rows.append)
             assert (await proxy.ask(message(stream=False))).status == 200
-    (row,) = kept
+    (row,) = rows
     assert max(len(value) for part in row[1:] for value in part if isinstance(value, str)) <= LENGTH
 
 
@@ -511,16 +511,16 @@ async def test_the_usage_page(tmp_path: Path) -> None:
         "estimated",
     }
     assert set(by_model[0]) == {"model", *keys, "known_cost", "unpriced"}
-    named = {row["model"]: row for row in by_model}
-    assert (named["test-model"]["requests"], named["test-model"]["errors"]) == (2, 1)
-    assert named["test-model"]["cost"] == pytest.approx(11e-6 + 6e-6)
-    assert named["local"]["cost"] is None and named["local"]["output_tokens"] == 3
+    by_name = {row["model"]: row for row in by_model}
+    assert (by_name["test-model"]["requests"], by_name["test-model"]["errors"]) == (2, 1)
+    assert by_name["test-model"]["cost"] == pytest.approx(11e-6 + 6e-6)
+    assert by_name["local"]["cost"] is None and by_name["local"]["output_tokens"] == 3
     assert {row["session"] for row in by_session} == {hostile, "s2"}
     assert len(one_session) == 1 and one_session[0]["requests"] == 2 and one_session[0]["cost"] is None
 
 
-def _fields(made: Deployment) -> dict[str, Any]:
-    return {name: getattr(made, name) for name in made.__dataclass_fields__}
+def _fields(source: Deployment) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in source.__dataclass_fields__}
 
 
 # -- processes ---------------------------------------------------------------------------------------------------------
@@ -573,9 +573,9 @@ def test_a_killed_worker_loses_at_most_its_last_second(tmp_path: Path) -> None:
             body = {"model": "m", "max_tokens": 8, "messages": [{"role": "user", "content": "Hi"}]}
             for _ in range(20):
                 _ask(proxy.base, proxy.key, body)
-            written = time.monotonic() + 60
+            deadline = time.monotonic() + 60
             while count_rows(path) < 20:  # "within a second": not measured, but awaited
-                assert time.monotonic() < written
+                assert time.monotonic() < deadline
                 time.sleep(0.05)
             workers = _children(proxy.pid)
             assert len(workers) == 2
@@ -619,8 +619,8 @@ asyncio.run(main(True))
 print("a2py.ledger.store" in loaded() and "sqlite3" in loaded())
 """
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
     )
-    assert done.stdout.splitlines() == ["[]", "True"], done.stderr
+    assert result.stdout.splitlines() == ["[]", "True"], result.stderr
     assert os.listdir(tmp_path) == ["usage.db"]

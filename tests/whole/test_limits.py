@@ -59,7 +59,7 @@ def table(heading: str) -> dict[str, Row]:
 
 
 REQUESTS, REPLIES, CONNECTIONS = table("Requests"), table("Replies"), table("Connections to upstreams")
-PASSED = table("OpenAI's endpoints")
+PASSTHROUGH = table("OpenAI's endpoints")
 #: Their floods are in ledger/test_ledger.py.
 LEDGER = table("The ledger")
 #: Their floods are in proxy/test_bus.py, proxy/test_news.py and cli/test_control.py.
@@ -74,7 +74,7 @@ def test_the_page_has_its_tables() -> None:
 
 @pytest.mark.parametrize(
     "row",
-    [row for rows in (REQUESTS, PASSED, REPLIES, LEDGER, WORKERS, REDIS, CONNECTIONS) for row in rows.values()],
+    [row for rows in (REQUESTS, PASSTHROUGH, REPLIES, LEDGER, WORKERS, REDIS, CONNECTIONS) for row in rows.values()],
     ids=lambda row: f"{row.where} ({row.what[:20]})",
 )
 def test_the_page_names_the_limit_that_is_enforced(row: Row) -> None:
@@ -91,7 +91,7 @@ def test_the_page_names_the_limit_that_is_enforced(row: Row) -> None:
 HELLO: JSON = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]}
 
 
-def nested(levels: int) -> JSON:
+def nest(levels: int) -> JSON:
     block: JSON = {"type": "text", "text": "x"}
     for _ in range(levels):
         block = {"type": "tool_result", "tool_use_id": "a", "content": [block]}
@@ -105,7 +105,7 @@ BODIES: dict[str, Callable[[int], tuple[Any, Any]]] = {
         {**HELLO, "messages": HELLO["messages"] * n},
         {**HELLO, "messages": HELLO["messages"] * (n + 1)},
     ),
-    "a2py.messages.request.PATH_LIMIT": lambda n: (nested(n // 30), nested(n // 20)),
+    "a2py.messages.request.PATH_LIMIT": lambda n: (nest(n // 30), nest(n // 20)),
     "a2py.messages.request.MODEL_LIMIT": lambda n: ({**HELLO, "model": "m" * n}, {**HELLO, "model": "m" * (n + 1)}),
     "a2py.messages.request.TOOL_NAME_LIMIT": lambda n: (
         {**HELLO, "tools": [{"name": "t" * n, "input_schema": {}}]},
@@ -130,53 +130,53 @@ async def test_a_request_beyond_a_limit_is_refused(row: Row) -> None:
             whole = orjson.dumps(message("@"))
             fits = whole.replace(b"@", b"x" * (row.limit - len(whole) + 1))
             assert (await proxy.ask(fits)).status == 200
-            refused = await proxy.ask(fits + b" ")
-        assert (refused.status, refused.json["error"]["type"]) == (int(status), kind)
+            refusal = await proxy.ask(fits + b" ")
+        assert (refusal.status, refusal.json["error"]["type"]) == (int(status), kind)
         return
     fits, exceeds = BODIES[row.where](row.limit)
     parse(orjson.dumps(fits))
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(ApiError) as excinfo:
         parse(orjson.dumps(exceeds))
-    assert (caught.value.status, caught.value.type) == (int(status), kind)
+    assert (excinfo.value.status, excinfo.value.type) == (int(status), kind)
 
 
 # -- replies -----------------------------------------------------------------------------------------------------------
 
 
-class Flooded(NamedTuple):
-    """`held`: the most that was held at a time, in bytes; `error`: "" where the reply went on; `fed`: bytes that the
+class FloodResult(NamedTuple):
+    """`peak`: the most that was held at a time, in bytes; `error`: "" where the reply went on; `size`: bytes that the
     upstream sent."""
 
-    held: int
+    peak: int
     error: str
-    fed: int
+    size: int
 
 
 def flood(
     name: str, feed: Iterable[bytes], most: int, *, whole: bool = False, thinking: str = "show", **options: Any
-) -> Flooded:
+) -> FloodResult:
     """Feed a wire's decoder until it ends, or has got `most` bytes. `whole`: for a client that does not stream."""
     sink: Any = Reply("msg_1", "m", "o", thinking) if whole else streams.writer(thinking=thinking)
     decoder = wire(name).decoder(streams.upstream_request(**options), sink)
-    fed = held = looked = 0
+    size = peak = last_look = 0
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     try:
         for data in feed:
             decoder.feed(data)
-            fed += len(data)
+            size += len(data)
             if not whole:
                 sink.take()
-            ended = decoder.finished or sink.problem is not None or fed > most
-            if ended or fed - looked > 1 << 18:
-                looked = fed
-                held = max(held, tracemalloc.get_traced_memory()[0] - before)
-            if ended:
+            is_over = decoder.finished or sink.problem is not None or size > most
+            if is_over or size - last_look > 1 << 18:
+                last_look = size
+                peak = max(peak, tracemalloc.get_traced_memory()[0] - before)
+            if is_over:
                 break
     finally:
         tracemalloc.stop()
-    error = sink.problem or (decoder.close().error if fed <= most else None)
-    return Flooded(held, error.message if error is not None else "", fed)
+    error = sink.problem or (decoder.close().error if size <= most else None)
+    return FloodResult(peak, error.message if error is not None else "", size)
 
 
 def sse(event: JSON) -> bytes:
@@ -209,7 +209,7 @@ LARGE, TINY, SMALL = "abcd" * 1000, "abc", 256 * 1024
 END = {"type": "message_stop"}
 
 
-def called(k: int, **more: Any) -> JSON:
+def call_item(k: int, **more: Any) -> JSON:
     return {"type": "function_call", "id": f"i{k}", "call_id": f"c{k}", "name": "f", **more}
 
 
@@ -227,7 +227,7 @@ def native_delta(**delta: Any) -> bytes:
 
 
 FREE = response("output_item.added", item={"type": "custom_tool_call", "id": "i", "call_id": "c", "name": "f"})
-URL, SAID = {"type": "url_citation"}, {"type": "output_text", "text": "x"}
+URL, TEXT_PART = {"type": "url_citation"}, {"type": "output_text", "text": "x"}
 #: Things in one event, more than any limit takes.
 MANY = 70_000
 
@@ -289,7 +289,7 @@ FLOODS: dict[str, list[Flood]] = {
         Flood(
             "more than 4096 tool calls",
             "responses",
-            lambda n, s: (response("output_item.done", item=called(k, arguments='{"a":1}')) for k in count()),
+            lambda n, s: (response("output_item.done", item=call_item(k, arguments='{"a":1}')) for k in count()),
             {},
             999,
         ),
@@ -455,14 +455,16 @@ FLOODS: dict[str, list[Flood]] = {
         Flood(
             "more items",
             "responses",
-            lambda n, s: [response("completed", response={"output": [{"type": "message", "content": [SAID]}] * MANY})],
+            lambda n, s: [
+                response("completed", response={"output": [{"type": "message", "content": [TEXT_PART]}] * MANY})
+            ],
             {},
             99,
         ),
         Flood(
             "more items",
             "responses",
-            lambda n, s: [response("output_item.done", item={"type": "message", "content": [SAID] * MANY})],
+            lambda n, s: [response("output_item.done", item={"type": "message", "content": [TEXT_PART] * MANY})],
             {},
             99,
         ),
@@ -472,7 +474,7 @@ FLOODS: dict[str, list[Flood]] = {
             lambda n, s: [
                 response(
                     "content_part.done",
-                    part={**SAID, "annotations": [{**URL, "url": f"http://{k}"} for k in range(MANY)]},
+                    part={**TEXT_PART, "annotations": [{**URL, "url": f"http://{k}"} for k in range(MANY)]},
                 ),
             ],
             {},
@@ -537,7 +539,7 @@ PASSED_FLOODS = {
 
 
 def test_each_limit_of_what_passes_has_its_flood() -> None:
-    assert set(PASSED_FLOODS) == set(PASSED)
+    assert set(PASSED_FLOODS) == set(PASSTHROUGH)
     for test in PASSED_FLOODS.values():
         file, _, name = test.partition("::")
         assert f"def {name}(" in (PAGE.parents[1] / "tests" / file).read_text("utf-8"), test
@@ -550,9 +552,9 @@ def test_each_limit_has_its_flood() -> None:
 
 def check(where: str, limit: int, piece: str, beside: int) -> None:
     for n, (error, name, feed, options, times) in enumerate(FLOODS[where]):
-        flooded = flood(name, feed(limit, piece), times * limit, **options)
-        assert any(one in flooded.error for one in error.split("|")) if error else not flooded.error, (n, flooded)
-        assert flooded.held <= THINGS.get(where, FACTOR) * limit + beside, (n, flooded)
+        result = flood(name, feed(limit, piece), times * limit, **options)
+        assert any(one in result.error for one in error.split("|")) if error else not result.error, (n, result)
+        assert result.peak <= THINGS.get(where, FACTOR) * limit + beside, (n, result)
 
 
 @pytest.mark.parametrize(
@@ -636,8 +638,8 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
 
 def captured_in(place: Path) -> JSON:
     (file,) = place.iterdir()
-    captured: JSON = orjson.loads(file.read_bytes())
-    return captured
+    capture: JSON = orjson.loads(file.read_bytes())
+    return capture
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -655,6 +657,6 @@ async def test_a_capture_of_an_endless_reply_is_cut(stream: bool, tmp_path: Path
     async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base, capture_dir=str(tmp_path))) as proxy:
         answer = await proxy.ask(message(stream=stream))
         assert answer.status == 200
-    captured = captured_in(tmp_path)
-    assert captured["attempts"][0]["cut"] is True
-    assert sum(map(len, captured["attempts"][0]["pieces"])) <= limit and len(captured["answer"]["body"]) <= limit
+    capture = captured_in(tmp_path)
+    assert capture["attempts"][0]["cut"] is True
+    assert sum(map(len, capture["attempts"][0]["pieces"])) <= limit and len(capture["answer"]["body"]) <= limit

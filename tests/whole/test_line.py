@@ -26,15 +26,15 @@ AGENT = "x-claude-code-agent-id"
 
 
 class Upstream:
-    """An upstream that answers one request after the other, each after `go()`. `asked`: the texts that came."""
+    """An upstream that answers one request after the other, each after `go()`. `texts`: the texts that came."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.texts: list[str] = []
         self.running = self.most = 0
         self._turns = asyncio.Semaphore(0)
 
     async def script(self, c: Peer) -> None:
-        self.asked.append(c.request.json["messages"][-1]["content"])
+        self.texts.append(c.request.json["messages"][-1]["content"])
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -58,7 +58,7 @@ async def full(name: str = "first", **settings: Any) -> AsyncIterator[tuple[Runn
         others = settings.pop("others", lambda base: ())(server.base)
         async with run_proxy(config(deployments=(own, *others), **settings)) as proxy, proxy.client() as client:
             client.ask("POST", "/v1/messages", message(name))
-            await settle(lambda: upstream.asked == [name])
+            await settle(lambda: upstream.texts == [name])
             yield proxy, upstream, client
 
 
@@ -94,10 +94,10 @@ async def test_requests_wait_in_their_order(stream: bool) -> None:
         assert [answer.headers["x-a2py-queue"] for answer in answers] == ["1", "2", "3", "4", "5"]
         first = await client.answer()
         assert first.status == 200 and "x-a2py-queue" not in first.headers
-        assert upstream.asked == ["first", "n0", "n1", "n2", "n3", "n4"] and upstream.most == 1
+        assert upstream.texts == ["first", "n0", "n1", "n2", "n3", "n4"] and upstream.most == 1
         await settle(lambda: len(lines(proxy)) == 6)
-        queued = [line for line in lines(proxy) if "queue" in line]
-        assert [line["queue"] for line in queued] == [1, 2, 3, 4, 5] and all(line["queue_ms"] >= 0 for line in queued)
+        waiters = [line for line in lines(proxy) if "queue" in line]
+        assert [line["queue"] for line in waiters] == [1, 2, 3, 4, 5] and all(line["queue_ms"] >= 0 for line in waiters)
         page = (await proxy.ask(None, "/metrics", "GET")).body.decode()
         assert 'a2py_queue_seconds_count{end="served"} 5\n' in page and "\na2py_waiting 0\n" in page
 
@@ -112,7 +112,7 @@ async def test_the_main_conversation_goes_first_and_keys_take_turns() -> None:
         ]
         upstream.go(5)
         assert [answer.status for answer in await asyncio.gather(*asking)] == [200] * 4
-        assert upstream.asked == ["first", "main", "other key", "agent 1", "agent 2"]
+        assert upstream.texts == ["first", "main", "other key", "agent 1", "agent 2"]
         await client.answer()
 
 
@@ -183,7 +183,7 @@ async def test_each_limit_has_the_line(limit: dict[str, Any]) -> None:
         asking = [await join(proxy, f"n{n}", {SESSION: f"s{n}"}) for n in range(3)]
         upstream.go(4)
         assert [answer.status for answer in await asyncio.gather(*asking)] == [200] * 3
-        assert upstream.asked == ["first", "n0", "n1", "n2"] and upstream.most == 1
+        assert upstream.texts == ["first", "n0", "n1", "n2"] and upstream.most == 1
         await client.answer()
 
 
@@ -203,11 +203,11 @@ async def test_two_names_share_the_slots_of_their_server() -> None:
 async def test_a_full_line_is_a_429_that_says_when() -> None:
     async with full(queue_length=1) as (proxy, upstream, client):
         asking = await join(proxy, "second")
-        refused = await proxy.ask(message("third"))
-        assert refused.status == 429 and int(refused.headers["retry-after"]) >= 1
-        told = refused.json["error"]["message"]
-        assert "max_parallel_requests 1 of d0" in told and "its line is full (1 requests wait)" in told, told
-        assert refused.json["error"]["type"] == "rate_limit_error"
+        refusal = await proxy.ask(message("third"))
+        assert refusal.status == 429 and int(refusal.headers["retry-after"]) >= 1
+        text = refusal.json["error"]["message"]
+        assert "max_parallel_requests 1 of d0" in text and "its line is full (1 requests wait)" in text, text
+        assert refusal.json["error"]["type"] == "rate_limit_error"
         upstream.go(2)
         assert (await asking).status == 200
         await client.answer()
@@ -223,7 +223,7 @@ async def test_retry_after_is_the_time_that_requests_take() -> None:
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message("first"))
-        await settle(lambda: upstream.asked)
+        await settle(lambda: upstream.texts)
         asking = [await join(proxy, f"n{n}", {SESSION: f"{n}"}) for n in range(2)]
         clock.now += 17
         assert (await proxy.ask(message("more"))).headers["retry-after"] == "17", "so long the first has run already"
@@ -235,13 +235,13 @@ async def test_retry_after_is_the_time_that_requests_take() -> None:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_who_waits_too_long_gets_a_429(stream: bool) -> None:
     async with full(queue_seconds=0.05) as (proxy, upstream, client):
-        refused = await proxy.ask(message("second", stream))
-        assert refused.status == 429 and refused.headers["x-a2py-queue"] == "1"
-        assert int(refused.headers["retry-after"]) >= 1
-        assert "the request has waited 0.05 s, at last at place 1" in refused.json["error"]["message"]
+        refusal = await proxy.ask(message("second", stream))
+        assert refusal.status == 429 and refusal.headers["x-a2py-queue"] == "1"
+        assert int(refusal.headers["retry-after"]) >= 1
+        assert "the request has waited 0.05 s, at last at place 1" in refusal.json["error"]["message"]
         upstream.go()
         await client.answer()
-        assert upstream.asked == ["first"]
+        assert upstream.texts == ["first"]
 
 
 async def test_pings_while_a_stream_waits() -> None:
@@ -253,7 +253,7 @@ async def test_pings_while_a_stream_waits() -> None:
         assert (status, headers["x-a2py-queue"]) == (200, "1") and waiting(proxy) == 1
         for _ in range(3):
             await asyncio.wait_for(second.reader.readuntil(PING), LIMIT)
-        assert upstream.asked == ["first"]
+        assert upstream.texts == ["first"]
         upstream.go(2)
         await asyncio.wait_for(second.reader.readuntil(b"message_stop"), LIMIT)
         await client.answer()
@@ -273,27 +273,27 @@ async def test_who_waits_too_long_in_a_stream_that_has_begun() -> None:
 @pytest.mark.parametrize("limit", [{"max_parallel": 1}, {"max_parallel": 0, "global_max_parallel_requests": 1}])
 async def test_no_line(limit: dict[str, Any]) -> None:
     async with full(queue_length=0, **limit) as (proxy, upstream, client):
-        refused = await proxy.ask(message("second"))
-        assert refused.status == 429 and refused.headers["retry-after"] == "1"
-        assert "x-a2py-queue" not in refused.headers
-        told = refused.json["error"]["message"]
-        assert "has reached its configured limit" in told and "max_parallel_requests 1 of" in told
+        refusal = await proxy.ask(message("second"))
+        assert refusal.status == 429 and refusal.headers["retry-after"] == "1"
+        assert "x-a2py-queue" not in refusal.headers
+        text = refusal.json["error"]["message"]
+        assert "has reached its configured limit" in text and "max_parallel_requests 1 of" in text
         upstream.go()
         await client.answer()
 
 
 async def test_requests_a_minute_are_not_waited_for() -> None:
     async with full(rpm=1) as (proxy, upstream, client):
-        refused = await proxy.ask(message("second"))
-        assert refused.status == 429 and int(refused.headers["retry-after"]) > 50 and not waiting(proxy)
+        refusal = await proxy.ask(message("second"))
+        assert refusal.status == 429 and int(refusal.headers["retry-after"]) > 50 and not waiting(proxy)
         upstream.go()
         await client.answer()
 
 
 async def test_a_limit_a_minute_that_is_reached_while_a_request_waits() -> None:
     async with full(rpm=1, max_parallel=1) as (proxy, upstream, client):
-        refused = await proxy.ask(message("second"))
-        assert refused.status == 429 and "rpm 1 of d0" in refused.json["error"]["message"]
+        refusal = await proxy.ask(message("second"))
+        assert refusal.status == 429 and "rpm 1 of d0" in refusal.json["error"]["message"]
         upstream.go()
         await client.answer()
     async with full(rpm=2, max_parallel=1) as (proxy, upstream, client):
@@ -301,18 +301,18 @@ async def test_a_limit_a_minute_that_is_reached_while_a_request_waits() -> None:
         upstream.go(3)
         answers = await asyncio.gather(*asking)
         assert [answer.status for answer in answers] == [200, 429]
-        assert int(answers[1].headers["retry-after"]) > 50 and len(upstream.asked) == 2
+        assert int(answers[1].headers["retry-after"]) > 50 and len(upstream.texts) == 2
         await client.answer()
 
 
 async def test_a_lesson_keeps_the_place() -> None:
     """The same request goes once more at once: nobody gets in between."""
-    seen: list[str] = []
+    texts: list[str] = []
     go = asyncio.Event()
 
     async def script(c: Peer) -> None:
         body = c.request.json
-        seen.append(body["messages"][-1]["content"])
+        texts.append(body["messages"][-1]["content"])
         if "stream_options" in body:
             await go.wait()
             error: dict[str, Any] = {"param": "stream_options", "code": "unknown_parameter"}
@@ -325,11 +325,11 @@ async def test_a_lesson_keeps_the_place() -> None:
         run_proxy(config(deployments=(deployment(up.base, max_parallel=1),))) as proxy,
     ):
         first = asyncio.ensure_future(proxy.ask(message("first")))
-        await settle(lambda: seen)
+        await settle(lambda: texts)
         second = await join(proxy, "second")
         go.set()
         assert [(await one).status for one in (first, second)] == [200, 200]
-    assert seen == ["first", "first", "second"]
+    assert texts == ["first", "first", "second"]
 
 
 async def test_a_full_deployment_is_waited_for_if_the_others_fail() -> None:
@@ -340,7 +340,7 @@ async def test_a_full_deployment_is_waited_for_if_the_others_fail() -> None:
         asking = await join(proxy, "second")
         assert len(broken.requests) == 1
         upstream.go(2)
-        assert (await asking).status == 200 and upstream.asked == ["first", "second"]
+        assert (await asking).status == 200 and upstream.texts == ["first", "second"]
         await client.answer()
 
 
@@ -371,7 +371,7 @@ async def test_a_client_that_leaves_frees_its_place_at_once() -> None:
             leaver.reset()
             await settle(lambda: waiting(proxy) == 1)
         upstream.go(2)
-        assert (await asking).status == 200 and upstream.asked == ["first", "next"]
+        assert (await asking).status == 200 and upstream.texts == ["first", "next"]
         await client.answer()
         await settle(lambda: any(line["status"] == 499 for line in lines(proxy)))
         page = (await proxy.ask(None, "/metrics", "GET")).body.decode()
@@ -394,7 +394,7 @@ async def test_a_drain_that_lasts_too_long_answers_those_who_wait() -> None:
         asking = [await join(proxy, f"n{n}", {SESSION: f"s{n}"}) for n in range(3)]
         await proxy.server.drain()
         answers = await asyncio.gather(*asking)
-        assert {answer.status for answer in answers} == {529} and upstream.asked == ["first"]
+        assert {answer.status for answer in answers} == {529} and upstream.texts == ["first"]
         assert (await client.answer()).status == 529
 
 
@@ -419,9 +419,9 @@ async def test_a_thousand_clients_of_which_half_leave() -> None:
             client.ask("POST", "/v1/messages", message(f"n{n}"), headers)
             if n % 50 == 49:
                 await settle(lambda n=n: waiting(proxy) == n - 3)
-        await settle(lambda: waiting(proxy) == 1000 and len(upstream.asked) == 4)
+        await settle(lambda: waiting(proxy) == 1000 and len(upstream.texts) == 4)
         assert (await proxy.ask(message("one more"))).status == 429
-        running = {int(text[1:]) for text in upstream.asked}
+        running = {int(text[1:]) for text in upstream.texts}
         leavers = [n for n in range(1004) if n % 2 and n not in running]
         for count, n in enumerate(leavers):
             clients[n].reset()
@@ -455,7 +455,7 @@ async def test_a_limit_that_is_raised_lets_those_who_wait_in(limit: str) -> None
         new = replace(one, max_parallel=0, name_parallel=0, slots=3 if limit == "slots" else 0)
         settings = replace(before.settings, global_max_parallel_requests=0)
         assert proxy.server.reload(lambda: replace(before, deployments=(new,), settings=settings))
-        await settle(lambda: len(upstream.asked) == 3)
+        await settle(lambda: len(upstream.texts) == 3)
         assert not waiting(proxy)
         upstream.go(3)
         assert [answer.status for answer in await asyncio.gather(*asking)] == [200] * 2
@@ -467,31 +467,31 @@ async def test_a_server_that_names_more_slots_lets_those_who_wait_in() -> None:
         asking = await join(proxy, "second")
         base = proxy.services.config.deployments[0].base
         proxy.services._take_words({base: ServerWord(program="llama.cpp", row="llamacpp", slots=2)})
-        await settle(lambda: len(upstream.asked) == 2)
+        await settle(lambda: len(upstream.texts) == 2)
         upstream.go(2)
         assert (await asking).status == 200
         await client.answer()
 
 
 async def test_models_of_a_wildcard_keep_their_names_in_the_line() -> None:
-    seen: list[str] = []
+    models: list[str] = []
     go = asyncio.Event()
 
     async def script(c: Peer) -> None:
-        seen.append(c.request.json["model"])
+        models.append(c.request.json["model"])
         await go.wait()
         await answering("Hi")(c)
 
     async with ScriptedServer(script) as up:
-        made = single("openai/*", env={}, api_base=up.base, api_key=SECRET, max_parallel_requests=1)
-        async with run_proxy(made) as proxy:
+        settings = single("openai/*", env={}, api_base=up.base, api_key=SECRET, max_parallel_requests=1)
+        async with run_proxy(settings) as proxy:
             asking = []
             for n, name in enumerate(("alpha", "beta", "gamma")):
                 asking.append(asyncio.ensure_future(proxy.ask({**message(), "model": f"openai/{name}"})))
-                await settle(lambda n=n: len(seen) + waiting(proxy) == n + 1)
+                await settle(lambda n=n: len(models) + waiting(proxy) == n + 1)
             go.set()
             assert [answer.status for answer in await asyncio.gather(*asking)] == [200] * 3
-    assert seen == ["alpha", "beta", "gamma"]
+    assert models == ["alpha", "beta", "gamma"]
 
 
 # -- what the line may hold --------------------------------------------------------------------------------------------
@@ -509,12 +509,12 @@ async def test_a_flood_of_waiters_stays_within_its_limits() -> None:
         tracemalloc.start()
         try:
             asking = [await join(proxy, f"n{n}", {SESSION: f"s{n}"}) for n in range(100)]
-            held, _ = tracemalloc.get_traced_memory()
+            memory, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        refused = await asyncio.gather(*(proxy.ask(message(f"more {n}")) for n in range(50)))
-        assert {answer.status for answer in refused} == {429} and waiting(proxy) == 100
-        assert held / 100 < 64 * 1024
+        refusals = await asyncio.gather(*(proxy.ask(message(f"more {n}")) for n in range(50)))
+        assert {answer.status for answer in refusals} == {429} and waiting(proxy) == 100
+        assert memory / 100 < 64 * 1024
         upstream.go(101)
         assert {answer.status for answer in await asyncio.gather(*asking)} == {200}
         await client.answer()

@@ -62,12 +62,12 @@ async def test_twenty_clients_of_one_slot(llamacpp: Servers, tmp_path: Path) -> 
             hello = [{"role": "user", "content": "Hello"}]
             first = asyncio.ensure_future(client.ask(hello, {}, max_tokens=60_000))
             await client.until("running", 1)
-            ended: list[str] = []
+            finishers: list[str] = []
 
             async def ask(name: str) -> tuple[int, Any, Any]:
-                said = {"x-api-key": name[0], "x-claude-code-session-id": name}
-                answer = await client.ask(hello, said, max_tokens=200)
-                ended.append(name)
+                headers = {"x-api-key": name[0], "x-claude-code-session-id": name}
+                answer = await client.ask(hello, headers, max_tokens=200)
+                finishers.append(name)
                 return answer
 
             names = [f"a{n:02}" for n in range(14)] + [f"b{n:02}" for n in range(6)]
@@ -81,7 +81,7 @@ async def test_twenty_clients_of_one_slot(llamacpp: Servers, tmp_path: Path) -> 
             places = [int(headers["x-a2py-queue"]) for _, headers, _ in answers]
             assert places == [*range(1, 15), *(2, 4, 6, 8, 10, 12)]
             turns = [name for n in range(6) for name in (names[n], names[14 + n])] + names[6:14]
-            assert ended == turns
+            assert finishers == turns
             assert [line["queue"] for line in log_lines(proxy) if "queue" in line] == [
                 places[names.index(name)] for name in turns
             ]
@@ -93,7 +93,7 @@ def words(seed: str, count: int) -> str:
 
 async def cached_share(proxy: Proxy, sessions: int, turns: int) -> float:
     """Return the tokens that were cached over those that could be: of each turn, the prompt of the turn before."""
-    got = possible = 0
+    hits = possible = 0
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(LIMIT)) as session:
         client = Client(proxy, session)
         for number in range(sessions):
@@ -106,10 +106,10 @@ async def cached_share(proxy: Proxy, sessions: int, turns: int) -> float:
                 assert status == 200, body
                 usage = body["usage"]
                 possible += before
-                got += min(before, usage["cache_read_input_tokens"])
+                hits += min(before, usage["cache_read_input_tokens"])
                 before = usage["input_tokens"] + usage["cache_read_input_tokens"]
                 messages.append({"role": "assistant", "content": words(f"r{turn}s{number}", 5)})
-    return got / possible
+    return hits / possible
 
 
 async def test_conversations_stay_where_their_cache_is(llamacpp: Servers, tmp_path: Path) -> None:

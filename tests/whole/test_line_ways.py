@@ -22,22 +22,22 @@ CHAT = "/v1/chat/completions"
 
 
 class Gate:
-    """Scripts that wait for `go`. `asked`: how many have come."""
+    """Scripts that wait for `go`. `arrivals`: how many have come."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.arrivals = 0
         self.go = asyncio.Event()
 
     def then(self, script: Script) -> Script:
         async def run(c: Peer) -> None:
-            self.asked += 1
+            self.arrivals += 1
             await self.go.wait()
             await script(c)
 
         return run
 
 
-def passed(text: str, **more: Any) -> dict[str, Any]:
+def chat_body(text: str, **more: Any) -> dict[str, Any]:
     return {"model": "test-model", "messages": [{"role": "user", "content": text}], **more}
 
 
@@ -55,11 +55,11 @@ async def test_what_is_passed_through_waits_in_the_same_line(stream: bool) -> No
         ScriptedServer(gate.then(answering("Hi"))) as up,
         run_proxy(config(deployments=(deployment(up.base, max_parallel=1),))) as proxy,
     ):
-        first = asyncio.ensure_future(proxy.ask(passed("first"), CHAT))
-        await settle(lambda: gate.asked == 1)
-        second = await join(proxy, passed("second", stream=stream), CHAT)
+        first = asyncio.ensure_future(proxy.ask(chat_body("first"), CHAT))
+        await settle(lambda: gate.arrivals == 1)
+        second = await join(proxy, chat_body("second", stream=stream), CHAT)
         async with proxy.client() as leaver:
-            leaver.ask("POST", CHAT, passed("leaver", stream=stream))
+            leaver.ask("POST", CHAT, chat_body("leaver", stream=stream))
             await settle(lambda: waiting(proxy) == 2)
             third = await join(proxy, message("third", stream))
             leaver.reset()
@@ -77,9 +77,9 @@ async def test_what_is_passed_through_and_waits_too_long() -> None:
         ScriptedServer(gate.then(answering("Hi"))) as up,
         run_proxy(config(deployments=(deployment(up.base, max_parallel=1),), queue_seconds=0.05)) as proxy,
     ):
-        first = asyncio.ensure_future(proxy.ask(passed("first"), CHAT))
-        await settle(lambda: gate.asked == 1)
-        late = await proxy.ask(passed("second", stream=True), CHAT)
+        first = asyncio.ensure_future(proxy.ask(chat_body("first"), CHAT))
+        await settle(lambda: gate.arrivals == 1)
+        late = await proxy.ask(chat_body("second", stream=True), CHAT)
         assert late.status == 429 and int(late.headers["retry-after"]) >= 1 and late.headers["x-a2py-queue"] == "1"
         assert set(late.json["error"]) == {"message", "type", "param", "code"}
         gate.go.set()
@@ -91,8 +91,8 @@ async def searching(upstream: Script, engine: Script) -> AsyncIterator[tuple[Run
     """A proxy with a search tool and one place at its one upstream."""
     async with ScriptedServer(upstream) as up, ScriptedServer(engine) as pages:
         tool = SearchTool("local", "searxng", pages.base.removesuffix("/v1"))
-        made = replace(config(deployments=(deployment(up.base, max_parallel=1),)), search=tool)
-        async with run_proxy(made) as proxy:
+        settings = replace(config(deployments=(deployment(up.base, max_parallel=1),)), search=tool)
+        async with run_proxy(settings) as proxy:
             yield proxy, up, pages
 
 
@@ -107,7 +107,7 @@ async def test_a_reply_with_searches_keeps_its_place_until_its_end(end: str) -> 
     script = in_turn(model(("", [call()])), gate.then(last), answering("Hi"))
     async with searching(script, results(PAGE)) as (proxy, up, _), proxy.client() as client:
         client.ask("POST", "/v1/messages", wants_search())
-        await settle(lambda: gate.asked == 1)
+        await settle(lambda: gate.arrivals == 1)
         second = await join(proxy, message("second"))
         assert len(up.requests) == 2, "nobody gets in between"
         if end == "leaves":
@@ -124,7 +124,7 @@ async def test_a_client_that_leaves_while_its_search_runs() -> None:
     script = in_turn(model(("", [call()])), answering("Hi"))
     async with searching(script, gate.then(results(PAGE))) as (proxy, up, _), proxy.client() as client:
         client.ask("POST", "/v1/messages", wants_search())
-        await settle(lambda: gate.asked == 1)
+        await settle(lambda: gate.arrivals == 1)
         second = await join(proxy, message("second"))
         client.reset()
         assert (await second).status == 200 and len(up.requests) == 2
@@ -137,14 +137,14 @@ async def test_a_request_at_its_fallback_has_left_its_place() -> None:
         ScriptedServer(in_turn(gate.then(refusing(500)), answering("Hi"))) as up,
         ScriptedServer(slow.then(answering("Hi"))) as spare,
     ):
-        made = (deployment(up.base, id="d0", slots=1), deployment(spare.base, "spare", id="f", max_parallel=1))
-        async with run_proxy(config(deployments=made, fallbacks={"test-model": ("spare",)})) as proxy:
+        deployments = (deployment(up.base, id="d0", slots=1), deployment(spare.base, "spare", id="f", max_parallel=1))
+        async with run_proxy(config(deployments=deployments, fallbacks={"test-model": ("spare",)})) as proxy:
             first = asyncio.ensure_future(proxy.ask(message("first")))
-            await settle(lambda: gate.asked == 1)
+            await settle(lambda: gate.arrivals == 1)
             second = await join(proxy, message("second"))
             gate.go.set()
             assert (await second).status == 200
-            await settle(lambda: slow.asked == 1)
+            await settle(lambda: slow.arrivals == 1)
             assert proxy.services.limits.running == {"f": 1}
             slow.go.set()
             assert (await first).status == 200
@@ -164,7 +164,7 @@ async def test_a_crash_gives_the_place_back(monkeypatch: pytest.MonkeyPatch) -> 
         run_proxy(config(deployments=(deployment(up.base, max_parallel=1),)), crashes=True) as proxy,
     ):
         first = asyncio.ensure_future(proxy.ask(message("first")))
-        await settle(lambda: gate.asked == 1)
+        await settle(lambda: gate.arrivals == 1)
         second = await join(proxy, message("second"))
         gate.go.set()
         assert (await first).status == 500 and (await second).status == 200

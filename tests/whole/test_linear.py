@@ -43,15 +43,15 @@ def sse(*events: JSON) -> bytes:
     )
 
 
-def decoded(
+def decoding(
     name: str, data: bytes, read: int = READ, *, whole: bool = False, thinking: str = "show", **options: Any
 ) -> Run:
     """`data` through the wire's decoder, `read` bytes at a time; `whole`: for a client that wants one message."""
-    prepared = streams.upstream_request(**options)
+    request = streams.upstream_request(**options)
 
     def run() -> None:
         sink: Any = Reply("msg_1", "m", "o", thinking) if whole else streams.writer(thinking=thinking)
-        decoder = wire(name).decoder(prepared, sink)
+        decoder = wire(name).decoder(request, sink)
         for at in range(0, len(data), read):
             decoder.feed(data[at : at + read])
             if not whole:
@@ -70,7 +70,7 @@ CHAT_END = sse({"choices": [{"delta": {}, "finish_reason": "stop"}]}) + b"data: 
 
 
 def chat(*deltas: JSON, read: int = READ, **options: Any) -> Run:
-    return decoded("chat", sse(*({"choices": [{"delta": delta}]} for delta in deltas)) + CHAT_END, read, **options)
+    return decoding("chat", sse(*({"choices": [{"delta": delta}]} for delta in deltas)) + CHAT_END, read, **options)
 
 
 def fragment(arguments: str, **more: Any) -> JSON:
@@ -89,10 +89,10 @@ PLACE: JSON = {"item_id": "a", "output_index": 0, "content_index": 0}
 
 def responses(*events: JSON) -> Run:
     end = {"type": "completed", "response": {"status": "completed", "output": []}}
-    return decoded("responses", sse(*({**event, "type": f"response.{event['type']}"} for event in (*events, end))))
+    return decoding("responses", sse(*({**event, "type": f"response.{event['type']}"} for event in (*events, end))))
 
 
-def said(text: str, n: int = 0) -> JSON:
+def text_delta(text: str, n: int = 0) -> JSON:
     return {"type": "output_text.delta", **PLACE, "content_index": n, "delta": text}
 
 
@@ -107,7 +107,7 @@ def native(*events: JSON, **options: Any) -> Run:
     start = {"type": "message_start", "message": {"role": "assistant", "usage": {"input_tokens": 1}}}
     block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
     end = ({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}}, {"type": "message_stop"})
-    return decoded("native", sse(start, block, *events, *end), **options)
+    return decoding("native", sse(start, block, *events, *end), **options)
 
 
 def delta(**fields: Any) -> JSON:
@@ -120,8 +120,8 @@ STREAMS: dict[str, tuple[int, Make]] = {
         lambda n: lambda: [parser := SSEParser(), *(parser.feed(b"x") for _ in range(n))],
     ),
     "a long event, byte by byte": (125, lambda n: chat({"content": "x" * n}, read=1)),
-    "white space ahead of a stream (squared)": (125, lambda n: decoded("chat", b" " * n + CHAT_END, 1)),
-    "blank lines ahead of a body (squared)": (125, lambda n: decoded("responses", b"\n" * n + b"{}", 1)),
+    "white space ahead of a stream (squared)": (125, lambda n: decoding("chat", b" " * n + CHAT_END, 1)),
+    "blank lines ahead of a body (squared)": (125, lambda n: decoding("responses", b"\n" * n + b"{}", 1)),
     "calls that share one index (squared)": (
         62,
         lambda n: chat(*(fragment('{"a":1}', index=0, id=f"c{k}", name="f") for k in range(n))),
@@ -157,11 +157,11 @@ STREAMS: dict[str, tuple[int, Make]] = {
         100,
         lambda n: chat(*[{"content": "a"}] * n, stops=("a" * n + "b", "a" * (n // 2) + "c")),
     ),
-    "bad lines": (100, lambda n: decoded("chat", b"data: {bad\n\n" * n + CHAT_END)),
+    "bad lines": (100, lambda n: decoding("chat", b"data: {bad\n\n" * n + CHAT_END)),
     "a unary reply": (125, lambda n: chat(*[{"content": "abcd"}] * n, whole=True)),
     "a text and its end, again and again (squared)": (
         125,
-        lambda n: responses(*[said("abcd"), {"type": "output_text.done", **PLACE, "text": "abcd"}] * n),
+        lambda n: responses(*[text_delta("abcd"), {"type": "output_text.done", **PLACE, "text": "abcd"}] * n),
     ),
     "parts that come whole (squared)": (
         62,
@@ -170,7 +170,8 @@ STREAMS: dict[str, tuple[int, Make]] = {
     "parts that were streamed": (
         62,
         lambda n: responses(
-            *(said("abcd", k) for k in range(n)), {"type": "output_item.done", "output_index": 0, "item": texts(n)}
+            *(text_delta("abcd", k) for k in range(n)),
+            {"type": "output_item.done", "output_index": 0, "item": texts(n)},
         ),
     ),
     "items": (
@@ -222,7 +223,7 @@ def tool(name: str) -> JSON:
 
 HELLO: JSON = {"type": "text", "text": "Hello"}
 OURS: JSON = {"type": "thinking", "thinking": "Hm.", "signature": "a2py1.t.e30"}
-MARKED: JSON = {**HELLO, "cache_control": {"type": "ephemeral"}}
+CACHE_MARK: JSON = {**HELLO, "cache_control": {"type": "ephemeral"}}
 REQUESTS: dict[str, tuple[int, Callable[[int], list[JSON]], JSON]] = {
     "blocks": (60, lambda n: [user(*[HELLO] * n)], {}),
     "turns": (62, lambda n: [user(HELLO), assistant(HELLO)] * n, {}),
@@ -261,13 +262,13 @@ REQUESTS: dict[str, tuple[int, Callable[[int], list[JSON]], JSON]] = {
         lambda n: [user(HELLO), system(*({"type": "tool_removal", "tool": {"name": f"t{k}"}} for k in range(n)))],
         {},
     ),
-    "cache marks": (62, lambda n: [user(*[MARKED] * n)], {"cache": "blocks"}),
+    "cache marks": (62, lambda n: [user(*[CACHE_MARK] * n)], {"cache": "blocks"}),
     "turns that vanish": (60, lambda n: [user(HELLO), assistant(OURS)] * n, {"string_content": True}),
     "one string": (62, lambda n: [user(HELLO), assistant()] * n, {"string_content": True, "alternation": True}),
 }
 
 
-def built(name: str, messages: list[JSON], quirks: JSON) -> Run:
+def building(name: str, messages: list[JSON], quirks: JSON) -> Run:
     tools = [tool(f"t{n}") for n in range(min(len(messages[-1]["content"]), 4000))]
     raw = orjson.dumps({"model": "m", "max_tokens": 5, "messages": messages, "tools": tools})
     to = golden.deployment({"wire": name, "quirks": {key: value for key, value in quirks.items() if name == "chat"}})
@@ -296,7 +297,7 @@ def schema(n: int) -> Run:
 
 
 @cache
-def starred() -> Config:
+def wildcard_config() -> Config:
     deployment = golden.deployment({"wire": "chat"})
     return Config((replace(deployment, name="*a*b*a*b*c"),))
 
@@ -323,7 +324,7 @@ REFUSALS = (
 )
 
 
-def refused(text: str, n: int) -> Run:
+def refusal(text: str, n: int) -> Run:
     body = orjson.dumps({"error": {"message": text * n}})
     return lambda: [failure.read(400, {}, raw, Peer(sent=Sent(body))) for raw in (body, text.encode() * n)]
 
@@ -331,12 +332,15 @@ def refused(text: str, n: int) -> Run:
 CASES: dict[str, tuple[int, Make]] = {
     **STREAMS,
     **{
-        f"{name}: {what}": (n, lambda k, name=name, make=make, quirks=quirks: built(name, make(k), quirks))  # type: ignore[misc]
+        f"{name}: {what}": (n, lambda k, name=name, make=make, quirks=quirks: building(name, make(k), quirks))  # type: ignore[misc]
         for what, (n, make, quirks) in REQUESTS.items()
         for name in ("chat", "responses", "native")
     },
-    "a model's name (to the fourth power)": (60, lambda n: lambda: [starred().knows("a-b-" * n) for _ in range(9)]),
-    **{f"error: {text!r}": (500, lambda n, text=text: refused(text, n)) for text in REFUSALS},  # type: ignore[misc]
+    "a model's name (to the fourth power)": (
+        60,
+        lambda n: lambda: [wildcard_config().knows("a-b-" * n) for _ in range(9)],
+    ),
+    **{f"error: {text!r}": (500, lambda n, text=text: refusal(text, n)) for text in REFUSALS},  # type: ignore[misc]
 }
 
 

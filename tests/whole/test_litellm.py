@@ -33,9 +33,9 @@ model_list:
 
 
 async def ask(config: Config, count: int = 1, **headers: str) -> list[Any]:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    by_name = {name.replace("_", "-"): value for name, value in headers.items()}
     async with run_proxy(config, collect=False) as proxy:
-        return [await proxy.ask(message(stream=False), headers=named) for _ in range(count)]
+        return [await proxy.ask(message(stream=False), headers=by_name) for _ in range(count)]
 
 
 # -- weights and limits ------------------------------------------------------------------------------------------------
@@ -220,8 +220,8 @@ def test_flags_of_litellm_warn_and_go_on(tmp_path: Path) -> None:
         *("--num_requests=3", "--ciphers", "ECDHE", "--detailed_debug", "--drop_params", "--limit_concurrency", "9"),
         *("--local", "--enforce_prisma_migration_check", "--max_requests_before_restart", "100", "--use_queue"),
     ]
-    served = [process.deployment("m", "http://127.0.0.1:9/v1")]
-    with process.running(tmp_path, served, flags=flags) as proxy:
+    deployments = [process.deployment("m", "http://127.0.0.1:9/v1")]
+    with process.running(tmp_path, deployments, flags=flags) as proxy:
         log = proxy.log.read_text("utf-8")
     for name, what in (
         ("--telemetry", "a2py sends no telemetry"),

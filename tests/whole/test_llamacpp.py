@@ -56,16 +56,16 @@ def proxy(llamacpp: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def client(proxy: process.Proxy) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(
         base_url=proxy.base, api_key=proxy.key, max_retries=0, _strict_response_validation=True
-    ) as made:
-        yield made
+    ) as sdk:
+        yield sdk
 
 
 @pytest.fixture
 async def aclient(proxy: process.Proxy) -> AsyncIterator[anthropic.AsyncAnthropic]:
     async with anthropic.AsyncAnthropic(
         base_url=proxy.base, api_key=proxy.key, max_retries=0, _strict_response_validation=True
-    ) as made:
-        yield made
+    ) as sdk:
+        yield sdk
 
 
 def text_of(message: Message) -> str:
@@ -76,7 +76,7 @@ def calls_of(message: Message) -> list[ToolUseBlock]:
     return [block for block in message.content if block.type == "tool_use"]
 
 
-def said(message: Message) -> tuple[Any, ...]:
+def content_of(message: Message) -> tuple[Any, ...]:
     """What two answers to one request share: the server's seed is fixed, ids are not."""
     return (
         message.stop_reason,
@@ -87,18 +87,18 @@ def said(message: Message) -> tuple[Any, ...]:
 
 
 def test_text_whole_and_streamed(client: anthropic.Anthropic) -> None:
-    asked: Any = {"model": "plain", "max_tokens": 200, "messages": [USER]}
-    whole = client.messages.create(**asked)
+    options: Any = {"model": "plain", "max_tokens": 200, "messages": [USER]}
+    whole = client.messages.create(**options)
     assert whole.model == "plain"
     assert whole.stop_reason == "end_turn"
     assert len(text_of(whole)) > 10
-    with client.messages.stream(**asked) as stream:
+    with client.messages.stream(**options) as stream:
         pieces = list(stream.text_stream)
         final = stream.get_final_message()
     assert len(pieces) > 3
     assert "".join(pieces) == text_of(final)
-    assert said(final) == said(whole)
-    events = list(client.messages.create(**asked, stream=True))
+    assert content_of(final) == content_of(whole)
+    events = list(client.messages.create(**options, stream=True))
     assert [events[0].type, events[-1].type] == ["message_start", "message_stop"]
     assert final.usage.input_tokens + (final.usage.cache_read_input_tokens or 0) == whole.usage.input_tokens + (
         whole.usage.cache_read_input_tokens or 0
@@ -106,13 +106,13 @@ def test_text_whole_and_streamed(client: anthropic.Anthropic) -> None:
 
 
 async def test_text_async(aclient: anthropic.AsyncAnthropic) -> None:
-    asked: Any = {"model": "plain", "max_tokens": 200, "messages": [USER], "system": "Be short."}
-    whole = await aclient.messages.create(**asked)
-    async with aclient.messages.stream(**asked) as stream:
+    options: Any = {"model": "plain", "max_tokens": 200, "messages": [USER], "system": "Be short."}
+    whole = await aclient.messages.create(**options)
+    async with aclient.messages.stream(**options) as stream:
         pieces = [piece async for piece in stream.text_stream]
         final = await stream.get_final_message()
     assert "".join(pieces) == text_of(final) == text_of(whole)
-    assert said(final) == said(whole)
+    assert content_of(final) == content_of(whole)
 
 
 def test_the_limit(client: anthropic.Anthropic) -> None:
@@ -176,14 +176,14 @@ def test_a_call_that_was_cut_does_not_spoil_the_conversation(client: anthropic.A
 
 
 def test_parallel_calls(client: anthropic.Anthropic) -> None:
-    asked: Any = {"model": "parallel", "max_tokens": 1000, "tools": [TOOL], "messages": [USER]}
-    with client.messages.stream(**asked) as stream:
-        streamed = stream.get_final_message()
-    whole = client.messages.create(**asked)
-    calls = calls_of(streamed)
+    options: Any = {"model": "parallel", "max_tokens": 1000, "tools": [TOOL], "messages": [USER]}
+    with client.messages.stream(**options) as stream:
+        final = stream.get_final_message()
+    whole = client.messages.create(**options)
+    calls = calls_of(final)
     assert len(calls) > 1
     assert len({call.id for call in calls}) == len(calls)
-    assert said(streamed) == said(whole)
+    assert content_of(final) == content_of(whole)
 
 
 def test_a_forced_tool(client: anthropic.Anthropic) -> None:
@@ -200,8 +200,8 @@ def test_a_forced_tool(client: anthropic.Anthropic) -> None:
 
 
 def test_reasoning_and_its_way_back(client: anthropic.Anthropic) -> None:
-    asked: Any = {"model": "think", "max_tokens": 2000, "thinking": {"type": "enabled", "budget_tokens": 1024}}
-    with client.messages.stream(**asked, messages=[USER]) as stream:
+    options: Any = {"model": "think", "max_tokens": 2000, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    with client.messages.stream(**options, messages=[USER]) as stream:
         message = stream.get_final_message()
     first = message.content[0]
     assert first.type == "thinking"
@@ -209,7 +209,7 @@ def test_reasoning_and_its_way_back(client: anthropic.Anthropic) -> None:
     assert "think>" not in first.thinking + text_of(message)
     history = [block.model_dump(mode="json", exclude_unset=True) for block in message.content]
     turns: Any = [USER, {"role": "assistant", "content": history}, USER]
-    again = client.messages.create(**asked, messages=turns)
+    again = client.messages.create(**options, messages=turns)
     assert again.content[0].type == "thinking"
     off = client.messages.create(model="think", max_tokens=2000, thinking={"type": "disabled"}, messages=[USER])
     assert [block.type for block in off.content] == ["text"]
@@ -224,21 +224,21 @@ def test_reasoning_before_a_call(client: anthropic.Anthropic) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_context_overflow_has_the_true_numbers(client: anthropic.Anthropic, stream: bool) -> None:
     words = "word " * CONTEXT
-    with pytest.raises(anthropic.BadRequestError) as caught:
+    with pytest.raises(anthropic.BadRequestError) as excinfo:
         client.messages.create(
             model="small", max_tokens=50, messages=[{"role": "user", "content": words}], stream=stream
         )
-    told = caught.value.response.json()
-    assert told["type"] == "error"
-    assert told["error"]["type"] == "invalid_request_error"
-    message = told["error"]["message"]
+    body = excinfo.value.response.json()
+    assert body["type"] == "error"
+    assert body["error"]["type"] == "invalid_request_error"
+    message = body["error"]["message"]
     assert message.startswith("prompt is too long: "), message
     tokens, _, limit = (
         message.removeprefix("prompt is too long: ").removesuffix(" maximum").replace(" tokens", "").partition(" > ")
     )
     assert int(limit) == CONTEXT
-    counted = client.messages.count_tokens(model="small", messages=[{"role": "user", "content": words}]).input_tokens
-    assert abs(int(tokens) - counted) <= 0.05 * counted
+    count = client.messages.count_tokens(model="small", messages=[{"role": "user", "content": words}]).input_tokens
+    assert abs(int(tokens) - count) <= 0.05 * count
 
 
 def test_structured_output_constrains(client: anthropic.Anthropic) -> None:
@@ -261,16 +261,16 @@ def test_structured_output_constrains(client: anthropic.Anthropic) -> None:
 
 
 def test_count_tokens_is_the_servers_own(client: anthropic.Anthropic) -> None:
-    asked: Any = {"model": "plain", "messages": [USER], "system": "Be short.", "tools": [TOOL]}
-    counted = client.messages.count_tokens(**asked).input_tokens
-    usage = client.messages.create(**asked, max_tokens=10).usage
+    options: Any = {"model": "plain", "messages": [USER], "system": "Be short.", "tools": [TOOL]}
+    count = client.messages.count_tokens(**options).input_tokens
+    usage = client.messages.create(**options, max_tokens=10).usage
     real = usage.input_tokens + (usage.cache_read_input_tokens or 0)
-    assert abs(counted - real) <= max(30, 0.1 * real), (counted, real)
+    assert abs(count - real) <= max(30, 0.1 * real), (count, real)
 
 
 def test_models(client: anthropic.Anthropic) -> None:
-    listed = {model.id for model in client.models.list(limit=100)}
-    assert {"plain", "tools", "think", "small"} <= listed
+    names = {model.id for model in client.models.list(limit=100)}
+    assert {"plain", "tools", "think", "small"} <= names
     assert client.models.retrieve("plain").id == "plain"
 
 
@@ -282,11 +282,11 @@ def test_unknown_model_names_the_known_ones(client: anthropic.Anthropic) -> None
 def test_a_wrong_key(proxy: process.Proxy) -> None:
     with (
         anthropic.Anthropic(base_url=proxy.base, api_key="sk-wrong", max_retries=0) as wrong,
-        pytest.raises(anthropic.AuthenticationError) as caught,
+        pytest.raises(anthropic.AuthenticationError) as excinfo,
     ):
         wrong.messages.create(model="plain", max_tokens=5, messages=[USER])
-    assert "sk-wrong" not in str(caught.value)
-    assert process.KEY not in str(caught.value)
+    assert "sk-wrong" not in str(excinfo.value)
+    assert process.KEY not in str(excinfo.value)
 
 
 async def test_many_at_once(aclient: anthropic.AsyncAnthropic) -> None:

@@ -54,8 +54,8 @@ def proxy(servers: dict[str, Server], tmp_path_factory: pytest.TempPathFactory) 
 def client(proxy: process.Proxy) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(
         base_url=proxy.base, api_key=proxy.key, max_retries=0, _strict_response_validation=True
-    ) as made:
-        yield made
+    ) as sdk:
+        yield sdk
 
 
 def direct(server: Server, path: str, body: dict[str, Any]) -> Any:
@@ -67,7 +67,7 @@ def direct(server: Server, path: str, body: dict[str, Any]) -> Any:
         return json.load(response)
 
 
-def dumped(message: Message) -> list[Any]:
+def dump_content(message: Message) -> list[Any]:
     return [block.model_dump(mode="json", exclude_unset=True, exclude={"id"}) for block in message.content]
 
 
@@ -80,20 +80,20 @@ def test_whole_streamed_and_direct_are_one_message(
     client: anthropic.Anthropic, servers: dict[str, Server], model: str
 ) -> None:
     """The server's seed is fixed. Ids are its own, and new each time."""
-    asked: Any = {
+    options: Any = {
         "model": model,
         "max_tokens": 300,
         "messages": [USER],
         "thinking": {"type": "enabled", "budget_tokens": 1024},
     }
     if "tools" in model:
-        asked["tools"] = [TOOL]
-    truth = direct(servers[model], "/messages", {**asked, "model": "tiny"})
-    whole = client.messages.create(**asked)
-    with client.messages.stream(**asked) as stream:
-        streamed = stream.get_final_message()
-    assert without_ids(truth["content"]) == dumped(whole) == dumped(streamed)
-    for message in (whole, streamed):
+        options["tools"] = [TOOL]
+    truth = direct(servers[model], "/messages", {**options, "model": "tiny"})
+    whole = client.messages.create(**options)
+    with client.messages.stream(**options) as stream:
+        final = stream.get_final_message()
+    assert without_ids(truth["content"]) == dump_content(whole) == dump_content(final)
+    for message in (whole, final):
         assert message.model == model
         assert message.id.startswith("msg_")
         assert message.stop_reason == truth["stop_reason"]
@@ -104,14 +104,14 @@ def test_whole_streamed_and_direct_are_one_message(
 
 def test_every_event_is_what_the_sdk_demands(client: anthropic.Anthropic) -> None:
     """Strict validation; llama.cpp leaves `input` and `signature` out and ends its blocks late (2026-10)."""
-    asked: Any = {
+    options: Any = {
         "model": "think-tools",
         "max_tokens": 300,
         "messages": [USER],
         "tools": [TOOL],
         "thinking": {"type": "adaptive"},
     }
-    events = list(client.messages.create(**asked, stream=True))
+    events = list(client.messages.create(**options, stream=True))
     at = [(event.type, event.index) for event in events if event.type in ("content_block_start", "content_block_stop")]
     assert at == [(f"content_block_{what}", n) for n in range(len(at) // 2) for what in ("start", "stop")]
     assert [events[0].type, events[-2].type, events[-1].type] == ["message_start", "message_delta", "message_stop"]
@@ -123,8 +123,8 @@ def calls_of(message: Message) -> list[ToolUseBlock]:
 
 def test_a_conversation_begun_on_the_chat_wire_goes_on(client: anthropic.Anthropic) -> None:
     """Thinking that was sealed there is left out, the call and its result stay."""
-    asked: Any = {"max_tokens": 300, "tools": [TOOL], "thinking": {"type": "adaptive"}}
-    first = client.messages.create(model="by-chat", messages=[USER], **asked)
+    options: Any = {"max_tokens": 300, "tools": [TOOL], "thinking": {"type": "adaptive"}}
+    first = client.messages.create(model="by-chat", messages=[USER], **options)
     thinking = [block for block in first.content if block.type == "thinking"]
     assert thinking and signatures.is_ours(thinking[0].signature)
     history: list[Any] = [USER]
@@ -137,7 +137,7 @@ def test_a_conversation_begun_on_the_chat_wire_goes_on(client: anthropic.Anthrop
             },
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call.id, "content": "21 degrees"}]},
         ]
-        first = client.messages.create(model=model, messages=history, **asked)
+        first = client.messages.create(model=model, messages=history, **options)
         assert first.stop_reason == "tool_use"
 
 
@@ -150,11 +150,11 @@ def test_context_overflow_has_the_true_numbers(client: anthropic.Anthropic, stre
 
 
 def test_count_tokens_is_the_servers_own(client: anthropic.Anthropic, servers: dict[str, Server]) -> None:
-    asked: Any = {"messages": [USER], "tools": [TOOL], "system": "Be short."}
-    counted = client.messages.count_tokens(model="tools", **asked)
+    options: Any = {"messages": [USER], "tools": [TOOL], "system": "Be short."}
+    count = client.messages.count_tokens(model="tools", **options)
     assert (
-        counted.input_tokens
-        == direct(servers["tools"], "/messages/count_tokens", {"model": "tiny", **asked})["input_tokens"]
+        count.input_tokens
+        == direct(servers["tools"], "/messages/count_tokens", {"model": "tiny", **options})["input_tokens"]
     )
 
 

@@ -141,7 +141,7 @@ async def test_two_models_are_a_400() -> None:
 
 
 async def test_headers_pass_by_list() -> None:
-    sent = {
+    headers = {
         "Authorization": "Bearer theirs",
         "Cookie": "a=b",
         "OpenAI-Organization": "org",
@@ -165,7 +165,7 @@ async def test_headers_pass_by_list() -> None:
         c.reply(completion(), headers=back)
 
     async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
-        answer = await proxy.ask(ask_body(), CHAT, headers=sent)
+        answer = await proxy.ask(ask_body(), CHAT, headers=headers)
         assert set(upstream.requests[0].headers) == {
             *("host", "content-type", "accept", "accept-encoding", "authorization", "openai-beta", "idempotency-key"),
             *("user-agent", "x-a2py-hop", "content-length"),
@@ -182,8 +182,8 @@ async def test_headers_pass_by_list() -> None:
 async def test_configured_parameters_are_not_added() -> None:
     """Nothing but the model's name changes: defaults of the file are for translated requests."""
     async with ScriptedServer(answering("Hi")) as upstream:
-        made = deployment(upstream.base, params={"temperature": 0.1}, extra_body={"seed": 7})
-        async with run_proxy(config(deployments=(made,))) as proxy:
+        to = deployment(upstream.base, params={"temperature": 0.1}, extra_body={"seed": 7})
+        async with run_proxy(config(deployments=(to,))) as proxy:
             await proxy.ask(ask_body(), CHAT)
             assert upstream.requests[0].json == ask_body("upstream-model")
 
@@ -234,15 +234,15 @@ async def check_bytes(members: dict[str, Any], reply: bytes, cuts: list[int], fr
 async def test_a_large_binary_passes_under_back_pressure(version: str) -> None:
     """A client that does not read stops the upstream: what is in between is bounded."""
     data = os.urandom(1024 * 1024) * 48  # more than the buffers of three sockets
-    written = 0
+    size = 0
 
     async def script(c: Peer) -> None:
-        nonlocal written
+        nonlocal size
         c.head(200, {"content-type": "audio/mpeg"})
         for n in range(0, len(data), 65536):
             c.chunk(data[n : n + 65536])
             await c.drain()
-            written = n + 65536
+            size = n + 65536
         c.end()
 
     async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy, proxy.client() as client:
@@ -250,12 +250,12 @@ async def test_a_large_binary_passes_under_back_pressure(version: str) -> None:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         head = f"POST /v1/audio/speech HTTP/{version}\r\nHost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n\r\n"
         client.send(head.encode() + body)
-        await settle(lambda: written > 0)
-        seen = -1
-        while seen != written:  # until it stands still
-            seen = written
+        await settle(lambda: size > 0)
+        before = -1
+        while before != size:  # until it stands still
+            before = size
             await asyncio.sleep(0.2)
-        assert written < len(data), "the upstream is not read while the client does not read"
+        assert size < len(data), "the upstream is not read while the client does not read"
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
         answer = await client.answer()
         assert answer.body == data and answer.whole
@@ -310,8 +310,8 @@ async def test_an_upload_is_gathered_so_that_it_can_be_asked_again(first: bool) 
         async with run_proxy(config(deployments=(there, other), fallbacks=fallbacks)) as proxy:
             answer = await proxy.ask(form("test-model", audio, first), "/v1/audio/transcriptions", headers=headers)
             assert (answer.status, answer.body) == (200, b'{"text":"hi"}')
-        assert [asked.body for asked in down.requests] == [form("upstream-model", audio, first)] * 2
-        assert [asked.body for asked in upstream.requests] == [form("whisper", audio, first)] * 2
+        assert [request.body for request in down.requests] == [form("upstream-model", audio, first)] * 2
+        assert [request.body for request in upstream.requests] == [form("whisper", audio, first)] * 2
         assert upstream.requests[0].headers["content-type"] == "multipart/form-data; boundary=B"
 
 
@@ -335,8 +335,8 @@ async def test_modes_decide_where_a_model_is_served() -> None:
         async with run_proxy(config(deployments=(vectors, chat, *both, claude))) as proxy:
             assert (await proxy.ask(ask_body("vectors"), "/v1/embeddings")).status == 200
             assert (await proxy.ask(ask_body("chat"), CHAT)).status == 200
-            refused = await proxy.ask(ask_body("vectors"), CHAT)
-            assert "mode` is embedding" in check_error(refused, 404, "model_not_found")
+            refusal = await proxy.ask(ask_body("vectors"), CHAT)
+            assert "mode` is embedding" in check_error(refusal, 404, "model_not_found")
             check_error(await proxy.ask(ask_body("chat"), "/v1/embeddings"), 404, "model_not_found")
             words = check_error(await proxy.ask(ask_body("claude"), CHAT), 404, "model_not_found")
             assert "Anthropic's own API" in words
@@ -345,10 +345,10 @@ async def test_modes_decide_where_a_model_is_served() -> None:
                 assert upstream.requests[-1].json["model"] == "e"
                 await proxy.ask(ask_body("both"), CHAT)
                 assert upstream.requests[-1].json["model"] == "c"
-            asked = len(upstream.requests)
+            before = len(upstream.requests)
             answer = await proxy.ask(message(model="vectors"))
             assert answer.status == 404 and "does not write text" in answer.json["error"]["message"]
-            assert len(upstream.requests) == asked
+            assert len(upstream.requests) == before
             assert (await proxy.ask(message(model="both"))).names[-1] == "message_stop"
 
 
@@ -426,16 +426,16 @@ async def test_retries_before_the_first_byte_and_fallbacks() -> None:
     async with ScriptedServer(refusing(500)) as down, ScriptedServer(answering("Hi")) as upstream:
         other = deployment(upstream.base, "other", id="o", model="big")
         vectors = deployment(upstream.base, "vectors", id="v", mode="embedding")
-        made = config(down.base, deployments=(other, vectors), fallbacks=[{"test-model": ["vectors", "other"]}])
-        async with run_proxy(made) as proxy:
+        settings = config(down.base, deployments=(other, vectors), fallbacks=[{"test-model": ["vectors", "other"]}])
+        async with run_proxy(settings) as proxy:
             assert (await proxy.ask(ask_body(), CHAT)).json["choices"]
             assert upstream.requests[0].json["model"] == "big", "not the fallback that has no such endpoint"
 
 
 async def test_limits_count_passed_requests() -> None:
     async with ScriptedServer(answering("Hi")) as upstream:
-        made = deployment(upstream.base, rpm=1, tpm=1000)
-        async with run_proxy(config(deployments=(made,))) as proxy:
+        to = deployment(upstream.base, rpm=1, tpm=1000)
+        async with run_proxy(config(deployments=(to,))) as proxy:
             assert (await proxy.ask(ask_body(max_tokens=5), CHAT)).status == 200
             assert proxy.services.limits.usage()["test-model/1"].tokens == 14, "as the upstream counted"
             answer = await proxy.ask(ask_body(max_tokens=5), CHAT)
@@ -463,15 +463,15 @@ async def test_a_stream_that_its_client_leaves_counts_as_reserved() -> None:
         await c.wait_disconnect()
 
     async with ScriptedServer(script) as upstream:
-        made = deployment(upstream.base, tpm=10_000)
-        async with run_proxy(config(deployments=(made,))) as proxy:
+        to = deployment(upstream.base, tpm=10_000)
+        async with run_proxy(config(deployments=(to,))) as proxy:
             async with proxy.client() as client:
                 client.ask("POST", CHAT, ask_body(stream=True, max_tokens=500))
                 await client.head()
                 client.reset()
             await settle(lambda: any(line.get("status") == 499 for line in proxy.lines))
             limits = proxy.services.limits
-            assert limits.usage()["test-model/1"].tokens > 500 and limits.usual_output(made) == FIRST_OUTPUT
+            assert limits.usage()["test-model/1"].tokens > 500 and limits.usual_output(to) == FIRST_OUTPUT
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
@@ -614,16 +614,16 @@ def storing(id: str, stream: bool = False) -> Script:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_stored_response_goes_back_to_its_account(stream: bool) -> None:
     async with ScriptedServer(storing("resp_a", stream)) as a, ScriptedServer(storing("resp_b", stream)) as b:
-        made = config(deployments=(deployment(a.base, id="a", order=0), deployment(b.base, id="b", order=1)))
-        async with run_proxy(made) as proxy:
+        settings = config(deployments=(deployment(a.base, id="a", order=0), deployment(b.base, id="b", order=1)))
+        async with run_proxy(settings) as proxy:
             path = "/v1/responses"
             assert (await proxy.ask(ask_body(), path)).status == 200
             proxy.services.router.accounts.note("resp_b", "x")  # of an account that is gone
             for _ in range(3):
                 assert (await proxy.ask(ask_body(previous_response_id="resp_a"), path)).status == 200
             assert (len(a.requests), len(b.requests)) == (4, 0)
-            gone = await proxy.ask(ask_body(previous_response_id="resp_b"), path)
-            assert "another account" in check_error(gone, 400, "previous_response_not_found")
+            refusal = await proxy.ask(ask_body(previous_response_id="resp_b"), path)
+            assert "another account" in check_error(refusal, 400, "previous_response_not_found")
             unknown = await proxy.ask(ask_body(previous_response_id="resp_x"), path)
             assert "not known which" in check_error(unknown, 400, "previous_response_not_found")
             assert unknown.json["error"]["param"] == "previous_response_id"
@@ -641,8 +641,8 @@ async def test_one_account_needs_no_memory() -> None:
 
 async def test_a_stored_response_gets_no_other_account_as_a_fallback() -> None:
     async with ScriptedServer(storing("resp_a"), refusing(500)) as a, ScriptedServer(answering("Hi")) as b:
-        made = (deployment(a.base, id="a"), deployment(b.base, "other", id="b", key="another-key"))
-        async with run_proxy(config(deployments=made, fallbacks=[{"test-model": ["other"]}])) as proxy:
+        deployments = (deployment(a.base, id="a"), deployment(b.base, "other", id="b", key="another-key"))
+        async with run_proxy(config(deployments=deployments, fallbacks=[{"test-model": ["other"]}])) as proxy:
             await proxy.ask(ask_body(), "/v1/responses")
             answer = await proxy.ask(ask_body(previous_response_id="resp_a"), "/v1/responses")
             assert answer.status == 500 and not b.requests
@@ -669,15 +669,15 @@ async def test_a_capture_holds_both_sides(tmp_path: Any) -> None:
         answer = await proxy.ask(ask_body(stream=True), CHAT)
         await settle(lambda: bool(list(tmp_path.glob("*.json"))))
     (file,) = tmp_path.glob("*.json")
-    captured = json.loads(file.read_text())
-    assert captured["answer"]["body"] == "".join(captured["attempts"][0]["pieces"]) == answer.body.decode()
-    assert json.loads(captured["client"]["body"]) == ask_body(stream=True) and SECRET not in file.read_text()
+    capture = json.loads(file.read_text())
+    assert capture["answer"]["body"] == "".join(capture["attempts"][0]["pieces"]) == answer.body.decode()
+    assert json.loads(capture["client"]["body"]) == ask_body(stream=True) and SECRET not in file.read_text()
 
 
 async def test_a_page_of_an_allowed_origin_may_read_it() -> None:
     async with ScriptedServer(answering("Hi"), refusing(400)) as upstream:
-        made = config(upstream.base, allowed_origins=("https://app.example",))
-        async with run_proxy(made) as proxy:
+        settings = config(upstream.base, allowed_origins=("https://app.example",))
+        async with run_proxy(settings) as proxy:
             for status in (200, 400):
                 answer = await proxy.ask(ask_body(), CHAT, headers={"Origin": "https://app.example"})
                 assert answer.status == status

@@ -23,14 +23,14 @@ pytestmark = [pytest.mark.claude, pytest.mark.skipif(not CODEX, reason="A2PY_COD
 
 
 async def answer(c: Peer) -> None:
-    done = response("Hello from a2py")
-    item = done["output"][0]
+    reply = response("Hello from a2py")
+    item = reply["output"][0]
     c.head(200, SSE)
     bodies: list[dict[str, Any]] = [
         {"type": "response.created", "response": response("", status="in_progress")},
         {"type": "response.output_item.added", "output_index": 0, "item": {**item, "content": []}},
         {"type": "response.output_item.done", "output_index": 0, "item": item},
-        {"type": "response.completed", "response": done},
+        {"type": "response.completed", "response": reply},
     ]
     for n, body in enumerate(bodies):
         c.chunk(f"event: {body['type']}\ndata: {json.dumps({**body, 'sequence_number': n})}\n\n".encode())

@@ -17,14 +17,14 @@ from tests.whole.test_openai import CHAT, ask_body, check_error
 
 
 class Turns:
-    """An upstream that answers one request after the other, each after `go()`. `asked`: the tags that came."""
+    """An upstream that answers one request after the other, each after `go()`. `tags`: the tags that came."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.tags: list[str] = []
         self._turns = asyncio.Semaphore(0)
 
     async def script(self, c: Peer) -> None:
-        self.asked.append(c.request.json["metadata"]["tag"])
+        self.tags.append(c.request.json["metadata"]["tag"])
         await self._turns.acquire()
         await answering("Hi")(c)
 
@@ -38,14 +38,14 @@ async def full(**settings: Any) -> AsyncIterator[tuple[Running, Turns, asyncio.F
     """A proxy whose one deployment has one place, which the request that is returned has."""
     upstream = Turns()
     async with ScriptedServer(upstream.script) as server:
-        made = (deployment(server.base, max_parallel=1, tpm=100_000),)
-        async with run_proxy(config(deployments=made, **settings)) as proxy:
-            first = asyncio.ensure_future(proxy.ask(tagged("first"), CHAT))
-            await settle(lambda: upstream.asked == ["first"])
+        deployments = (deployment(server.base, max_parallel=1, tpm=100_000),)
+        async with run_proxy(config(deployments=deployments, **settings)) as proxy:
+            first = asyncio.ensure_future(proxy.ask(tagged_body("first"), CHAT))
+            await settle(lambda: upstream.tags == ["first"])
             yield proxy, upstream, first
 
 
-def tagged(tag: str, stream: bool = False) -> dict[str, Any]:
+def tagged_body(tag: str, stream: bool = False) -> dict[str, Any]:
     return ask_body(metadata={"tag": tag}, stream=stream)
 
 
@@ -63,14 +63,14 @@ async def test_both_apis_wait_in_one_line_and_keys_take_turns(stream: bool) -> N
     one, two = {"Authorization": "Bearer one"}, {"x-api-key": "two"}
     async with full() as (proxy, upstream, first):
         asking = [
-            await join(proxy, tagged("a", stream), CHAT, one),
-            await join(proxy, tagged("b", stream), CHAT, one),
-            await join(proxy, tagged("c", stream), "/v1/responses", two),
+            await join(proxy, tagged_body("a", stream), CHAT, one),
+            await join(proxy, tagged_body("b", stream), CHAT, one),
+            await join(proxy, tagged_body("c", stream), "/v1/responses", two),
         ]
         upstream.go(4)
         answers = await asyncio.gather(first, *asking)
         assert [answer.status for answer in answers] == [200] * 4
-        assert upstream.asked == ["first", "a", "c", "b"]
+        assert upstream.tags == ["first", "a", "c", "b"]
         assert [answer.headers.get("x-a2py-queue") for answer in answers] == [None, "1", "2", "2"]
         await settle(lambda: len(proxy.lines) == 4)
         assert [line["queue"] for line in proxy.lines if "queue" in line] == [1, 2, 2]
@@ -80,15 +80,15 @@ async def test_both_apis_wait_in_one_line_and_keys_take_turns(stream: bool) -> N
 
 async def test_a_line_that_is_full_or_too_slow_is_a_429_in_openais_shape() -> None:
     async with full(queue_length=1, queue_seconds=0.5) as (proxy, upstream, first):
-        late = await join(proxy, tagged("late", True), CHAT, {})
-        answer = await proxy.ask(tagged("full"), CHAT)
+        late = await join(proxy, tagged_body("late", True), CHAT, {})
+        answer = await proxy.ask(tagged_body("full"), CHAT)
         assert "its line is full" in check_error(answer, 429, "rate_limit_exceeded", "rate_limit_error")
         assert int(answer.headers["retry-after"]) > 0
         answer = await late
         assert "has waited" in check_error(answer, 429, "rate_limit_exceeded", "rate_limit_error")
         assert answer.headers["x-a2py-queue"] == "1" and int(answer.headers["retry-after"]) > 0
         upstream.go()
-        assert (await first).status == 200 and upstream.asked == ["first"]
+        assert (await first).status == 200 and upstream.tags == ["first"]
 
 
 async def test_a_client_that_leaves_is_out_of_the_line_and_frees_its_place() -> None:
@@ -96,18 +96,18 @@ async def test_a_client_that_leaves_is_out_of_the_line_and_frees_its_place() -> 
     async with full() as (proxy, upstream, first):
         line = proxy.services.router.line
         async with proxy.client() as client:
-            client.ask("POST", CHAT, tagged("leaves", True))
+            client.ask("POST", CHAT, tagged_body("leaves", True))
             await settle(lambda: line.waiting == 1)
             client.reset()
             await settle(lambda: line.waiting == 0)
         async with proxy.client() as client:
-            client.ask("POST", CHAT, tagged("runs", True))
+            client.ask("POST", CHAT, tagged_body("runs", True))
             await settle(lambda: line.waiting == 1)
-            last = await join(proxy, tagged("last"), CHAT, {})
+            last = await join(proxy, tagged_body("last"), CHAT, {})
             upstream.go()
-            await settle(lambda: upstream.asked == ["first", "runs"])
+            await settle(lambda: upstream.tags == ["first", "runs"])
             client.reset()
-            await settle(lambda: upstream.asked == ["first", "runs", "last"])
+            await settle(lambda: upstream.tags == ["first", "runs", "last"])
         upstream.go(2)
         assert (await first).status == (await last).status == 200
 
@@ -117,7 +117,7 @@ async def test_a_conversation_stays_at_one_deployment(named_by: str) -> None:
     """Its prompt is cached there."""
     path = "/v1/responses" if named_by == "input" else CHAT
     async with over() as (proxy, ups):
-        seen = set()
+        all_homes = set()
         for session in range(8):
             headers = {"session_id": f"s{session}"} if named_by == "header" else {}
             first = {"role": "user", "content": "Hi" if headers else f"Hi {session}"}
@@ -130,8 +130,8 @@ async def test_a_conversation_stays_at_one_deployment(named_by: str) -> None:
                 assert (await proxy.ask(body, path, headers=headers)).status == 200
                 homes |= {n for n, up in enumerate(ups) if len(up.requests) > before[n]}
             assert len(homes) == 1
-            seen |= homes
-        assert len(seen) > 1, "other conversations have another home"
+            all_homes |= homes
+        assert len(all_homes) > 1, "other conversations have another home"
 
 
 async def test_a_clients_patience_is_read_of_openais_header() -> None:

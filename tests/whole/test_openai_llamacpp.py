@@ -29,8 +29,8 @@ def proxy(llamacpp: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def client(proxy: process.Proxy) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=proxy.base + "/v1", api_key=proxy.key, max_retries=0) as made:
-        yield made
+    with openai.OpenAI(base_url=proxy.base + "/v1", api_key=proxy.key, max_retries=0) as sdk:
+        yield sdk
 
 
 def test_chat(client: openai.OpenAI) -> None:
@@ -41,9 +41,9 @@ def test_chat(client: openai.OpenAI) -> None:
         answer = client.chat.completions.create(**more)
         assert answer.usage and answer.usage.prompt_tokens > 0
         stream = client.chat.completions.create(**more, stream=True)
-        said = "".join(one.choices[0].delta.content or "" for one in stream if one.choices)
-        assert said == answer.choices[0].message.content
-        texts.add(said)
+        text = "".join(one.choices[0].delta.content or "" for one in stream if one.choices)
+        assert text == answer.choices[0].message.content
+        texts.add(text)
     assert texts - {""}
 
 
@@ -57,9 +57,9 @@ def test_a_tool(client: openai.OpenAI) -> None:
 def test_structured_output(client: openai.OpenAI) -> None:
     """The schema leaves the model two answers, and each of them ends."""
     schema = {**SCHEMA, "properties": {"city": {"enum": ["Oslo", "Rome"]}}, "additionalProperties": False}
-    wanted: Any = {"type": "json_schema", "json_schema": {"name": "city", "schema": schema, "strict": True}}
+    response_format: Any = {"type": "json_schema", "json_schema": {"name": "city", "schema": schema, "strict": True}}
     more: Any = {"model": "plain", "messages": HELLO, "max_tokens": 300}
-    answer = client.chat.completions.create(**more, response_format=wanted)
+    answer = client.chat.completions.create(**more, response_format=response_format)
     assert answer.choices[0].finish_reason == "stop"
     assert json.loads(answer.choices[0].message.content or "") in ({"city": "Oslo"}, {"city": "Rome"})
     free = client.chat.completions.create(**more)
@@ -73,7 +73,7 @@ def test_completions(client: openai.OpenAI) -> None:
 
 def test_its_own_errors_pass(client: openai.OpenAI) -> None:
     """This server runs no embeddings, and says so itself."""
-    with pytest.raises(openai.APIStatusError) as refused:
+    with pytest.raises(openai.APIStatusError) as excinfo:
         client.embeddings.create(model="plain", input="Hi")
-    assert refused.value.status_code in (400, 404, 500, 501)
-    assert "a2py" not in str(refused.value) and "upstream" not in str(refused.value)
+    assert excinfo.value.status_code in (400, 404, 500, 501)
+    assert "a2py" not in str(excinfo.value) and "upstream" not in str(excinfo.value)

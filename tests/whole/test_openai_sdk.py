@@ -59,8 +59,8 @@ async def test_tools_in_a_stream() -> None:
     async with speaking(script) as (client, _, _):
         async with client.chat.completions.stream(model="test-model", messages=HELLO, tools=[tool]) as stream:
             final = await stream.get_final_completion()
-        (called,) = final.choices[0].message.tool_calls
-        assert (called.function.name, called.function.arguments) == ("f", '{"a":"b"}')
+        (tool_call,) = final.choices[0].message.tool_calls
+        assert (tool_call.function.name, tool_call.function.arguments) == ("f", '{"a":"b"}')
 
 
 class City(BaseModel):
@@ -81,7 +81,7 @@ async def test_structured_output() -> None:
 def response(text_: str, id: str = "resp_1", status: str = "completed") -> dict[str, Any]:
     content = [{"type": "output_text", "text": text_, "annotations": []}]
     message = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": content}
-    counted = {"input_tokens": 4, "output_tokens": 2, "total_tokens": 6}
+    tokens = {"input_tokens": 4, "output_tokens": 2, "total_tokens": 6}
     details = {"input_tokens_details": {"cached_tokens": 1}, "output_tokens_details": {"reasoning_tokens": 0}}
     return {
         "id": id,
@@ -93,7 +93,7 @@ def response(text_: str, id: str = "resp_1", status: str = "completed") -> dict[
         "parallel_tool_calls": True,
         "tool_choice": "auto",
         "tools": [],
-        "usage": {**counted, **details} if text_ else None,
+        "usage": {**tokens, **details} if text_ else None,
     }
 
 
@@ -139,8 +139,8 @@ async def test_embeddings(encoding: str) -> None:
 
     async def script(c: Peer) -> None:
         row = {"object": "embedding", "index": 0, "embedding": vectors[c.request.json["encoding_format"]]}
-        counted = {"prompt_tokens": 3, "total_tokens": 3}
-        c.reply({"object": "list", "model": "m", "usage": counted, "data": [row]})
+        tokens = {"prompt_tokens": 3, "total_tokens": 3}
+        c.reply({"object": "list", "model": "m", "usage": tokens, "data": [row]})
 
     async with speaking(script) as (client, _, proxy):
         more: dict[str, Any] = {"encoding_format": "float"} if encoding == "float" else {}
@@ -158,13 +158,13 @@ async def test_audio_of_20_mb() -> None:
         )
 
     async with speaking(refusing(500), script, num_retries=1) as (client, upstream, proxy):
-        named = ("a.wav", io.BytesIO(audio), "audio/wav")
-        heard = await client.audio.transcriptions.create(model="test-model", file=named)
-        assert heard.text == "spoken" and len(upstream.requests) == 2, "it was asked again, whole"
+        file = ("a.wav", io.BytesIO(audio), "audio/wav")
+        transcription = await client.audio.transcriptions.create(model="test-model", file=file)
+        assert transcription.text == "spoken" and len(upstream.requests) == 2, "it was asked again, whole"
         assert (proxy.lines[-1]["in"], proxy.lines[-1]["out"], proxy.lines[-1]["attempts"]) == (9, 2, 2)
         with pytest.warns(DeprecationWarning):
-            translated = await client.audio.translations.create(model="test-model", file=("a.wav", audio, "audio/wav"))
-        assert translated.text == "spoken" and upstream.requests[-1].target == "/v1/audio/translations"
+            translation = await client.audio.translations.create(model="test-model", file=("a.wav", audio, "audio/wav"))
+        assert translation.text == "spoken" and upstream.requests[-1].target == "/v1/audio/translations"
 
 
 async def test_speech_and_images() -> None:
@@ -183,12 +183,12 @@ async def test_speech_and_images() -> None:
         c.reply({"created": 1, "data": [{"b64_json": "aGk="}]})
 
     async with speaking(script) as (client, _, _):
-        spoken = await client.audio.speech.create(model="test-model", voice="alloy", input="Hi")
-        assert spoken.content == sound
-        made = await client.images.generate(model="test-model", prompt="a cat")
-        assert made.data[0].b64_json == "aGk="
-        edited = await client.images.edit(model="test-model", image=("a.png", b"\x89PNG", "image/png"), prompt="blue")
-        assert edited.data[0].b64_json == "aGk="
+        speech = await client.audio.speech.create(model="test-model", voice="alloy", input="Hi")
+        assert speech.content == sound
+        generation = await client.images.generate(model="test-model", prompt="a cat")
+        assert generation.data[0].b64_json == "aGk="
+        edit = await client.images.edit(model="test-model", image=("a.png", b"\x89PNG", "image/png"), prompt="blue")
+        assert edit.data[0].b64_json == "aGk="
 
 
 async def test_moderations_and_completions() -> None:
@@ -258,11 +258,11 @@ async def test_errors_are_the_sdks_own() -> None:
 async def test_models() -> None:
     """One list for the clients of both APIs."""
     names = [f"model-{n:02d}" for n in range(30)]
-    made = config(deployments=tuple(deployment("http://127.0.0.1:1/v1", name, id=name) for name in names))
-    async with run_proxy(made) as proxy, openai.AsyncOpenAI(base_url=proxy.base + "/v1", api_key="k") as client:
-        listed = [model async for model in client.models.list()]
-        assert [model.id for model in listed][:30] == names
-        assert {(model.object, model.created, model.owned_by) for model in listed} == {("model", 0, "scripted")}
+    settings = config(deployments=tuple(deployment("http://127.0.0.1:1/v1", name, id=name) for name in names))
+    async with run_proxy(settings) as proxy, openai.AsyncOpenAI(base_url=proxy.base + "/v1", api_key="k") as client:
+        models = [model async for model in client.models.list()]
+        assert [model.id for model in models][:30] == names
+        assert {(model.object, model.created, model.owned_by) for model in models} == {("model", 0, "scripted")}
         assert (await client.models.retrieve("model-03")).id == "model-03"
         with pytest.raises(openai.NotFoundError):
             await client.models.retrieve("nope")

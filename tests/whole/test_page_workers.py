@@ -23,9 +23,9 @@ MANY = 40
 
 
 async def make_token(url: str, folder: Path) -> str:
-    done = await asyncio.to_thread(a2py, "ui", "--print", "--url", url, cwd=folder)
-    assert done.returncode == 0, done
-    return done.stdout.strip().partition("#")[2]
+    result = await asyncio.to_thread(a2py, "ui", "--print", "--url", url, cwd=folder)
+    assert result.returncode == 0, result
+    return result.stdout.strip().partition("#")[2]
 
 
 @asynccontextmanager
@@ -65,8 +65,8 @@ async def test_one_page_sees_both_workers(tmp_path: Path) -> None:
         rows = [line for line in page.lines if line["type"] == "request"]
         assert {row["worker"] for row in rows} == {0, 1}
 
-        listed = (await page.get(f"requests?limit={len(rows)}")).json["requests"]
-        assert {row["id"] for row in listed} == {row["id"] for row in rows}
+        page_rows = (await page.get(f"requests?limit={len(rows)}")).json["requests"]
+        assert {row["id"] for row in page_rows} == {row["id"] for row in rows}
         for row in rows[-8:]:
             detail = (await page.get(f"requests/{row['id']}")).json
             assert detail["recorded"] and len(detail["parts"]) == 4, row

@@ -26,9 +26,9 @@ async def test_stream() -> None:
     ]
     start = answer.events[0][1]["message"]
     assert start["model"] == "test-model" and start["id"].startswith("msg_") and len(start["id"]) == 28
-    asked = upstream.requests[0]
-    assert asked.json["model"] == "upstream-model" and asked.json["stream"] is True
-    assert asked.headers["authorization"] == f"Bearer {SECRET}"
+    request = upstream.requests[0]
+    assert request.json["model"] == "upstream-model" and request.json["stream"] is True
+    assert request.headers["authorization"] == f"Bearer {SECRET}"
 
 
 async def test_whole() -> None:
@@ -76,9 +76,9 @@ async def test_json_body_for_a_stream_and_stream_for_a_whole_request() -> None:
             c.end()
 
     async with ScriptedServer(wrong_way_round) as upstream, run_proxy(config(upstream.base)) as proxy:
-        streamed = await proxy.ask(message())
+        stream_answer = await proxy.ask(message())
         whole = await proxy.ask(message(stream=False))
-    assert streamed.names[0] == "message_start" and streamed.names[-1] == "message_stop"
+    assert stream_answer.names[0] == "message_start" and stream_answer.names[-1] == "message_stop"
     assert whole.json["content"] == [{"type": "text", "text": "Hello"}]
 
 

@@ -103,7 +103,7 @@ async def native(c: Peer) -> None:
     c.end()
 
 
-async def compressed(c: Peer) -> None:
+async def compress(c: Peer) -> None:
     """Although the proxy asks for identity; after an interim response, with a chunk extension and a trailer."""
     body = gzip.compress(b"".join(map(event, text("Hello", " there"))))
     c.write(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n")
@@ -125,11 +125,11 @@ async def searcher(c: Peer) -> None:
     if c.request.method == "GET":
         c.reply({"results": [{"url": "https://example.com", "title": "T", "content": "S"}]})
         return
-    done = sum(one["role"] == "tool" for one in c.request.json["messages"])
-    if done == 2:
+    rounds = sum(one["role"] == "tool" for one in c.request.json["messages"])
+    if rounds == 2:
         await answering("Found", " it [1].")(c)
         return
-    call = {"index": 0, "id": f"call_{done}", "type": "function"}
+    call = {"index": 0, "id": f"call_{rounds}", "type": "function"}
     function = {"name": "web_search", "arguments": '{"query": "a"}'}
     if c.request.json.get("stream"):
         c.head(200, SSE)
@@ -143,7 +143,7 @@ async def searcher(c: Peer) -> None:
 class Scenario(NamedTuple):
     """`scripts` of the upstream; `settings` of the proxy; `stream`: the client's wish; `prompt`: its length; `tls`:
     towards the upstream; `waits`: the only place is taken when the request comes, and free a little later;
-    `searches`: the upstream is the search service, too; `passed`: an endpoint of OpenAI's."""
+    `searches`: the upstream is the search service, too; `is_passthrough`: an endpoint of OpenAI's."""
 
     scripts: tuple[Script, ...]
     settings: dict[str, Any] = {}
@@ -153,11 +153,11 @@ class Scenario(NamedTuple):
     counting: bool = False
     waits: bool = False
     searches: bool = False
-    passed: bool = False
+    is_passthrough: bool = False
 
     @property
     def path(self) -> str:
-        if self.passed:
+        if self.is_passthrough:
             return "/v1/chat/completions"
         return "/v1/messages/count_tokens" if self.counting else "/v1/messages"
 
@@ -168,7 +168,7 @@ SCENARIOS: dict[str, Scenario] = {
     "stream, asked again": Scenario((talk,), {"num_retries": 1}),
     "stream, over TLS": Scenario((talk,), tls=True),
     "stream, of a long prompt": Scenario((talk,), prompt=4000),
-    "stream, compressed": Scenario((compressed,)),
+    "stream, compressed": Scenario((compress,)),
     "stream, by another wire": Scenario((native,), {"fallbacks": [{"test-model": ["other"]}]}),
     "whole": Scenario((answering("Hello there, this is a whole answer"),), stream=False),
     "whole, asked again": Scenario((answering("Hello there"),), {"num_retries": 2}, stream=False),
@@ -180,12 +180,12 @@ SCENARIOS: dict[str, Scenario] = {
     "count": Scenario((tokenizer,), counting=True),
     "waiting": Scenario((talk,), SOON, waits=True),
     "waiting, whole": Scenario((answering("Hello there"),), stream=False, waits=True),
-    "passed stream": Scenario((talk,), passed=True),
-    "passed stream, asked again": Scenario((talk,), {"num_retries": 1}, passed=True),
-    "passed stream, of a long prompt": Scenario((talk,), prompt=4000, passed=True),
-    "passed stream, compressed": Scenario((compressed,), passed=True),
-    "passed whole": Scenario((answering("Hello there, this is a whole answer"),), stream=False, passed=True),
-    "passed, refused, then right": Scenario((refusing(500), talk), {"num_retries": 1}, passed=True),
+    "passed stream": Scenario((talk,), is_passthrough=True),
+    "passed stream, asked again": Scenario((talk,), {"num_retries": 1}, is_passthrough=True),
+    "passed stream, of a long prompt": Scenario((talk,), prompt=4000, is_passthrough=True),
+    "passed stream, compressed": Scenario((compress,), is_passthrough=True),
+    "passed whole": Scenario((answering("Hello there, this is a whole answer"),), stream=False, is_passthrough=True),
+    "passed, refused, then right": Scenario((refusing(500), talk), {"num_retries": 1}, is_passthrough=True),
 }
 TOOLS = [
     {"name": "f", "description": "does it", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}
@@ -200,7 +200,7 @@ CLIENT = (*FAULTS, "timeout")
 
 def settings_for(base: str, scenario: Scenario, fault: str) -> Config:
     limits = dict.fromkeys(("stream_timeout", "request_timeout"), 0.2 if fault == "timeout" else 60)
-    made = deployment(
+    first = deployment(
         base,
         quirks=Quirks(tokenizer="vllm" if scenario.counting else "none"),
         ssl_verify=False,
@@ -209,7 +209,7 @@ def settings_for(base: str, scenario: Scenario, fault: str) -> Config:
         max_parallel=int(scenario.waits),
     )
     other = deployment(base, "other", wire="native", quirks=Quirks(), ssl_verify=False)
-    made_config = config(deployments=(made, other), **{**limits, **scenario.settings})
+    made_config = config(deployments=(first, other), **{**limits, **scenario.settings})
     if not scenario.searches:
         return made_config
     tool = SearchTool("local", "searxng", base.removesuffix("/v1"), timeout=0.2 if fault == "timeout" else 60)
@@ -267,9 +267,9 @@ async def run(name: str, at: int, fault: str, side: str, tls: ssl.SSLContext | N
                         holding.cancel()
                         await asyncio.gather(holding, return_exceptions=True)
                     await idle(proxy)
-                met = gate.fault_event.is_set() or front.fault_event.is_set()
+                is_met = gate.fault_event.is_set() or front.fault_event.is_set()
         await settle(lambda: not upstream.open)
-        return met, result
+        return is_met, result
 
 
 async def finish(
@@ -312,22 +312,22 @@ async def finish(
 
 async def loop(name: str, fault: str, side: str, tls: ssl.SSLContext | None = None) -> dict[str, int]:
     """k = 1, 2, … until a run passes without meeting its fault; how often each result came."""
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for at in range(1, 100_000):
         try:
-            met, result = await run(name, at, fault, side, tls)
+            is_met, result = await run(name, at, fault, side, tls)
         except AssertionError as error:
             raise AssertionError(f"{name}: {fault} at operation {at} of the {side}'s connection: {error}") from error
-        if not met:
+        if not is_met:
             right = "error" if name == "refused" else "ok"
             if fault == "timeout" and result != right and at < 1000:
                 continue  # a busy machine let a limit pass
             assert result == right, f"without a fault: {result}"
             break
-        seen[result] = seen.get(result, 0) + 1
+        counts[result] = counts.get(result, 0) + 1
         POINTS[f"{side}, {fault}"] += 1
     gc.collect()
-    return seen
+    return counts
 
 
 @pytest.fixture(autouse=True)
@@ -345,8 +345,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
         pytest.skip("openssl is not here")
     folder = tmp_path_factory.mktemp("tls")
     new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=gate", "-days", "2")
-    made = ("-keyout", "key.pem", "-out", "cert.pem")
-    subprocess.run(["openssl", "req", "-x509", *new, *made], cwd=folder, check=True, capture_output=True, timeout=60)
+    output = ("-keyout", "key.pem", "-out", "cert.pem")
+    subprocess.run(["openssl", "req", "-x509", *new, *output], cwd=folder, check=True, capture_output=True, timeout=60)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
     return context
@@ -364,20 +364,20 @@ async def test_every_operation_of_the_upstream(
 ) -> None:
     if fault == "timeout":
         monkeypatch.setattr(upstream_module, "CONNECT_SECONDS", 0.2)
-    seen = await loop(name, fault, "upstream", tls)
-    assert sum(seen.values()) > 3
+    counts = await loop(name, fault, "upstream", tls)
+    assert sum(counts.values()) > 3
     if fault not in ("leave", "hang up"):
-        assert "gone" not in seen
+        assert "gone" not in counts
     if fault in ("error", "close", "short") and "again" in name:
-        assert seen["ok"] > 1, "what failed before delivery was asked again"
+        assert counts["ok"] > 1, "what failed before delivery was asked again"
     if name == "count" and fault not in ("leave", "hang up"):
-        assert set(seen) == {"ok"}, "a count is never an upstream's error"
+        assert set(counts) == {"ok"}, "a count is never an upstream's error"
 
 
 @pytest.mark.parametrize("fault", CLIENT)
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_every_operation_of_the_client(name: str, fault: str, tls: ssl.SSLContext | None) -> None:
-    seen = await loop(name, fault, "client", tls)
-    assert seen["gone"] > 1
+    counts = await loop(name, fault, "client", tls)
+    assert counts["gone"] > 1
     if fault == "timeout" and SCENARIOS[name].prompt > 1000:
-        assert seen["error"] > 1, "a body that stalls is a 408"
+        assert counts["error"] > 1, "a body that stalls is a 408"

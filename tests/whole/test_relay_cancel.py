@@ -39,14 +39,14 @@ PHASES: dict[str, Callable[[Peer], None] | None] = {
 @pytest.mark.parametrize("leave", [close, half_close, reset])
 @pytest.mark.parametrize("phase", PHASES)
 async def test_the_upstream_sees_the_client_leave(phase: str, leave: Callable[[Raw], None], stream: bool) -> None:
-    asked = asyncio.Event()
+    arrival = asyncio.Event()
 
     async def script(c: Peer) -> None:
         act = PHASES[phase]
         if act is not None:
             act(c)
             await c.drain()
-        asked.set()
+        arrival.set()
         await c.wait_disconnect()
 
     async with (
@@ -55,7 +55,7 @@ async def test_the_upstream_sees_the_client_leave(phase: str, leave: Callable[[R
         proxy.client() as client,
     ):
         client.ask("POST", "/v1/messages", message(stream=stream))
-        await asked.wait()
+        await arrival.wait()
         leave(client)
         await asyncio.wait_for(upstream.someone_left.wait(), 10)
         await settle(lambda: not proxy.services.running.exchanges)
@@ -118,38 +118,38 @@ async def test_while_a_retry_waits() -> None:
 
 async def test_while_connecting() -> None:
     """A TLS handshake that the server does not answer."""
-    accepted, gone = asyncio.Event(), asyncio.Event()
+    connection, departure = asyncio.Event(), asyncio.Event()
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        accepted.set()
+        connection.set()
         try:
             while await reader.read(4096):
                 pass
         except ConnectionError:
             pass
-        gone.set()
+        departure.set()
         writer.close()
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with run_proxy(config(f"https://127.0.0.1:{port}/v1")) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/messages", message())
-        await asyncio.wait_for(accepted.wait(), 10)
+        await asyncio.wait_for(connection.wait(), 10)
         client.reset()
-        await asyncio.wait_for(gone.wait(), 10)
+        await asyncio.wait_for(departure.wait(), 10)
     server.close()
     await server.wait_closed()
 
 
 async def test_while_a_large_request_is_sent() -> None:
     """An upstream that takes the connection and does not read."""
-    accepted, gone = asyncio.Event(), asyncio.Event()
-    held: list[asyncio.StreamWriter] = []
+    connection, departure = asyncio.Event(), asyncio.Event()
+    writers: list[asyncio.StreamWriter] = []
 
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.pause_reading()  # type: ignore[attr-defined]
-        held.append(writer)
-        accepted.set()
+        writers.append(writer)
+        connection.set()
         await go.wait()
         writer.transport.resume_reading()  # type: ignore[attr-defined]
         try:
@@ -157,7 +157,7 @@ async def test_while_a_large_request_is_sent() -> None:
                 pass
         except ConnectionError:
             pass
-        gone.set()
+        departure.set()
         writer.close()
 
     go = asyncio.Event()
@@ -165,12 +165,12 @@ async def test_while_a_large_request_is_sent() -> None:
     port = server.sockets[0].getsockname()[1]
     async with run_proxy(config(f"http://127.0.0.1:{port}/v1")) as proxy, proxy.client() as client:
         client.ask("POST", "/v1/messages", message("x" * (20 << 20)))
-        await asyncio.wait_for(accepted.wait(), 10)
+        await asyncio.wait_for(connection.wait(), 10)
         await settle(lambda: proxy.services.limits.running)
         client.reset()
         await settle(lambda: not proxy.services.running.exchanges)
         go.set()
-        await asyncio.wait_for(gone.wait(), 10)
+        await asyncio.wait_for(departure.wait(), 10)
     server.close()
     await server.wait_closed()
 
@@ -180,11 +180,11 @@ async def test_while_a_large_request_is_sent() -> None:
 
 async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
     """Memory per stream stays bounded: the upstream can't get rid of its bytes."""
-    written = 0
+    size = 0
     stuck = asyncio.Event()
 
     async def flood(c: Peer) -> None:
-        nonlocal written
+        nonlocal size
         c.head(200, SSE)
         piece = {"content": "x" * 16_000}
         c.writer.transport.set_write_buffer_limits(high=65536)
@@ -195,7 +195,7 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
             except asyncio.TimeoutError:
                 stuck.set()
                 break
-            written += 16_000
+            size += 16_000
         await c.wait_disconnect()
 
     async with (
@@ -209,7 +209,7 @@ async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
         connection = next(iter(proxy.busy))
         transport = connection.transport
         assert transport is not None and transport.get_write_buffer_size() < 1_000_000
-        assert written < 30_000_000
+        assert size < 30_000_000
         client.reset()
         await asyncio.wait_for(upstream.someone_left.wait(), 10)
 
@@ -262,12 +262,12 @@ async def test_a_late_end_of_the_body_still_gives_the_connection_back() -> None:
     async with ScriptedServer(script, answering("again")) as upstream, run_proxy(config(upstream.base)) as proxy:
         assert (await proxy.ask(message())).names[-1] == "message_stop"
         go.set()
-        await settle(lambda: _pooled(proxy) == 1)
+        await settle(lambda: _count_idle(proxy) == 1)
         assert (await proxy.ask(message())).names[-1] == "message_stop"
         assert upstream.connections == 1
 
 
-def _pooled(proxy: Running) -> int:
+def _count_idle(proxy: Running) -> int:
     return proxy.services.upstream.idle
 
 
@@ -302,11 +302,11 @@ async def test_a_kept_connection_that_was_just_closed_is_asked_again_invisibly(h
     async def first(c: Peer) -> None:
         c.reply(completion("first"))
 
-    async def lost(c: Peer) -> None:
+    async def hang_up(c: Peer) -> None:
         c.close() if how == "close" else c.reset()
 
     async with (
-        ScriptedServer(first, lost, answering("third")) as upstream,
+        ScriptedServer(first, hang_up, answering("third")) as upstream,
         run_proxy(config(upstream.base, num_retries=0)) as proxy,
     ):
         assert (await proxy.ask(message(stream=False))).status == 200
@@ -316,10 +316,10 @@ async def test_a_kept_connection_that_was_just_closed_is_asked_again_invisibly(h
 
 
 async def test_it_is_asked_again_once_only() -> None:
-    async def lost(c: Peer) -> None:
+    async def hang_up(c: Peer) -> None:
         c.close()
 
-    scripts: tuple[Script, ...] = (answering("first"), lost)
+    scripts: tuple[Script, ...] = (answering("first"), hang_up)
     async with ScriptedServer(*scripts) as upstream, run_proxy(config(upstream.base, num_retries=0)) as proxy:
         assert (await proxy.ask(message())).status == 200
         assert (await proxy.ask(message())).status == 502

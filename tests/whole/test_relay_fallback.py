@@ -110,8 +110,8 @@ async def test_an_error_in_the_stream_before_content_falls_back_too() -> None:
 
 
 async def test_a_dead_deployment_is_passed_over() -> None:
-    async with ScriptedServer(answering("x")) as gone:
-        dead = gone.base
+    async with ScriptedServer(answering("x")) as server:
+        dead = server.base
     async with ScriptedServer(answering("alive")) as upstream:
         settings = config(
             deployments=(deployment(dead, id="dead", order=1), deployment(upstream.base, id="alive", order=2))
@@ -163,15 +163,15 @@ async def test_a_refused_field_is_left_out_and_remembered() -> None:
         for _ in range(3):
             assert (await proxy.ask(message())).names[-1] == "message_stop"
         notes = [line.get("notes") for line in proxy.lines if line["event"] == "request"]
-    assert ["stream_options" in asked.json for asked in upstream.requests] == [True, False, False, False]
+    assert ["stream_options" in request.json for request in upstream.requests] == [True, False, False, False]
     assert notes == ["learned stream_usage", None, None]
 
 
 async def test_several_lessons_for_one_request() -> None:
-    refused = ("stream_options", "top_p", "parallel_tool_calls")
+    fields = ("stream_options", "top_p", "parallel_tool_calls")
 
     async def script(c: Peer) -> None:
-        bad = next((field for field in refused if field in c.request.json), None)
+        bad = next((field for field in fields if field in c.request.json), None)
         await (unknown(bad) if bad else answering("Hi"))(c)
 
     body = message(
@@ -204,7 +204,7 @@ async def test_a_limit_that_holds_for_this_request_only() -> None:
         answer = await proxy.ask(message(max_tokens=4100))
         assert answer.status == 200, answer.body
         assert not proxy.services.lessons.report()
-    assert [asked.json["max_tokens"] for asked in upstream.requests] == [4100, 4000]
+    assert [request.json["max_tokens"] for request in upstream.requests] == [4100, 4000]
 
 
 async def test_an_upstream_that_only_streams() -> None:
@@ -228,7 +228,7 @@ async def test_a_wire_that_the_upstream_does_not_speak(wire: str) -> None:
             for _ in range(2):
                 assert (await proxy.ask(message())).names[-1] == "message_stop"
             assert proxy.services.lessons.report()[0]["field"] == "wire"
-        assert [asked.target for asked in upstream.requests][1:] == ["/v1/chat/completions"] * 2
+        assert [request.target for request in upstream.requests][1:] == ["/v1/chat/completions"] * 2
         async with run_proxy(config(deployments=(deployment(base, wire=wire, wire_fixed=True),))) as proxy:
             assert (await proxy.ask(message())).status == 404
 
@@ -242,7 +242,7 @@ async def test_a_model_that_no_wire_has_teaches_no_wire() -> None:
         for _ in range(2):
             assert (await proxy.ask(message())).status == 404
         assert proxy.services.lessons.report() == []
-    assert [asked.target for asked in upstream.requests] == ["/v1/responses", "/v1/chat/completions"] * 2
+    assert [request.target for request in upstream.requests] == ["/v1/responses", "/v1/chat/completions"] * 2
 
 
 async def test_a_wire_is_remembered_once_a_request_has_gone_through_on_it() -> None:
@@ -262,10 +262,10 @@ async def test_a_wire_is_remembered_once_a_request_has_gone_through_on_it() -> N
         run_proxy(config(deployments=(deployment(upstream.base, wire="responses"),))) as proxy,
     ):
         assert [(await proxy.ask(message())).status for _ in range(2)] == [400, 400]
-        assert [asked.target for asked in upstream.requests] == both * 2
+        assert [request.target for request in upstream.requests] == both * 2
         refuse = False
         assert [(await proxy.ask(message())).status for _ in range(2)] == [200, 200]
-    assert [asked.target for asked in upstream.requests] == both * 3 + ["/v1/chat/completions"]
+    assert [request.target for request in upstream.requests] == both * 3 + ["/v1/chat/completions"]
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ async def test_a_model_that_is_served_by_responses_alone(words: str, targets: li
         for _ in range(2):
             answer = await proxy.ask(message(stream=False))
             assert answer.status == (200 if "/v1/responses" in targets else 404)
-    assert [asked.target for asked in upstream.requests] == targets
+    assert [request.target for request in upstream.requests] == targets
 
 
 # -- the log -----------------------------------------------------------------------------------------------------------

@@ -35,12 +35,12 @@ async def byte_by_byte(c: Peer) -> None:
     c.end()
 
 
-async def gzipped(c: Peer) -> None:
+async def gzip_whole(c: Peer) -> None:
     """An upstream that compresses although it was asked not to."""
     assert c.request.headers["accept-encoding"] == "identity"
-    packed = gzip.compress(WHOLE)
-    c.head(200, {**SSE, "content-encoding": "gzip"}, length=len(packed))
-    c.write(packed)
+    data = gzip.compress(WHOLE)
+    c.head(200, {**SSE, "content-encoding": "gzip"}, length=len(data))
+    c.write(data)
 
 
 async def gzipped_in_pieces(c: Peer) -> None:
@@ -107,7 +107,7 @@ async def bytes_after_the_end(c: Peer) -> None:
     "script",
     [
         byte_by_byte,
-        gzipped,
+        gzip_whole,
         gzipped_in_pieces,
         early_hints,
         http_1_0,
@@ -128,36 +128,36 @@ async def test_odd_but_right(script: Script) -> None:
 
 # -- wrong -------------------------------------------------------------------------------------------------------------
 
-BEGUN = b"".join(map(event, [chunk({"content": "Hel"})]))
+START = b"".join(map(event, [chunk({"content": "Hel"})]))
 
 
 async def truncated_chunk(c: Peer) -> None:
     c.head(200, SSE)
-    c.chunk(BEGUN)
+    c.chunk(START)
     c.write(b"ffff\r\ndata: {")
     await c.drain()
     c.close()
 
 
 async def too_short(c: Peer) -> None:
-    c.head(200, SSE, length=len(BEGUN) + 500)
-    c.write(BEGUN)
+    c.head(200, SSE, length=len(START) + 500)
+    c.write(START)
     await c.drain()
     c.close()
 
 
 async def no_chunk_size(c: Peer) -> None:
     c.head(200, SSE)
-    c.chunk(BEGUN)
+    c.chunk(START)
     await c.drain()
     c.write(b"zzzz\r\nwhat\r\n")
     await c.wait_disconnect()
 
 
 async def cut_gzip(c: Peer) -> None:
-    packed = gzip.compress(BEGUN + os.urandom(200_000).hex().encode())
+    data = gzip.compress(START + os.urandom(200_000).hex().encode())
     c.head(200, {**SSE, "content-encoding": "gzip"})
-    c.chunk(packed[: len(packed) // 2])
+    c.chunk(data[: len(data) // 2])
     c.end()
 
 
@@ -251,17 +251,17 @@ async def test_wrong(script: Script, stream: bool) -> None:
 
 
 async def test_an_endless_error_body_is_read_for_a_while_only() -> None:
-    sent = 0
+    size = 0
 
     async def script(c: Peer) -> None:
-        nonlocal sent
+        nonlocal size
         c.head(500, JSON_TYPE)
         c.writer.transport.set_write_buffer_limits(high=1 << 16)
         try:
             for _ in range(1 << 14):
                 c.chunk(b"x" * (1 << 16))
                 await c.drain()
-                sent += 1 << 16
+                size += 1 << 16
         except ConnectionError:
             pass
         c.keep = False
@@ -269,7 +269,7 @@ async def test_an_endless_error_body_is_read_for_a_while_only() -> None:
     async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message())
         assert answer.status == 500 and len(answer.body) < 10_000
-    assert sent < 64 * ERROR_BODY
+    assert size < 64 * ERROR_BODY
 
 
 async def test_an_error_body_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,7 +306,7 @@ async def test_a_gzip_bomb_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_an_early_refusal_of_a_large_body() -> None:
     """The upstream answers 413 before it has read the request."""
-    left = asyncio.Event()
+    departure = asyncio.Event()
 
     async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1000)
@@ -318,14 +318,14 @@ async def test_an_early_refusal_of_a_large_body() -> None:
         except ConnectionError:
             pass
         writer.close()
-        left.set()
+        departure.set()
 
     server = await asyncio.start_server(hasty, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with run_proxy(config(f"http://127.0.0.1:{port}/v1")) as proxy:
         answer = await proxy.ask(message("x" * (4 << 20)))
         assert answer.status == 413 and answer.json["error"]["type"] == "request_too_large", proxy.log
-        await asyncio.wait_for(left.wait(), 10)
+        await asyncio.wait_for(departure.wait(), 10)
     server.close()
     await server.wait_closed()
 
@@ -381,14 +381,14 @@ async def test_sdk_create_and_stream() -> None:
         whole: Any = await client.messages.create(**ASK)
         async with client.messages.stream(**ASK) as stream:
             texts = [piece async for piece in stream.text_stream]
-            streamed: Any = await stream.get_final_message()
+            final: Any = await stream.get_final_message()
         raw = [event.type async for event in await client.messages.create(**ASK, stream=True)]
     assert texts == ["Hel", "lo"]
     assert (
-        streamed.content[0].text == whole.content[0].text == "Hello"
-        and streamed.stop_reason == whole.stop_reason == "end_turn"
+        final.content[0].text == whole.content[0].text == "Hello"
+        and final.stop_reason == whole.stop_reason == "end_turn"
     )
-    assert streamed.usage.output_tokens == whole.usage.output_tokens == 3
+    assert final.usage.output_tokens == whole.usage.output_tokens == 3
     assert whole._request_id and whole._request_id.startswith("req_")
     assert raw[0] == "message_start" and raw[-1] == "message_stop"
 
@@ -436,9 +436,9 @@ async def test_sdk_errors(status: int, error: type[anthropic.APIStatusError]) ->
         run_proxy(config(upstream.base)) as proxy,
         sdk(proxy) as client,
     ):
-        with pytest.raises(error) as caught:
+        with pytest.raises(error) as excinfo:
             await client.messages.create(**ASK)
-        assert caught.value.request_id and caught.value.request_id.startswith("req_")
+        assert excinfo.value.request_id and excinfo.value.request_id.startswith("req_")
         with pytest.raises(error):
             async with client.messages.stream(**ASK) as stream:
                 await stream.get_final_message()

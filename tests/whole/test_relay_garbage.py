@@ -103,11 +103,11 @@ def no_http(c: Peer) -> bool:
     return False
 
 
-def waits(upstream: list[Upstream], begun: bool) -> Script:
+def waits(upstream: list[Upstream], has_started: bool) -> Script:
     """Tells that it was reached, and waits for the proxy to leave; `begun`: with a piece of the answer out."""
 
     def script(c: Peer) -> bool:
-        if begun:
+        if has_started:
             c.head()
             c.events(chunk({"content": "Hel"}))
         upstream[0].arrivals.release()
@@ -182,7 +182,7 @@ class Case(NamedTuple):
 
 
 def cases(upstream: list[Upstream]) -> dict[str, Case]:
-    silent, begun = waits(upstream, False), waits(upstream, True)
+    silent, partial = waits(upstream, False), waits(upstream, True)
     return {
         "a connection without a request": Case(answers, lambda client, up: None),
         "a stream": Case(answers, asks(STREAM)),
@@ -232,7 +232,7 @@ def cases(upstream: list[Upstream]) -> dict[str, Case]:
         "no HTTP upstream": Case(no_http, asks(STREAM)),
         "a silent upstream": Case(silent, asks(STREAM), {"stream_timeout": 0.1}),
         "a silent upstream, whole": Case(silent, asks(WHOLE), {"request_timeout": 0.1}),
-        "silent in the answer": Case(begun, asks(STREAM), {"stream_timeout": 0.1}),
+        "silent in the answer": Case(partial, asks(STREAM), {"stream_timeout": 0.1}),
         # clients that leave
         "leaves in the head": Case(answers, leaves(b"POST /v1/mess")),
         "leaves in the body": Case(answers, leaves(STREAM[:-10])),
@@ -240,12 +240,12 @@ def cases(upstream: list[Upstream]) -> dict[str, Case]:
         "leaves while a refused body is awaited": Case(answers, asks(BODY + b"content-length: 999999999\r\n\r\n")),
         "leaves before the answer": Case(silent, leaves_later(STREAM)),
         "leaves before the answer, whole": Case(silent, leaves_later(WHOLE)),
-        "leaves in the answer": Case(begun, leaves_later(STREAM)),
-        "resets": Case(begun, leaves_later(STREAM, reset=True)),
+        "leaves in the answer": Case(partial, leaves_later(STREAM)),
+        "resets": Case(partial, leaves_later(STREAM, reset=True)),
         "resets a large answer": Case(large, resets_soon),
-        "leaves with more requests sent": Case(begun, leaves_later(STREAM * 3)),
-        "leaves with nonsense sent": Case(begun, leaves_later(STREAM, more=b"HELLO\r\n\r\n")),
-        "leaves in a captured answer": Case(begun, leaves_later(STREAM), {"capture_dir": "?"}),
+        "leaves with more requests sent": Case(partial, leaves_later(STREAM * 3)),
+        "leaves with nonsense sent": Case(partial, leaves_later(STREAM, more=b"HELLO\r\n\r\n")),
+        "leaves in a captured answer": Case(partial, leaves_later(STREAM), {"capture_dir": "?"}),
     }
 
 
@@ -282,14 +282,14 @@ async def run(proxy: Running, upstream: Upstream, act: Callable[[Client, Upstrea
 @asynccontextmanager
 async def everything_kept() -> AsyncIterator[list[Any]]:
     """The objects that the collector finds afterwards."""
-    found: list[Any] = []
+    garbage: list[Any] = []
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
-        yield found
+        yield garbage
         gc.collect()
-        found += gc.garbage
+        garbage += gc.garbage
     finally:
         gc.garbage.clear()
         gc.set_debug(0)
@@ -316,10 +316,10 @@ async def test_a_write_that_fails() -> None:
                 await settle(lambda: not (proxy.services.running.exchanges or proxy.busy))
 
             await one()
-            async with everything_kept() as found:
+            async with everything_kept() as garbage:
                 for _ in range(ROUNDS):
                     await one()
-            assert not found, Counter(f"{type(thing).__module__}.{type(thing).__qualname__}" for thing in found)
+            assert not garbage, Counter(f"{type(thing).__module__}.{type(thing).__qualname__}" for thing in garbage)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -331,12 +331,12 @@ async def test_nothing_is_left_to_the_collector(name: str, monkeypatch: pytest.M
     settings: dict[str, Any] = {key: str(tmp_path) if value == "?" else value for key, value in case.settings.items()}
     with Upstream(case.script) as upstream:
         here.append(upstream)
-        made = config(upstream.base, disable_cooldowns=True, **settings)
-        async with run_proxy(made, collect=False, crashes=name == "a crash", timeouts=SOON.get(name)) as proxy:
+        live = config(upstream.base, disable_cooldowns=True, **settings)
+        async with run_proxy(live, collect=False, crashes=name == "a crash", timeouts=SOON.get(name)) as proxy:
             await run(proxy, upstream, case.client, 2)
-            async with everything_kept() as found:
+            async with everything_kept() as garbage:
                 await run(proxy, upstream, case.client, ROUNDS)
-                assert not found, Counter(f"{type(thing).__module__}.{type(thing).__qualname__}" for thing in found)
+                assert not garbage, Counter(f"{type(thing).__module__}.{type(thing).__qualname__}" for thing in garbage)
 
 
 def test_a_transport_without_attributes() -> None:

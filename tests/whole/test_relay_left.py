@@ -38,7 +38,7 @@ async def cut_behind(c: Peer) -> None:
     c.reset()
 
 
-async def closed(c: Peer) -> None:
+async def close_early(c: Peer) -> None:
     c.close()
 
 
@@ -66,7 +66,7 @@ SCRIPTS: list[Script] = [
     refusing(400),
     cut,
     cut_behind,
-    closed,
+    close_early,
     too_large,
     silent,
     inside,
@@ -78,20 +78,20 @@ def alive() -> list[Any]:
 
 
 @pytest.fixture
-def left() -> Iterator[Callable[[], list[str]]]:
+def leftovers() -> Iterator[Callable[[], list[str]]]:
     """What requests have left since, while nothing is collected."""
     gc.collect()
     gc.disable()
     before = alive()  # of other tests
-    known = {id(thing) for thing in before}
-    yield lambda: [type(thing).__name__ for thing in alive() if id(thing) not in known]
+    known_ids = {id(thing) for thing in before}
+    yield lambda: [type(thing).__name__ for thing in alive() if id(thing) not in known_ids]
     gc.enable()
 
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: getattr(script, "__qualname__", "").partition(".")[0])
 async def test_nothing_waits_for_the_garbage_collector(
-    script: Script, stream: bool, left: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+    script: Script, stream: bool, leftovers: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("a2py.wires.common.intake.BODY_LIMIT", 100_000)
     async with (
@@ -102,11 +102,11 @@ async def test_nothing_waits_for_the_garbage_collector(
             await proxy.ask(message(stream=stream))
         await settle(lambda: not proxy.busy)
         await asyncio.sleep(0)
-        assert left() == []
+        assert leftovers() == []
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_nothing_is_kept_of_a_client_that_left(stream: bool, left: Callable[[], list[str]]) -> None:
+async def test_nothing_is_kept_of_a_client_that_left(stream: bool, leftovers: Callable[[], list[str]]) -> None:
     async with ScriptedServer(silent) as up, run_proxy(config(up.base), collect=False) as proxy:
         for _ in range(2):
             async with proxy.client() as client:
@@ -114,7 +114,7 @@ async def test_nothing_is_kept_of_a_client_that_left(stream: bool, left: Callabl
                 await settle(lambda: proxy.services.running.exchanges and proxy.services.limits.running)
             await settle(lambda: not proxy.busy)
         await asyncio.sleep(0)
-        assert left() == []
+        assert leftovers() == []
 
 
 # -- clients that take nothing -----------------------------------------------------------------------------------------
@@ -156,9 +156,9 @@ async def test_what_is_left_when_the_connection_closes_is_cut_off_too(stream: bo
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_client_that_takes_little_gets_everything(stream: bool) -> None:
     """Its pauses are a twentieth of what would be a stall, all of them together are more."""
-    sent = "x" * 100_000
+    piece = "x" * 100_000
     async with (
-        ScriptedServer(answering(*[sent] * 150)) as up,
+        ScriptedServer(answering(*[piece] * 150)) as up,
         run_proxy(config(up.base), timeouts=Timeouts(stall=2.0)) as proxy,
         proxy.client() as client,
     ):
@@ -175,4 +175,4 @@ async def test_a_client_that_takes_little_gets_everything(stream: bool) -> None:
         sips = asyncio.ensure_future(sip())
         answer = await client.answer()
         sips.cancel()
-    assert answer.whole and answer.body.count(b"x") >= 150 * len(sent)
+    assert answer.whole and answer.body.count(b"x") >= 150 * len(piece)

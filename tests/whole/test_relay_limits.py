@@ -27,18 +27,18 @@ OUTPUT = message()["max_tokens"]
 
 
 @asynccontextmanager
-async def limited(
+async def run_limited(
     *bases: str, tpm: int = 1_000_000, rpm: int = 0, clock: Clock | None = None, **more: Any
 ) -> AsyncIterator[Running]:
     """A proxy whose deployments d0, d1, … have these limits. `quirks`, `max_parallel`: of the deployments; the rest:
     settings."""
     own = {name: more.pop(name) for name in ("quirks", "max_parallel") if name in more}
-    made = tuple(deployment(base, id=f"d{n}", tpm=tpm, rpm=rpm, **own) for n, base in enumerate(bases))
-    async with run_proxy(config(deployments=made, **more), clock=clock or Clock()) as proxy:
+    deployments = tuple(deployment(base, id=f"d{n}", tpm=tpm, rpm=rpm, **own) for n, base in enumerate(bases))
+    async with run_proxy(config(deployments=deployments, **more), clock=clock or Clock()) as proxy:
         yield proxy
 
 
-def used(proxy: Running, id: str = "d0") -> Use:
+def use_of(proxy: Running, id: str = "d0") -> Use:
     return proxy.services.limits.usage()[id]
 
 
@@ -87,12 +87,12 @@ async def silent_later(c: Peer) -> None:
 
 LONG = "x" * 40_000  # some 10,000 tokens
 NO_USAGE = {name: value for name, value in completion("Hello there").items() if name != "usage"}
-CACHED: dict[str, Any] = {**usage(200, 30), "prompt_tokens_details": {"cached_tokens": 150}}
+CACHED_USAGE: dict[str, Any] = {**usage(200, 30), "prompt_tokens_details": {"cached_tokens": 150}}
 #: What happens: script, streamed or whole, tokens that count afterwards.
 ENDS: dict[str, tuple[Script, bool, int]] = {
     "a stream, counted by the upstream": (streams(*text("Hi", tokens=usage(200, 30))), True, 230),
     "a whole reply": (whole({**completion("Hi"), "usage": usage(200, 30)}), False, 230),
-    "cached input counts too": (streams(*text("Hi", tokens=CACHED)), True, 230),
+    "cached input counts too": (streams(*text("Hi", tokens=CACHED_USAGE)), True, 230),
     "a stream that nobody counted": (
         streams(chunk({"content": "abcd" * 20}), chunk({}, "stop"), DONE),
         True,
@@ -126,86 +126,90 @@ ENDS: dict[str, tuple[Script, bool, int]] = {
 async def test_what_counts_after_an_attempt(end: str) -> None:
     script, stream, tokens = ENDS[end]
     times: dict[str, Any] = {"stream_timeout": 0.2, "request_timeout": 0.2} if end.startswith("silent") else {}
-    async with ScriptedServer(script) as up, limited(up.base, rpm=100, **times) as proxy:
+    async with ScriptedServer(script) as up, run_limited(up.base, rpm=100, **times) as proxy:
         answer = await proxy.ask(message(stream=stream))
-        assert used(proxy) == (len(up.requests), tokens, 0), answer.body
+        assert use_of(proxy) == (len(up.requests), tokens, 0), answer.body
         assert not proxy.services.limits.running
 
 
 async def test_what_could_not_be_sent_counts_no_tokens() -> None:
     async with ScriptedServer(answering("Hi")) as up:
         base = up.base
-    async with limited(base, rpm=100) as proxy:
+    async with run_limited(base, rpm=100) as proxy:
         assert (await proxy.ask(message())).status == 502
-        assert used(proxy) == (1, 0, 0)
+        assert use_of(proxy) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("seen", [None, "", "Hi", LONG])
-async def test_a_client_that_leaves(seen: str | None, stream: bool) -> None:
+@pytest.mark.parametrize("piece", [None, "", "Hi", LONG])
+async def test_a_client_that_leaves(piece: str | None, stream: bool) -> None:
     """Before the head (None), after it, in the answer. The upstream may have come further than anybody saw, so that at
     least what was reserved stays."""
-    asked = asyncio.Event()
+    arrival = asyncio.Event()
 
     async def script(c: Peer) -> None:
-        if seen is not None:
+        if piece is not None:
             c.head(200, SSE if stream else {"content-type": "application/json"})
-            if seen and stream:
-                c.events(chunk({"content": seen}))
-            elif seen:
+            if piece and stream:
+                c.events(chunk({"content": piece}))
+            elif piece:
                 c.chunk(b'{"id": "chatcmpl-1", ')
             await c.drain()
-        asked.set()
+        arrival.set()
         await c.wait_disconnect()
 
-    async with ScriptedServer(script) as up, limited(up.base) as proxy:
+    async with ScriptedServer(script) as up, run_limited(up.base) as proxy:
         async with proxy.client() as client:
             client.ask("POST", "/v1/messages", message(stream=stream))
-            await asked.wait()
-            if seen and stream:
+            await arrival.wait()
+            if piece and stream:
                 await client.reader.readuntil(b"content_block_delta")
-            assert used(proxy) == (0, INPUT + OUTPUT, OUTPUT)
+            assert use_of(proxy) == (0, INPUT + OUTPUT, OUTPUT)
         await settle(lambda: not proxy.services.limits.running)
-        assert used(proxy) == (0, INPUT + (10_001 if seen == LONG and stream else OUTPUT), 0)
+        assert use_of(proxy) == (0, INPUT + (10_001 if piece == LONG and stream else OUTPUT), 0)
 
 
 async def test_a_drain_settles_too() -> None:
-    asked = asyncio.Event()
+    arrival = asyncio.Event()
 
     async def script(c: Peer) -> None:
         c.head(200, SSE)
         c.events(chunk({"content": "Hi"}))
         await c.drain()
-        asked.set()
+        arrival.set()
         await c.wait_disconnect()
 
-    async with ScriptedServer(script) as up, limited(up.base, drain_seconds=0.05) as proxy, proxy.client() as client:
+    async with (
+        ScriptedServer(script) as up,
+        run_limited(up.base, drain_seconds=0.05) as proxy,
+        proxy.client() as client,
+    ):
         client.ask("POST", "/v1/messages", message())
-        await asked.wait()
+        await arrival.wait()
         await client.reader.readuntil(b"content_block_delta")
         await proxy.server.drain()
-        assert used(proxy) == (0, INPUT + OUTPUT, 0)
+        assert use_of(proxy) == (0, INPUT + OUTPUT, 0)
 
 
 async def test_each_retry_counts() -> None:
     async with (
         ScriptedServer(refusing(500), refusing(500), answering("Hi")) as up,
-        limited(up.base, rpm=100, num_retries=2) as proxy,
+        run_limited(up.base, rpm=100, num_retries=2) as proxy,
     ):
         assert (await proxy.ask(message())).status == 200
-        assert used(proxy) == (3, 14, 0)
+        assert use_of(proxy) == (3, 14, 0)
 
 
 async def test_a_fallback_counts_where_it_went() -> None:
     async with (
         ScriptedServer(refusing(429)) as full,
         ScriptedServer(answering("Hi")) as other,
-        limited(full.base, other.base, rpm=100) as proxy,
+        run_limited(full.base, other.base, rpm=100) as proxy,
     ):
         for _ in range(6):
             assert (await proxy.ask(message())).status == 200
-        assert used(proxy, "d1") == (6, 6 * 14, 0)
-        assert used(proxy, "d0") == (len(full.requests), 0, 0)
+        assert use_of(proxy, "d1") == (6, 6 * 14, 0)
+        assert use_of(proxy, "d0") == (len(full.requests), 0, 0)
 
 
 # -- nothing above the limit -------------------------------------------------------------------------------------------
@@ -228,38 +232,38 @@ async def test_forty_at_once_of_a_thousand_tokens(stream: bool) -> None:
         else:
             c.reply({**reply, "usage": usage(INPUT, 1000 - INPUT)})
 
-    async with ScriptedServer(script) as up, limited(up.base, tpm=10_000, commit_seconds=60) as proxy:
+    async with ScriptedServer(script) as up, run_limited(up.base, tpm=10_000, commit_seconds=60) as proxy:
         asking = asyncio.ensure_future(statuses(proxy, 40, stream=stream, max_tokens=1000 - INPUT))
         await settle(lambda: sum(line["event"] == "request" for line in proxy.lines) == 30)
         go.set()
         assert sorted(await asking) == [200] * 10 + [429] * 30
-        assert len(up.requests) == 10 and used(proxy).tokens == 10_000
+        assert len(up.requests) == 10 and use_of(proxy).tokens == 10_000
 
 
 async def test_forty_one_by_one() -> None:
     """The requests are small, the answers are not: each counts what it used."""
     async with (
         ScriptedServer(streams(*text("Hi", tokens=usage(900, 100)))) as up,
-        limited(up.base, tpm=10_000) as proxy,
+        run_limited(up.base, tpm=10_000) as proxy,
     ):
         answers = [await proxy.ask(message(max_tokens=1)) for _ in range(40)]
         assert [answer.status for answer in answers] == [200] * 10 + [429] * 30
-        assert len(up.requests) == 10 and used(proxy).tokens == 10_000
+        assert len(up.requests) == 10 and use_of(proxy).tokens == 10_000
 
 
 async def test_a_large_max_tokens_reserves_the_usual_output() -> None:
     """Claude Code asks for 32,000 to 128,000 each time."""
-    asked, go = asyncio.Event(), asyncio.Event()
+    arrival, go = asyncio.Event(), asyncio.Event()
 
     async def script(c: Peer) -> None:
-        asked.set()
+        arrival.set()
         await go.wait()
         await answering("Hi")(c)
 
-    async with ScriptedServer(script) as up, limited(up.base, tpm=10_000) as proxy:
+    async with ScriptedServer(script) as up, run_limited(up.base, tpm=10_000) as proxy:
         asking = asyncio.ensure_future(statuses(proxy, 5, max_tokens=64_000))
         await settle(lambda: len(proxy.lines) == 3)
-        assert used(proxy) == (0, 2 * (INPUT + FIRST_OUTPUT), 2 * FIRST_OUTPUT)
+        assert use_of(proxy) == (0, 2 * (INPUT + FIRST_OUTPUT), 2 * FIRST_OUTPUT)
         go.set()
         assert sorted(await asking) == [200, 200, 429, 429, 429]
         for _ in range(10):
@@ -279,10 +283,10 @@ async def test_never_more_than_rpm() -> None:
         else:
             await answering("Hi")(c)
 
-    async with ScriptedServer(script) as up, limited(up.base, rpm=1, clock=clock) as proxy:
-        refused = await proxy.ask(message())
-        assert refused.status == 429 and refused.headers["retry-after"] == "60" and len(up.requests) == 1
-        assert "(rpm 1 of d0). Ask again in 60 s" in refused.json["error"]["message"]
+    async with ScriptedServer(script) as up, run_limited(up.base, rpm=1, clock=clock) as proxy:
+        refusal = await proxy.ask(message())
+        assert refusal.status == 429 and refusal.headers["retry-after"] == "60" and len(up.requests) == 1
+        assert "(rpm 1 of d0). Ask again in 60 s" in refusal.json["error"]["message"]
         lines = [line for line in proxy.lines if line["event"] == "request"]
         assert "attempts" not in lines[0], "what was not sent is no attempt"
         clock.now += 59
@@ -303,13 +307,16 @@ async def test_a_place_that_is_taken_while_another_request_waits() -> None:
         else:
             await answering("Hi")(c)
 
-    async with ScriptedServer(script) as up, limited(up.base, rpm=1, quirks=Quirks(context_probe="ollama")) as proxy:
+    async with (
+        ScriptedServer(script) as up,
+        run_limited(up.base, rpm=1, quirks=Quirks(context_probe="ollama")) as proxy,
+    ):
         asking = asyncio.ensure_future(statuses(proxy, 4, text="word " * 3000))
         await settle(lambda: len(up.requests) == 4)
         assert (await proxy.ask(message())).status == 200, "a small one is sent at once"
         go.set()
         assert await asking == [429] * 4
-        assert [asked.target for asked in up.requests].count("/v1/chat/completions") == 1
+        assert [request.target for request in up.requests].count("/v1/chat/completions") == 1
 
 
 async def test_the_places_of_a_deployment() -> None:
@@ -319,29 +326,29 @@ async def test_the_places_of_a_deployment() -> None:
         await go.wait()
         await answering("Hi")(c)
 
-    async with ScriptedServer(script) as up, limited(up.base, tpm=0, max_parallel=3, queue_length=0) as proxy:
+    async with ScriptedServer(script) as up, run_limited(up.base, tpm=0, max_parallel=3, queue_length=0) as proxy:
         asking = asyncio.ensure_future(statuses(proxy, 8))
         await settle(lambda: len(up.requests) == 3 and len(proxy.lines) == 5)
-        refused = await proxy.ask(message())
+        refusal = await proxy.ask(message())
         assert (
-            refused.headers["retry-after"] == "1"
-            and "max_parallel_requests 3 of d0" in refused.json["error"]["message"]
+            refusal.headers["retry-after"] == "1"
+            and "max_parallel_requests 3 of d0" in refusal.json["error"]["message"]
         )
         go.set()
         assert sorted(await asking) == [200] * 3 + [429] * 5
 
 
 async def test_a_request_that_can_never_fit() -> None:
-    async with ScriptedServer(answering("Hi")) as up, limited(up.base, tpm=100) as proxy:
-        refused = await proxy.ask(message("word " * 2000))
-        assert (refused.status, refused.headers["x-should-retry"], "retry-after" in refused.headers) == (
+    async with ScriptedServer(answering("Hi")) as up, run_limited(up.base, tpm=100) as proxy:
+        refusal = await proxy.ask(message("word " * 2000))
+        assert (refusal.status, refusal.headers["x-should-retry"], "retry-after" in refusal.headers) == (
             429,
             "false",
             False,
         )
         assert (
-            "takes no request of this size" in refused.json["error"]["message"]
-            and "tpm 100 of d0" in refused.json["error"]["message"]
+            "takes no request of this size" in refusal.json["error"]["message"]
+            and "tpm 100 of d0" in refusal.json["error"]["message"]
         )
         assert (await proxy.ask(message())).status == 200 and len(up.requests) == 1
 
@@ -354,21 +361,21 @@ async def test_a_huge_request_is_estimated(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(sizes, "count", counts)
     monkeypatch.setattr(sizes, "COUNTED_BYTES", 10_000)
-    async with ScriptedServer(silent) as up, limited(up.base, request_timeout=0.2, stream_timeout=0.2) as proxy:
+    async with ScriptedServer(silent) as up, run_limited(up.base, request_timeout=0.2, stream_timeout=0.2) as proxy:
         await proxy.ask(message("word " * 4000))
-        assert 4000 < used(proxy).tokens < 6000
+        assert 4000 < use_of(proxy).tokens < 6000
 
 
 @pytest.mark.parametrize("limits", [{"tpm": 1000, "rpm": 10}, {"tpm": 0, "rpm": 0}])
 async def test_health_shows_what_counts(limits: dict[str, Any]) -> None:
-    async with ScriptedServer(answering("Hi")) as up, limited(up.base, **limits) as proxy:
+    async with ScriptedServer(answering("Hi")) as up, run_limited(up.base, **limits) as proxy:
         await proxy.ask(message())
         row = (await proxy.ask({}, "/health", "GET")).json["deployments"][0]
     assert row.get("used") == ({"requests": 1, "tokens": 14, "held": 0} if limits["rpm"] else None)
 
 
 async def test_a_reload_keeps_what_counts() -> None:
-    async with ScriptedServer(answering("Hi")) as up, limited(up.base, tpm=0, rpm=1) as proxy:
+    async with ScriptedServer(answering("Hi")) as up, run_limited(up.base, tpm=0, rpm=1) as proxy:
         assert (await proxy.ask(message())).status == 200
         proxy.services.reload(proxy.services.config)
         assert (await proxy.ask(message())).status == 429

@@ -64,10 +64,10 @@ def responses(n: int) -> list[JSON]:
             "arguments": orjson.dumps(CALL).decode(),
         },
     ]
-    done: list[JSON] = [
+    events: list[JSON] = [
         {"type": "response.output_item.done", "output_index": at, "item": item} for at, item in enumerate(items)
     ]
-    return [*done, {"type": "response.completed", "response": {"status": "completed", "output": items}}]
+    return [*events, {"type": "response.completed", "response": {"status": "completed", "output": items}}]
 
 
 def native(n: int) -> list[JSON]:
@@ -144,11 +144,11 @@ async def test_there_and_back(first: str, second: str, display: str, stream: boo
     messages: list[JSON] = [{"role": "user", "content": "The weather?"}]
     async with ScriptedServer(script) as upstream:
         root = upstream.base.removesuffix("/v1")
-        made = tuple(
+        deployments = tuple(
             deployment(root if wire == "native" else upstream.base, name=wire, id=wire, wire=wire, quirks=QUIRKS[wire])
             for wire in (first, second)
         )
-        async with run_proxy(config(deployments=made)) as proxy:
+        async with run_proxy(config(deployments=deployments)) as proxy:
             for wire in (first, second, first):
                 body = {"model": wire, "max_tokens": 4096, "thinking": thinking, "tools": TOOLS, "messages": messages}
                 answer = await proxy.ask({**body, "stream": True} if stream else body)
@@ -161,12 +161,12 @@ async def test_there_and_back(first: str, second: str, display: str, stream: boo
                     "content": f"sunny {len(messages)}",
                 }
                 messages += [{"role": "assistant", "content": content}, {"role": "user", "content": [result]}]
-    _, there, back = (asked.body for asked in upstream.requests)
+    _, there, back = (request.body for request in upstream.requests)
     assert MARKS[first] not in there and b"a2py1." not in there + back
     assert MARKS[first] in back and MARKS[second] not in back
     assert pairs(second, orjson.loads(there)) == [("call_1", "call_1")]
     assert pairs(first, orjson.loads(back)) == [("call_1", "call_1"), ("call_2", "call_2")]
-    assert all(said in back for said in (b"I look.", b"sunny 1", b"sunny 3", b"Rome"))
+    assert all(words in back for words in (b"I look.", b"sunny 1", b"sunny 3", b"Rome"))
 
 
 async def test_thinking_that_another_vendor_signed() -> None:
@@ -180,19 +180,19 @@ async def test_thinking_that_another_vendor_signed() -> None:
 
     async def script(c: Peer) -> None:
         if b"of another vendor" in c.request.body:
-            said = {
+            problem = {
                 "type": "invalid_request_error",
                 "message": "messages.1.content.0: Invalid `signature` in `thinking` block",
             }
-            c.reply({"type": "error", "error": said}, 400)
+            c.reply({"type": "error", "error": problem}, 400)
             return
         c.head(200, SSE)
         c.events(*native(1))
         c.end()
 
     async with ScriptedServer(script) as upstream:
-        made = deployment(upstream.base.removesuffix("/v1"), name="native", wire="native", quirks=QUIRKS["native"])
-        async with run_proxy(config(deployments=(made,))) as proxy:
+        to = deployment(upstream.base.removesuffix("/v1"), name="native", wire="native", quirks=QUIRKS["native"])
+        async with run_proxy(config(deployments=(to,))) as proxy:
             body = {
                 "model": "native",
                 "max_tokens": 4096,
@@ -202,7 +202,7 @@ async def test_thinking_that_another_vendor_signed() -> None:
             answer = await proxy.ask(body)
             assert answer.status == 200 and answer.names[-1] == "message_stop"
             assert proxy.services.lessons.report() == []
-    first, second = (orjson.loads(asked.body)["messages"] for asked in upstream.requests)
+    first, second = (orjson.loads(request.body)["messages"] for request in upstream.requests)
     assert [block["type"] for block in first[1]["content"]] == ["thinking", "text"]
     assert second == [
         turns[0],

@@ -291,7 +291,7 @@ async def test_what_is_lost_is_told_with_a_commit_too() -> None:
 
 async def test_a_deployments_own_interval() -> None:
     go = asyncio.Event()
-    async with ScriptedServer(paced(go=go)) as upstream:
+    async with ScriptedServer(pace(go=go)) as upstream:
         settings = config(
             deployments=(deployment(upstream.base, keepalive=0.02),), commit_seconds=0.01, delta_keepalive_seconds=0.05
         )
@@ -362,7 +362,7 @@ async def test_a_whole_answer_that_is_cut_is_asked_again() -> None:
 # -- keep-alive --------------------------------------------------------------------------------------------------------
 
 
-def paced(*events: object, go: asyncio.Event) -> Script:
+def pace(*events: object, go: asyncio.Event) -> Script:
     """`events`, then silence until `go`, then the end of the answer."""
 
     async def script(c: Peer) -> None:
@@ -386,7 +386,7 @@ def paced(*events: object, go: asyncio.Event) -> Script:
 async def test_an_open_block_is_kept_alive_by_its_own_empty_delta(delta: dict[str, str], empty: bytes) -> None:
     go = asyncio.Event()
     settings: dict[str, Any] = {"keepalive_seconds": 60, "delta_keepalive_seconds": 0.02}
-    script = paced(chunk(delta), go=go)
+    script = pace(chunk(delta), go=go)
     async with (
         ScriptedServer(script) as upstream,
         run_proxy(config(upstream.base, **settings)) as proxy,
@@ -406,7 +406,7 @@ async def test_an_open_tool_call_is_kept_alive_by_pings() -> None:
     call = chunk({"tool_calls": [{"index": 0, "id": "call_1", "function": {"name": "f", "arguments": '{"a":'}}]})
     go = asyncio.Event()
     settings: dict[str, Any] = {"keepalive_seconds": 0.02, "delta_keepalive_seconds": 60}
-    script = paced(call, go=go)
+    script = pace(call, go=go)
     async with (
         ScriptedServer(script) as upstream,
         run_proxy(config(upstream.base, **settings)) as proxy,
@@ -426,7 +426,7 @@ async def test_pings_before_a_block_at_their_own_interval() -> None:
     go = asyncio.Event()
     settings: dict[str, Any] = {"commit_seconds": 0.01, "keepalive_seconds": 0.02, "delta_keepalive_seconds": 60}
     async with (
-        ScriptedServer(paced(go=go)) as upstream,
+        ScriptedServer(pace(go=go)) as upstream,
         run_proxy(config(upstream.base, **settings)) as proxy,
         proxy.client() as client,
     ):

@@ -20,46 +20,46 @@ KEY = "Incorrect API key provided"
 
 #: How upstreams repeat a piece of the request: the piece → the body of a 400. The last one marks it in no way.
 FORMATS: dict[str, Callable[[str], bytes]] = {
-    "openai": lambda said: json.dumps(
+    "openai": lambda quote: json.dumps(
         {
             "error": {
-                "message": f"Invalid value: '{said}'. Supported values are: 'text'.",
+                "message": f"Invalid value: '{quote}'. Supported values are: 'text'.",
                 "type": "invalid_request_error",
                 "code": None,
             }
         }
     ).encode(),
-    "fastapi": lambda said: json.dumps(
+    "fastapi": lambda quote: json.dumps(
         {
             "detail": [
                 {
                     "type": "list_type",
                     "loc": ["body", "messages", 0, "content"],
                     "msg": "Input should be a valid list",
-                    "input": said,
+                    "input": quote,
                 }
             ]
         }
     ).encode(),
-    "fastapi_msg": lambda said: json.dumps(
+    "fastapi_msg": lambda quote: json.dumps(
         {
             "detail": [
                 {
                     "loc": ["body", "messages", 0, "content"],
-                    "msg": f"Value error, expected a list, got {said}",
+                    "msg": f"Value error, expected a list, got {quote}",
                     "type": "value_error",
                 }
             ]
         }
     ).encode(),
-    "plain": lambda said: f"Cannot read the conversation. Invalid input: {said}".encode(),
-    "nested": lambda said: json.dumps(
+    "plain": lambda quote: f"Cannot read the conversation. Invalid input: {quote}".encode(),
+    "nested": lambda quote: json.dumps(
         {
             "message": "litellm.BadRequestError: "
-            + json.dumps({"error": {"message": f'could not parse "{said}"', "input": said}})
+            + json.dumps({"error": {"message": f'could not parse "{quote}"', "input": quote}})
         }
     ).encode(),
-    "vllm": lambda said: json.dumps(
+    "vllm": lambda quote: json.dumps(
         {
             "object": "error",
             "message": str(
@@ -68,7 +68,7 @@ FORMATS: dict[str, Callable[[str], bytes]] = {
                         "type": "list_type",
                         "loc": ("body", "messages", 0),
                         "msg": "Input should be a valid list",
-                        "input": said,
+                        "input": quote,
                     }
                 ]
             ),
@@ -77,12 +77,12 @@ FORMATS: dict[str, Callable[[str], bytes]] = {
             "code": 400,
         }
     ).encode(),
-    "unmarked": lambda said: f"Bad request: {said}".encode(),
+    "unmarked": lambda quote: f"Bad request: {quote}".encode(),
 }
-MARKED = [name for name in FORMATS if name != "unmarked"]
+MARKED_FORMATS = [name for name in FORMATS if name != "unmarked"]
 
 
-def told(c: Peer) -> str:
+def last_text(c: Peer) -> str:
     """What the client says in its last message."""
     content = c.request.json["messages"][-1]["content"]
     return content if isinstance(content, str) else content[-1]["text"]
@@ -91,13 +91,13 @@ def told(c: Peer) -> str:
 def repeating(format: str, status: int = 400, *, times: int = 1000) -> Script:
     """Refuses what mentions max_tokens, keys or prompts in its last message, and repeats it; `times`: so often, then it
     answers."""
-    left = times
+    rest = times
 
     async def script(c: Peer) -> None:
-        nonlocal left
-        if left and any(word in told(c) for word in ("max_tokens", "API key", "prompt")):
-            left -= 1
-            c.reply(FORMATS[format](told(c)), status)
+        nonlocal rest
+        if rest and any(word in last_text(c) for word in ("max_tokens", "API key", "prompt")):
+            rest -= 1
+            c.reply(FORMATS[format](last_text(c)), status)
         else:
             await answering("Hi")(c)
 
@@ -118,16 +118,16 @@ async def test_a_repeated_limit_caps_nobody_else(format: str, times: int) -> Non
         before = len(upstream.requests)
         assert (await proxy.ask(message("Hello", max_tokens=4096))).names[-1] == "message_stop"
         assert proxy.services.lessons.report() == []
-    assert [asked.json["max_tokens"] for asked in upstream.requests[before:]] == [4096]
+    assert [request.json["max_tokens"] for request in upstream.requests[before:]] == [4096]
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("format", MARKED)
+@pytest.mark.parametrize("format", MARKED_FORMATS)
 async def test_a_marked_repetition_teaches_the_request_itself_nothing_either(format: str, stream: bool) -> None:
     async with ScriptedServer(repeating(format)) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(CAP, stream, max_tokens=4096))
     assert answer.status == 400 and answer.json["error"]["type"] == "invalid_request_error"
-    assert [asked.json["max_tokens"] for asked in upstream.requests] == [4096]
+    assert [request.json["max_tokens"] for request in upstream.requests] == [4096]
 
 
 async def test_a_limit_that_the_upstream_itself_names_is_learned_in_a_conversation_about_limits() -> None:
@@ -140,7 +140,7 @@ async def test_a_limit_that_the_upstream_itself_names_is_learned_in_a_conversati
             assert (await proxy.ask(message(f"What does '{CAP}' mean?", max_tokens=4096))).status == 200
         (row,) = proxy.services.lessons.report()
     assert (row["field"], row["value"]) == ("max_tokens_limit", 512)
-    assert [asked.json["max_tokens"] for asked in upstream.requests] == [4096, 512, 512]
+    assert [request.json["max_tokens"] for request in upstream.requests] == [4096, 512, 512]
 
 
 async def test_words_that_stand_in_the_request_teach_this_request_alone() -> None:
@@ -158,7 +158,7 @@ async def test_words_that_stand_in_the_request_teach_this_request_alone() -> Non
         assert proxy.services.lessons.report() == []
         assert (await proxy.ask(message("Hello", max_tokens=4096))).status == 200
         assert [row["value"] for row in proxy.services.lessons.report()] == [512]
-    assert [asked.json["max_tokens"] for asked in upstream.requests] == [4096, 512, 4096, 512]
+    assert [request.json["max_tokens"] for request in upstream.requests] == [4096, 512, 4096, 512]
 
 
 async def test_param_beats_prose() -> None:
@@ -173,15 +173,15 @@ async def test_param_proves_a_field_although_the_conversation_is_about_it() -> N
     words = "Unknown parameter: 'stream_options'."
 
     async def script(c: Peer) -> None:
-        refused = "stream_options" in c.request.json
-        await (refusing(400, words, param="stream_options", code="unknown_parameter") if refused else answering("Hi"))(
-            c
-        )
+        is_refused = "stream_options" in c.request.json
+        await (
+            refusing(400, words, param="stream_options", code="unknown_parameter") if is_refused else answering("Hi")
+        )(c)
 
     async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         for _ in range(2):
             assert (await proxy.ask(message(f"I get {words} What now?"))).status == 200
-    assert ["stream_options" in asked.json for asked in upstream.requests] == [True, False, False]
+    assert ["stream_options" in request.json for request in upstream.requests] == [True, False, False]
 
 
 async def break_off(c: Peer) -> None:
@@ -214,7 +214,7 @@ async def test_a_lesson_is_kept_only_after_the_request_has_gone_through(end: Scr
         good = True
         assert (await proxy.ask(message())).names[-1] == "message_stop"
         assert [row["field"] for row in proxy.services.lessons.report()] == ["stream_usage"]
-    assert ["stream_options" in asked.json for asked in upstream.requests] == [True, False] * 2
+    assert ["stream_options" in request.json for request in upstream.requests] == [True, False] * 2
 
 
 async def test_a_lesson_is_not_kept_while_its_answer_still_runs() -> None:
@@ -242,12 +242,12 @@ async def test_a_lesson_is_not_kept_while_its_answer_still_runs() -> None:
 
 async def test_a_lesson_that_did_not_help_is_not_kept() -> None:
     """It would have left the request as it was. That the same request went through later has another cause."""
-    left = 1
+    rest = 1
 
     async def script(c: Peer) -> None:
-        nonlocal left
-        left -= 1
-        if left >= 0:
+        nonlocal rest
+        rest -= 1
+        if rest >= 0:
             await refusing(500, "Invalid 'temperature': Expected a value <= 1, but got 1.5 instead.")(c)
         else:
             await answering("Hi")(c)
@@ -262,10 +262,10 @@ async def test_a_lesson_that_did_not_help_is_not_kept() -> None:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_an_error_inside_a_200_may_repeat_the_request_too(stream: bool) -> None:
     async def script(c: Peer) -> None:
-        if CAP not in told(c):
+        if CAP not in last_text(c):
             await answering("Hi")(c)
             return
-        error = {"error": {"message": f"cannot template '{told(c)}'", "code": 400}}
+        error = {"error": {"message": f"cannot template '{last_text(c)}'", "code": 400}}
         if stream:
             c.head(200, SSE)
             c.events(error)
@@ -277,7 +277,7 @@ async def test_an_error_inside_a_200_may_repeat_the_request_too(stream: bool) ->
         await proxy.ask(message(CAP, stream, max_tokens=4096))
         await proxy.ask(message("Hello", stream, max_tokens=4096))
         assert proxy.services.lessons.report() == []
-    assert [asked.json["max_tokens"] for asked in upstream.requests] == [4096, 4096]
+    assert [request.json["max_tokens"] for request in upstream.requests] == [4096, 4096]
 
 
 @pytest.mark.parametrize("wire", ["chat", "responses", "native"])
@@ -347,7 +347,7 @@ async def test_first_requests_one_after_the_other_in_mid_refusal() -> None:
         if "stream_options" not in c.request.json:
             await answering("Hi")(c)
             return
-        if told(c) == "second":
+        if last_text(c) == "second":
             await go.wait()
         await refusing(400, "Unknown parameter: 'stream_options'.")(c)
 
@@ -358,7 +358,7 @@ async def test_first_requests_one_after_the_other_in_mid_refusal() -> None:
         assert proxy.services.lessons.report()
         go.set()
         assert (await second).status == 200
-    assert ["stream_options" in asked.json for asked in upstream.requests] == [True, True, False, False]
+    assert ["stream_options" in request.json for request in upstream.requests] == [True, True, False, False]
 
 
 # -- cooldowns and keys ------------------------------------------------------------------------------------------------
@@ -381,16 +381,16 @@ def pair(first: ScriptedServer, second: ScriptedServer, **settings: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("said", BLAMING)
+@pytest.mark.parametrize("text", BLAMING)
 @pytest.mark.parametrize("format", FORMATS)
-async def test_a_repeated_accusation_takes_no_deployment_out(format: str, said: str) -> None:
+async def test_a_repeated_accusation_takes_no_deployment_out(format: str, text: str) -> None:
     async with (
         ScriptedServer(repeating(format)) as first,
         ScriptedServer(repeating(format)) as second,
         run_proxy(pair(first, second, allowed_fails=0)) as proxy,
     ):
         for _ in range(3):
-            answer = await proxy.ask(message(said))
+            answer = await proxy.ask(message(text))
             assert answer.status == 400 and answer.json["error"]["type"] == "invalid_request_error"
         assert proxy.services.router.cooldowns.report() == []
         before = len(first.requests)
@@ -399,7 +399,7 @@ async def test_a_repeated_accusation_takes_no_deployment_out(format: str, said: 
 
 
 @pytest.mark.parametrize(
-    ("status", "words", "type", "cooled"),
+    ("status", "words", "type", "reason"),
     [
         (401, KEY, "authentication_error", "authentication"),
         (403, "invalid API key", "authentication_error", "authentication"),
@@ -414,11 +414,11 @@ async def test_a_repeated_accusation_takes_no_deployment_out(format: str, said: 
         (500, "Insufficient Balance", "billing_error", ""),
     ],
 )
-async def test_a_deployment_cools_down_by_status(status: int, words: str, type: str, cooled: str) -> None:
+async def test_a_deployment_cools_down_by_status(status: int, words: str, type: str, reason: str) -> None:
     """What only the text of a 400 says is told to the client; of a 500 it counts as any 500 does."""
     async with ScriptedServer(refusing(status, words)) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message())
-        assert [row["why"] for row in proxy.services.router.cooldowns.report()] == ([cooled] if cooled else [])
+        assert [row["why"] for row in proxy.services.router.cooldowns.report()] == ([reason] if reason else [])
     assert answer.json["error"]["type"] == type
 
 
@@ -459,14 +459,14 @@ async def test_a_404_about_the_clients_own_content_cools_nothing_and_changes_no_
     ):
         assert (await proxy.ask(message())).status == 400  # about an item of the history, which this request has not
         assert proxy.services.router.cooldowns.report() == []
-    assert [asked.target for asked in upstream.requests] == ["/v1/responses"]
+    assert [request.target for request in upstream.requests] == ["/v1/responses"]
 
 
 async def test_a_wait_that_the_client_names_is_not_kept() -> None:
     """The status is the upstream's, the sentence is the client's."""
 
     async def script(c: Peer) -> None:
-        c.reply({"error": {"message": f"busy, cannot take '{told(c)}'"}}, 429)
+        c.reply({"error": {"message": f"busy, cannot take '{last_text(c)}'"}}, 429)
 
     async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message("Please try again in 1 hour."))
@@ -481,7 +481,7 @@ ABOUT = "Yesterday the log said 'prompt is too long' and \"prompt is too long: 2
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "expected"),
     [
         ({"error": {"message": "prompt is too long"}}, "prompt is too long"),
         ({"error": {"message": "prompt is too long: 210500 tokens > 200000 maximum"}}, "prompt is too long: 210500 tokens > 200000 maximum"),
@@ -496,16 +496,16 @@ ABOUT = "Yesterday the log said 'prompt is too long' and \"prompt is too long: 2
         ),
     ],
 )  # fmt: skip
-async def test_a_session_about_the_sentence_still_compacts(body: Any, said: str, stream: bool) -> None:
+async def test_a_session_about_the_sentence_still_compacts(body: Any, expected: str, stream: bool) -> None:
     async def script(c: Peer) -> None:
         c.reply(body, 400)
 
     async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(ABOUT, stream))
-    assert answer.status == 400 and answer.json["error"]["message"] == said
+    assert answer.status == 400 and answer.json["error"]["message"] == expected
 
 
-@pytest.mark.parametrize("format", MARKED)
+@pytest.mark.parametrize("format", MARKED_FORMATS)
 async def test_a_repeated_overflow_does_not_compact(format: str) -> None:
     async with ScriptedServer(repeating(format)) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message("The prompt is too long: 9 tokens > 3 maximum"))
@@ -517,8 +517,8 @@ async def test_a_repeated_overflow_does_not_compact(format: str) -> None:
 
 async def test_a_model_that_a_client_makes_up_cools_no_other_model_of_a_wildcard() -> None:
     async def script(c: Peer) -> None:
-        known = c.request.json["model"] == "good"
-        await (answering("Hi") if known else refusing(404, "no such model", code="model_not_found"))(c)
+        is_known = c.request.json["model"] == "good"
+        await (answering("Hi") if is_known else refusing(404, "no such model", code="model_not_found"))(c)
 
     async with ScriptedServer(script) as wild, ScriptedServer(answering("Hi")) as other:
         settings = config(
@@ -530,5 +530,5 @@ async def test_a_model_that_a_client_makes_up_cools_no_other_model_of_a_wildcard
         async with run_proxy(settings) as proxy:
             for model in ("any/bad", "any/good", "any/bad"):
                 assert (await proxy.ask(message(model=model))).status == 200
-    assert [asked.json["model"] for asked in wild.requests] == ["bad", "good"]
-    assert [asked.json["model"] for asked in other.requests] == ["bad", "bad"]
+    assert [request.json["model"] for request in wild.requests] == ["bad", "good"]
+    assert [request.json["model"] for request in other.requests] == ["bad", "bad"]

@@ -27,7 +27,7 @@ WIRES = ("chat", "responses", "native")
 #: Questions of one request.
 QUESTIONS = 4
 #: A line of the list of recorded errors: status, and as much of the body as the list shows.
-RECORDED = re.compile(r"^- (\d{3}) \*\*.*?`: `(.*?)`?(?: headers .*)?$", re.MULTILINE)
+RECORDING = re.compile(r"^- (\d{3}) \*\*.*?`: `(.*?)`?(?: headers .*)?$", re.MULTILINE)
 TOOL = {"name": "look", "input_schema": {"type": "object", "properties": {"at": {"type": "string"}}}}
 #: A request with everything that a lesson may take away.
 RICH: dict[str, Any] = {
@@ -78,13 +78,13 @@ def wordings() -> Iterator[tuple[int, bytes]]:
                 yield status, golden.upstream_bytes(block)
     for sentence, _, _ in TAUGHT:
         yield 400, orjson.dumps({"error": {"message": sentence}})
-    listed = SHARED / "wire" / "errors.md"
-    if listed.exists():
-        for status, body in RECORDED.findall(listed.read_text("utf-8")):
+    path = SHARED / "wire" / "errors.md"
+    if path.exists():
+        for status, body in RECORDING.findall(path.read_text("utf-8")):
             yield int(status), body.encode()
 
 
-class Seen:
+class Watch:
     """The quirks with which the requests ask, in their order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,36 +92,36 @@ class Seen:
         apply = Trial.apply
 
         def spy(trial: Trial, original: Deployment) -> Deployment:
-            asked = apply(trial, original)
-            self.quirks.append(asked.quirks)
-            return asked
+            learner = apply(trial, original)
+            self.quirks.append(learner.quirks)
+            return learner
 
         monkeypatch.setattr(Trial, "apply", spy)
 
     def taken_back(self) -> list[str]:
         """Names of the quirks that have changed to a value that they had before."""
-        found = []
+        names = []
         for name in (field.name for field in fields(Quirks)):
             values = [getattr(quirks, name) for quirks in self.quirks]
-            changed = [value for n, value in enumerate(values) if n == 0 or value != values[n - 1]]
-            found += [name] if any(value in changed[:n] for n, value in enumerate(changed)) else []
-        return found
+            changes = [value for n, value in enumerate(values) if n == 0 or value != values[n - 1]]
+            names += [name] if any(value in changes[:n] for n, value in enumerate(changes)) else []
+        return names
 
 
-def served(wire: str, base: str, quirks: Quirks = PLAIN) -> Deployment:
+def make_deployment(wire: str, base: str, quirks: Quirks = PLAIN) -> Deployment:
     return deployment(base.removesuffix("/v1") if wire == "native" else base, wire=wire, quirks=quirks)
 
 
-async def check(proxy: Running, upstream: ScriptedServer, seen: Seen, body: dict[str, Any]) -> str:
+async def check(proxy: Running, upstream: ScriptedServer, watch: Watch, body: dict[str, Any]) -> str:
     """Return what does not hold for one request that is always refused; "" if everything holds."""
     upstream.requests.clear()
-    seen.quirks.clear()
+    watch.quirks.clear()
     answer = await proxy.ask(body)
-    questions = [(asked.target, asked.body) for asked in upstream.requests]
+    questions = [(request.target, request.body) for request in upstream.requests]
     faults = [
         f"{len(questions)} questions" if not 0 < len(questions) <= QUESTIONS else "",
         "the same bytes twice" if len(set(questions)) < len(questions) else "",
-        f"taken back: {taken}" if (taken := seen.taken_back()) else "",
+        f"taken back: {names}" if (names := watch.taken_back()) else "",
         "" if answer.status >= 400 or answer.names[-1:] == ["error"] else "no error",
     ]
     return ", ".join(filter(None, faults))
@@ -136,16 +136,16 @@ async def test_what_holds_for_every_refusal(wire: str, rich: bool, monkeypatch: 
     async def script(c: Peer) -> None:
         c.reply(current[1], current[0])
 
-    seen = Seen(monkeypatch)
+    watch = Watch(monkeypatch)
     body = message(**RICH) if rich else message(stream=False)
     faults: list[Any] = []
     quirks = TAKES_ALL if rich else PLAIN
     async with (
         ScriptedServer(script) as upstream,
-        run_proxy(config(deployments=(served(wire, upstream.base, quirks),))) as proxy,
+        run_proxy(config(deployments=(make_deployment(wire, upstream.base, quirks),))) as proxy,
     ):
         for current in dict.fromkeys(wordings()):
-            fault = await check(proxy, upstream, seen, body)
+            fault = await check(proxy, upstream, watch, body)
             faults += [(fault, *current)] if fault else []
         assert proxy.services.lessons.report() == []
     assert not faults
@@ -210,7 +210,7 @@ async def test_a_server_with_one_form_of_reply(wire: str, streams: bool, stream:
 
     async with (
         ScriptedServer(script) as upstream,
-        run_proxy(config(deployments=(served(wire, upstream.base),))) as proxy,
+        run_proxy(config(deployments=(make_deployment(wire, upstream.base),))) as proxy,
     ):
         for _ in range(2):
             answer = await proxy.ask(message(stream=stream))
@@ -228,7 +228,7 @@ async def test_a_server_that_takes_no_output_limit(wire: str) -> None:
 
     async with (
         ScriptedServer(script) as upstream,
-        run_proxy(config(deployments=(served(wire, upstream.base),))) as proxy,
+        run_proxy(config(deployments=(make_deployment(wire, upstream.base),))) as proxy,
     ):
         for _ in range(2):
             answer = await proxy.ask(message(stream=False))
@@ -243,14 +243,14 @@ async def test_a_force_that_thinking_forbids(wire: str, choice: dict[str, Any], 
     """The server thinks, whatever it is told: the tool is no longer forced, and the client is told."""
 
     async def script(c: Peer) -> None:
-        forced = c.request.json.get("tool_choice", "auto")
-        is_forced = forced != "auto" and forced != {"type": "auto"}
+        choice = c.request.json.get("tool_choice", "auto")
+        is_forced = choice != "auto" and choice != {"type": "auto"}
         refusal = refusing(400, "Thinking mode does not support this tool_choice")
         await (refusal(c) if is_forced else reply(c, wire))
 
     async with (
         ScriptedServer(script) as upstream,
-        run_proxy(config(deployments=(served(wire, upstream.base),))) as proxy,
+        run_proxy(config(deployments=(make_deployment(wire, upstream.base),))) as proxy,
     ):
         answer = await proxy.ask(message(stream=stream, tools=[TOOL], tool_choice=choice))
     assert answer.status == 200 and "tool_choice" in answer.headers["x-a2py-degraded"]
@@ -262,28 +262,28 @@ async def test_a_force_that_thinking_forbids(wire: str, choice: dict[str, Any], 
 
 async def reply_in_phases(c: Peer, *, is_late: bool) -> None:
     """Reply with a message that is a final answer. `is_late`: its phase comes after its text."""
-    done = {
+    item = {
         "type": "message",
         "id": "m",
         "content": [{"type": "output_text", "text": "Hello"}],
         "phase": "final_answer",
     }
     if not c.request.json.get("stream"):
-        c.reply({"status": "completed", "output": [done]})
+        c.reply({"status": "completed", "output": [item]})
         return
-    begun = {**done, "content": [], **({"phase": None} if is_late else {})}
+    start = {**item, "content": [], **({"phase": None} if is_late else {})}
     c.head(200, SSE)
     c.events(
-        event({"type": "response.output_item.added", "output_index": 0, "item": begun}),
+        event({"type": "response.output_item.added", "output_index": 0, "item": start}),
         event({"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "delta": "Hello"}),
-        event({"type": "response.output_item.done", "output_index": 0, "item": done}),
-        event({"type": "response.completed", "response": {"status": "completed", "output": [done]}}),
+        event({"type": "response.output_item.done", "output_index": 0, "item": item}),
+        event({"type": "response.completed", "response": {"status": "completed", "output": [item]}}),
     )
     c.end()
 
 
-def phases_of(asked: dict[str, Any]) -> list[Any]:
-    return [item.get("phase") for item in asked["input"] if item.get("role") == "assistant"]
+def phases_of(body: dict[str, Any]) -> list[Any]:
+    return [item.get("phase") for item in body["input"] if item.get("role") == "assistant"]
 
 
 @pytest.mark.parametrize("refuses", [True, False], ids=["refused", "taken"])
@@ -301,7 +301,7 @@ async def test_a_phase_that_came_with_a_reply(stream: bool, is_late: bool, refus
 
     async with (
         ScriptedServer(script) as upstream,
-        run_proxy(config(deployments=(served("responses", upstream.base),))) as proxy,
+        run_proxy(config(deployments=(make_deployment("responses", upstream.base),))) as proxy,
     ):
         body = message(stream=stream)
         for n in range(3):
@@ -311,6 +311,6 @@ async def test_a_phase_that_came_with_a_reply(stream: bool, is_late: bool, refus
             assert content[-1] == {"type": "text", "text": "Hello"} and len(content) == (1 if stream and is_late else 2)
             turns = [*body["messages"], {"role": "assistant", "content": content}, {"role": "user", "content": str(n)}]
             body = {**body, "messages": turns}
-        sent = [phases_of(asked.json) for asked in upstream.requests]
+        phases = [phases_of(request.json) for request in upstream.requests]
     final = "final_answer"
-    assert sent == ([[], [final], [None], [None, None]] if refuses else [[], [final], [final, final]])
+    assert phases == ([[], [final], [None], [None, None]] if refuses else [[], [final], [final, final]])

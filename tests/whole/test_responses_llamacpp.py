@@ -16,7 +16,7 @@ from anthropic.types import Message
 from tests import process
 from tests.llamacpp import Servers
 from tests.tiny_model import SURE
-from tests.whole.test_llamacpp import CONTEXT, TOOL, USER, calls_of, said, text_of
+from tests.whole.test_llamacpp import CONTEXT, TOOL, USER, calls_of, content_of, text_of
 
 pytestmark = pytest.mark.integration
 
@@ -40,23 +40,23 @@ def proxy(llamacpp: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def client(proxy: process.Proxy) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(
         base_url=proxy.base, api_key=proxy.key, max_retries=0, _strict_response_validation=True
-    ) as made:
-        yield made
+    ) as sdk:
+        yield sdk
 
 
-def streamed(client: anthropic.Anthropic, **asked: Any) -> Message:
-    with client.messages.stream(**asked) as stream:
+def stream_message(client: anthropic.Anthropic, **options: Any) -> Message:
+    with client.messages.stream(**options) as stream:
         return stream.get_final_message()
 
 
-def dumped(message: Message) -> list[Any]:
+def dump_content(message: Message) -> list[Any]:
     return [block.model_dump(mode="json", exclude_unset=True) for block in message.content]
 
 
 def test_the_responses_api_is_what_is_asked(proxy: process.Proxy, client: anthropic.Anthropic) -> None:
     """llama.cpp's ids tell the two apis apart: `call_…` of the Responses API, other ones on chat completions."""
     ids = {
-        name: calls_of(streamed(client, model=name, max_tokens=500, tools=[TOOL], messages=[USER]))[0].id
+        name: calls_of(stream_message(client, model=name, max_tokens=500, tools=[TOOL], messages=[USER]))[0].id
         for name in ("tools", "tools-chat")
     }
     assert ids["tools"].startswith("call_")
@@ -65,10 +65,10 @@ def test_the_responses_api_is_what_is_asked(proxy: process.Proxy, client: anthro
 
 @pytest.mark.parametrize("name", ["plain", "tools", "parallel", "think"])
 def test_streamed_whole_and_chat_are_one_message(client: anthropic.Anthropic, name: str) -> None:
-    asked: Any = {"max_tokens": 2000, "messages": [USER], "system": "Be short.", "tools": [TOOL]}
-    one = streamed(client, model=name, **asked)
-    assert said(client.messages.create(model=name, **asked)) == said(one)
-    assert said(streamed(client, model=f"{name}-chat", **asked)) == said(one)
+    options: Any = {"max_tokens": 2000, "messages": [USER], "system": "Be short.", "tools": [TOOL]}
+    one = stream_message(client, model=name, **options)
+    assert content_of(client.messages.create(model=name, **options)) == content_of(one)
+    assert content_of(stream_message(client, model=f"{name}-chat", **options)) == content_of(one)
     assert one.stop_reason == ("tool_use" if name in ("tools", "parallel") else "end_turn")
     assert one.usage.output_tokens > 1
     assert one.usage.input_tokens + (one.usage.cache_read_input_tokens or 0) > 100
@@ -78,32 +78,34 @@ def test_a_tool_loop(client: anthropic.Anthropic) -> None:
     """Calls, texts and results go back as items that the server takes; the last turn may only talk."""
     messages: list[Any] = [USER]
     for turn in range(3):
-        message = streamed(client, model="parallel", max_tokens=1000, tools=[TOOL], messages=messages)
+        message = stream_message(client, model="parallel", max_tokens=1000, tools=[TOOL], messages=messages)
         calls = calls_of(message)
         results = [{"type": "tool_result", "tool_use_id": call.id, "content": f"{turn}: 21 degrees"} for call in calls]
-        messages += [{"role": "assistant", "content": dumped(message)}, {"role": "user", "content": results}]
+        messages += [{"role": "assistant", "content": dump_content(message)}, {"role": "user", "content": results}]
     last = client.messages.create(
         model="plain", max_tokens=100, tools=[TOOL], tool_choice={"type": "none"}, messages=messages
     )
     assert last.stop_reason == "end_turn"
-    messages += [{"role": "assistant", "content": dumped(last)}, {"role": "user", "content": "And tomorrow?"}]
+    messages += [{"role": "assistant", "content": dump_content(last)}, {"role": "user", "content": "And tomorrow?"}]
     assert text_of(client.messages.create(model="plain", max_tokens=100, messages=messages))
 
 
 def test_reasoning_and_its_way_back(client: anthropic.Anthropic) -> None:
-    asked: Any = {"model": "think", "max_tokens": 2000, "thinking": {"type": "enabled", "budget_tokens": 1024}}
-    message = streamed(client, **asked, messages=[USER])
+    options: Any = {"model": "think", "max_tokens": 2000, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    message = stream_message(client, **options, messages=[USER])
     first = message.content[0]
     assert first.type == "thinking"
     assert first.thinking.strip()
-    again = client.messages.create(**asked, messages=[USER, {"role": "assistant", "content": dumped(message)}, USER])
+    again = client.messages.create(
+        **options, messages=[USER, {"role": "assistant", "content": dump_content(message)}, USER]
+    )
     assert again.content[0].type == "thinking"
 
 
 def test_a_limit_that_the_server_does_not_admit(client: anthropic.Anthropic) -> None:
     """It says `completed` where max_output_tokens cut a call in the middle: the call can't be run, and the stop reason
     says why."""
-    message = streamed(client, model="tools", max_tokens=20, tools=[TOOL], messages=[USER])
+    message = stream_message(client, model="tools", max_tokens=20, tools=[TOOL], messages=[USER])
     assert message.usage.output_tokens == 20
     assert message.stop_reason == "max_tokens"
     assert all("city" not in call.input for call in calls_of(message) if isinstance(call.input, dict))
@@ -114,7 +116,7 @@ def test_a_stop_sequence_is_cut_here(client: anthropic.Anthropic) -> None:
     word = free.split()[4]
     for message in (
         client.messages.create(model="plain", max_tokens=200, messages=[USER], stop_sequences=[word]),
-        streamed(client, model="plain", max_tokens=200, messages=[USER], stop_sequences=[word]),
+        stream_message(client, model="plain", max_tokens=200, messages=[USER], stop_sequences=[word]),
     ):
         assert (text_of(message), message.stop_reason, message.stop_sequence) == (
             free[: free.index(word)],

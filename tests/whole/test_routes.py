@@ -25,7 +25,7 @@ def rule(model: str, word: str, value: Any = True, is_sticky: bool = True) -> Ru
     return Rule(model, ((Condition(word, value),),), label, is_sticky)
 
 
-def routed(base: str, *rules: Rule, **settings: Any) -> Config:
+def routed_config(base: str, *rules: Rule, **settings: Any) -> Config:
     """One upstream, asked for by the model that each name stands for."""
     names = ("main", "small", "long", "eyes", "agent", "thinker")
     deployments = tuple(deployment(base, name, id=name, model=f"up-{name}") for name in names)
@@ -64,7 +64,7 @@ async def ask(proxy: Running, body: Any, path: str = "/v1/messages", **headers: 
 async def test_a_rule_chooses_the_model_and_says_so(
     stream: bool, body: dict[str, Any], headers: dict[str, str], model: str, route: str
 ) -> None:
-    async with ScriptedServer(answering("yes")) as upstream, run_proxy(routed(upstream.base, *RULES)) as proxy:
+    async with ScriptedServer(answering("yes")) as upstream, run_proxy(routed_config(upstream.base, *RULES)) as proxy:
         answer = await ask(proxy, claude(stream=stream, **body), **headers)
         page = (await proxy.ask(None, "/metrics", "GET")).body.decode()
         line = next(line for line in proxy.lines if line.get("path") == "/v1/messages")
@@ -80,7 +80,7 @@ async def test_a_rule_chooses_the_model_and_says_so(
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
 async def test_long_prompts_and_their_count_go_to_the_same_model(path: str) -> None:
-    async with ScriptedServer(answering("yes")) as upstream, run_proxy(routed(upstream.base, *RULES)) as proxy:
+    async with ScriptedServer(answering("yes")) as upstream, run_proxy(routed_config(upstream.base, *RULES)) as proxy:
         answer = await ask(proxy, claude("word " * 6000, stream=False), path)
         line = next(line for line in proxy.lines if line["event"] == "request")
     assert answer.headers["x-a2py-route"].startswith('1 tokens_over 4000; model="long"; why="about 6')
@@ -112,7 +112,7 @@ async def test_the_tokenizer_of_the_chosen_model_counts() -> None:
 async def test_an_error_says_which_rule_chose_the_model() -> None:
     async with (
         ScriptedServer(refusing(400, "no such model")) as upstream,
-        run_proxy(routed(upstream.base, *RULES)) as proxy,
+        run_proxy(routed_config(upstream.base, *RULES)) as proxy,
     ):
         answer = await ask(proxy, claude(), x_claude_code_agent_id="a1")
     assert answer.status == 400 and answer.headers["x-a2py-route"].startswith("3 subagent;")
@@ -130,7 +130,7 @@ async def test_a_conversation_stays_where_its_image_brought_it() -> None:
         rules = (rule("eyes", "image", is_sticky=is_sticky),)
         async with (
             ScriptedServer(answering("a"), answering("b"), answering("c")) as upstream,
-            run_proxy(routed(upstream.base, *rules)) as proxy,
+            run_proxy(routed_config(upstream.base, *rules)) as proxy,
         ):
             for turn in turns:
                 await ask(proxy, turn)
@@ -139,21 +139,21 @@ async def test_a_conversation_stays_where_its_image_brought_it() -> None:
 
 async def test_the_fallbacks_of_the_chosen_model_are_tried() -> None:
     async with ScriptedServer(refusing(503), answering("yes")) as upstream:
-        settings = routed(upstream.base, rule("small", "background"), fallbacks={"small": ("main",)})
+        settings = routed_config(upstream.base, rule("small", "background"), fallbacks={"small": ("main",)})
         async with run_proxy(settings) as proxy:
             answer = await ask(proxy, claude(model="claude-haiku-5-5", stream=False))
     assert answer.status == 200 and [one.json["model"] for one in upstream.requests] == ["up-small", "up-main"]
 
 
 async def test_a_name_that_nobody_serves_is_sent_nowhere() -> None:
-    async with ScriptedServer() as upstream, run_proxy(routed(upstream.base, *RULES)) as proxy:
+    async with ScriptedServer() as upstream, run_proxy(routed_config(upstream.base, *RULES)) as proxy:
         answer = await ask(proxy, claude([IMAGE], model="gpt-typo", stream=False))
     assert answer.status == 404 and "x-a2py-route" not in answer.headers and not upstream.requests
 
 
 async def test_a_request_that_is_passed_through_has_no_rules() -> None:
     body = {"model": "main", "messages": [{"role": "user", "content": "word " * 6000}]}
-    async with ScriptedServer(answering("yes")) as upstream, run_proxy(routed(upstream.base, *RULES)) as proxy:
+    async with ScriptedServer(answering("yes")) as upstream, run_proxy(routed_config(upstream.base, *RULES)) as proxy:
         answer = await ask(proxy, body, "/v1/chat/completions", x_claude_code_agent_id="a1")
         typo = await ask(proxy, {**body, "model": "gpt-typo"}, "/v1/chat/completions", x_claude_code_agent_id="a1")
     assert answer.status == 200 and upstream.requests[0].json["model"] == "up-main"
@@ -161,7 +161,7 @@ async def test_a_request_that_is_passed_through_has_no_rules() -> None:
 
 
 async def test_without_rules_there_is_no_header() -> None:
-    async with ScriptedServer(answering("yes")) as upstream, run_proxy(routed(upstream.base)) as proxy:
+    async with ScriptedServer(answering("yes")) as upstream, run_proxy(routed_config(upstream.base)) as proxy:
         answer = await ask(proxy, claude())
         line = next(line for line in proxy.lines if line["event"] == "request")
     assert "x-a2py-route" not in answer.headers and "route" not in line
@@ -169,7 +169,7 @@ async def test_without_rules_there_is_no_header() -> None:
 
 async def test_a_browser_may_read_the_header() -> None:
     async with ScriptedServer(answering("yes")) as upstream:
-        settings = routed(upstream.base, *RULES, allowed_origins=("https://app.example",))
+        settings = routed_config(upstream.base, *RULES, allowed_origins=("https://app.example",))
         async with run_proxy(settings) as proxy:
             answer = await ask(proxy, claude(), origin="https://app.example")
     assert "x-a2py-route" in answer.headers["access-control-expose-headers"]
@@ -179,7 +179,7 @@ async def test_a_browser_may_read_the_header() -> None:
 async def test_no_text_of_a_request_or_a_name_breaks_the_header() -> None:
     odd = Rule("main", ((Condition("tool", ("*",)),),), 'a "label"\r\nx-evil: 1')
     tool = {"name": 'x"\r\nx-evil: 1é', "input_schema": {"type": "object"}}
-    async with ScriptedServer(answering("yes")) as upstream, run_proxy(routed(upstream.base, odd)) as proxy:
+    async with ScriptedServer(answering("yes")) as upstream, run_proxy(routed_config(upstream.base, odd)) as proxy:
         answer = await ask(proxy, claude(tools=[tool]))
     assert "x-evil" not in answer.headers
     assert answer.headers["x-a2py-route"] == '1 a "label"?x-evil: 1; model="main"; why="the tool x\'?x-evil: 1?"'
@@ -202,15 +202,15 @@ def read_recording(name: str) -> Any:
 )
 async def test_recordings_of_claude_code(name: str, model: str) -> None:
     recording = read_recording(name)
-    kept = ("x-claude-code-agent-id", "anthropic-beta", "user-agent")
-    headers = {key: value for key, value in recording["headers"] if key.lower() in kept}
+    names = ("x-claude-code-agent-id", "anthropic-beta", "user-agent")
+    headers = {key: value for key, value in recording["headers"] if key.lower() in names}
     body = {"max_tokens": 100, **recording["body"], "stream": False}
     rules = (rule("agent", "subagent"), rule("eyes", "image"), rule("small", "web_search"))
 
     async def any_reply(peer: Peer) -> None:
         peer.reply(completion("yes"))
 
-    async with ScriptedServer(any_reply) as upstream, run_proxy(routed(upstream.base, *rules)) as proxy:
+    async with ScriptedServer(any_reply) as upstream, run_proxy(routed_config(upstream.base, *rules)) as proxy:
         answer = await proxy.ask(body, headers=headers)
     assert answer.status == 200
     if name == "websearch_inner":  # nothing but a search, which this upstream can't make: answered without it

@@ -70,13 +70,13 @@ def model(*turns: Any, prompt: int = 11) -> Script:
 
     async def script(c: Peer) -> None:
         body = c.request.json
-        done = sum(message["role"] == "assistant" for message in body["messages"])
-        turn = turns[min(done, len(turns) - 1)]
+        rounds = sum(message["role"] == "assistant" for message in body["messages"])
+        turn = turns[min(rounds, len(turns) - 1)]
         text, calls = (turn, []) if isinstance(turn, str) else turn
         finish = "tool_calls" if calls else "stop"
         if not body.get("stream"):
-            made = [{name: value for name, value in one.items() if name != "index"} for one in calls]
-            c.reply(completion(text, finish, **({"tool_calls": made} if made else {})))
+            tool_calls = [{name: value for name, value in one.items() if name != "index"} for one in calls]
+            c.reply(completion(text, finish, **({"tool_calls": tool_calls} if tool_calls else {})))
             return
         c.head(200, SSE)
         if text:
@@ -123,12 +123,12 @@ def read(answer: Answer) -> dict[str, Any]:
         body: dict[str, Any] = answer.json
         BetaMessage.model_validate(body)
         return body
-    found = streams.events(answer.body)
-    assert found[-1]["type"] == "message_stop"
-    for event in found:
+    events = streams.events(answer.body)
+    assert events[-1]["type"] == "message_stop"
+    for event in events:
         if event["type"] != "ping":
             EVENT.validate_python(event)
-    return streams.accumulate(found)
+    return streams.accumulate(events)
 
 
 def types(message: dict[str, Any]) -> list[str]:
@@ -147,25 +147,25 @@ async def test_the_client_sees_one_message_with_the_search_its_results_and_the_a
     ):
         reply = read(await proxy.ask(message("What is A?", stream=stream, tools=[TOOL])))
     assert types(reply) == ["text", "server_tool_use", "web_search_tool_result", "text"]
-    _, use, found, text = reply["content"]
+    _, use, result, text = reply["content"]
     assert use["name"] == "web_search" and use["input"] == {"query": "what is A"}
-    assert found["tool_use_id"] == use["id"] and use["id"].startswith("srvtoolu_")
-    assert [(page["url"], page["title"], page["page_age"]) for page in found["content"]] == [
+    assert result["tool_use_id"] == use["id"] and use["id"].startswith("srvtoolu_")
+    assert [(page["url"], page["title"], page["page_age"]) for page in result["content"]] == [
         ("https://example.com/a", "The A page", "2026-11-01"),
         ("https://docs.example.org/b", "B", None),
     ]
     assert text["text"] == "A is 42 [1]."
-    assert [(cited["url"], cited["cited_text"]) for cited in text["citations"]] == [(PAGE["url"], "A is 42.")]
+    assert [(citation["url"], citation["cited_text"]) for citation in text["citations"]] == [(PAGE["url"], "A is 42.")]
     assert reply["stop_reason"] == "end_turn"
     assert reply["usage"]["input_tokens"] == 22 and reply["usage"]["output_tokens"] == 6
     assert reply["usage"]["server_tool_use"]["web_search_requests"] == 1
-    first, second = (asked.json for asked in upstream.requests)
+    first, second = (request.json for request in upstream.requests)
     assert [tool["function"]["name"] for tool in first["tools"]] == ["web_search"]
     assert first["tools"] == second["tools"]
     assert first["tools"][0]["function"]["parameters"]["required"] == ["query"]
     assert [one["role"] for one in second["messages"]] == ["user", "assistant", "tool"]
-    shown = json.loads(second["messages"][2]["content"])["results"]
-    assert shown[0] == {
+    pages = json.loads(second["messages"][2]["content"])["results"]
+    assert pages[0] == {
         "n": 1,
         "title": "The A page",
         "url": "https://example.com/a",
@@ -181,7 +181,7 @@ async def test_a_forced_search_is_forced_once(stream: bool) -> None:
     async with searching(model(("", [call()]), "Done."), results(PAGE)) as stage:
         choice = {"type": "tool", "name": "web_search"}
         reply = read(await stage.proxy.ask(message(stream=stream, tools=[TOOL], tool_choice=choice)))
-    first, second = (asked.json.get("tool_choice") for asked in stage.upstream.requests)
+    first, second = (request.json.get("tool_choice") for request in stage.upstream.requests)
     assert first != second and second in (None, "auto")
     assert types(reply) == ["server_tool_use", "web_search_tool_result", "text"]
 
@@ -192,7 +192,7 @@ async def test_several_hops_number_their_pages_on(stream: bool) -> None:
     async with searching(turns, in_turn(results(PAGE), results(OTHER))) as stage:
         reply = read(await stage.proxy.ask(message(stream=stream, tools=[TOOL])))
     assert types(reply) == ["server_tool_use", "web_search_tool_result"] * 2 + ["text"]
-    assert [cited["url"] for cited in reply["content"][4]["citations"]] == [OTHER["url"]]
+    assert [citation["url"] for citation in reply["content"][4]["citations"]] == [OTHER["url"]]
     assert reply["usage"]["server_tool_use"]["web_search_requests"] == 2
     assert reply["usage"]["input_tokens"] == 33
     ids = [block["id"] for block in reply["content"] if block["type"] == "server_tool_use"]
@@ -208,8 +208,8 @@ async def test_parallel_searches_come_in_their_order(stream: bool) -> None:
     assert [use["input"]["query"] for use in uses] == ["one", "two"]
     answers = [block["tool_use_id"] for block in reply["content"] if block["type"] == "web_search_tool_result"]
     assert answers == [use["id"] for use in uses]
-    asked = stage.upstream.requests[1].json["messages"]
-    assert [one["tool_call_id"] for one in asked if one["role"] == "tool"] == ["call_1", "call_2"]
+    messages = stage.upstream.requests[1].json["messages"]
+    assert [one["tool_call_id"] for one in messages if one["role"] == "tool"] == ["call_1", "call_2"]
 
 
 @both
@@ -317,8 +317,8 @@ async def test_a_failed_search_is_told_to_the_model_and_to_the_client(
     ):
         reply = read(await proxy.ask(message(stream=stream, tools=[TOOL])))
         log = proxy.log
-    failed = reply["content"][1]["content"]
-    assert failed == {"type": "web_search_tool_result_error", "error_code": code}
+    error = reply["content"][1]["content"]
+    assert error == {"type": "web_search_tool_result_error", "error_code": code}
     assert "search failed" in log and word in log and "sk-search-secret" not in log
     assert upstream.requests[1].json["messages"][-1]["role"] == "tool"
     assert len(engine.requests) == 1
@@ -409,9 +409,9 @@ async def test_an_injection_stays_a_string_in_json() -> None:
         await stage.proxy.ask({**message(stream=False, tools=[TOOL]), "messages": turns})
     result = json.loads(stage.upstream.requests[1].json["messages"][-1]["content"])
     assert len(result["results"]) == 1
-    replayed = json.dumps(stage.upstream.requests[2].json["messages"][1])
-    assert replayed.count("[search results]") <= 3  # the block's own line, and the page's texts in their strings
-    assert "\\n- evil" not in replayed
+    replay = json.dumps(stage.upstream.requests[2].json["messages"][1])
+    assert replay.count("[search results]") <= 3  # the block's own line, and the page's texts in their strings
+    assert "\\n- evil" not in replay
 
 
 async def test_providers_that_get_searches() -> None:
@@ -469,8 +469,8 @@ def native_turn(*blocks: dict[str, Any], reason: str = "end_turn") -> tuple[dict
 def native(*turns: tuple[dict[str, Any], list[Any]]) -> Script:
     async def script(c: Peer) -> None:
         body = c.request.json
-        done = sum(message["role"] == "assistant" for message in body["messages"])
-        whole, events = turns[min(done, len(turns) - 1)]
+        rounds = sum(message["role"] == "assistant" for message in body["messages"])
+        whole, events = turns[min(rounds, len(turns) - 1)]
         if body.get("stream"):
             c.head(200, SSE)
             c.events(*events)
@@ -498,8 +498,8 @@ async def test_on_the_native_wire(stream: bool) -> None:
     assert types(reply) == ["thinking", "text", "server_tool_use", "web_search_tool_result", "thinking", "text"]
     assert reply["stop_reason"] == "end_turn" and reply["usage"]["input_tokens"] == 22
     assert reply["usage"]["server_tool_use"]["web_search_requests"] == 1
-    assert [cited["url"] for cited in reply["content"][5]["citations"]] == [PAGE["url"]]
-    first, second = (asked.json for asked in stage.upstream.requests)
+    assert [citation["url"] for citation in reply["content"][5]["citations"]] == [PAGE["url"]]
+    first, second = (request.json for request in stage.upstream.requests)
     assert [tool["name"] for tool in first["tools"]] == ["web_search"] and "type" not in first["tools"][0]
     assert [block["type"] for block in second["messages"][1]["content"]] == ["thinking", "text", "tool_use"]
     assert second["messages"][1]["content"][0]["signature"] == "c2ln"
@@ -530,8 +530,8 @@ def responses(*turns: list[dict[str, Any]]) -> Script:
 
     async def script(c: Peer) -> None:
         body = c.request.json
-        done = sum(item.get("type") == "function_call_output" for item in body["input"])
-        output = turns[min(done, len(turns) - 1)]
+        rounds = sum(item.get("type") == "function_call_output" for item in body["input"])
+        output = turns[min(rounds, len(turns) - 1)]
         usage = {"input_tokens": 11, "output_tokens": 3, "total_tokens": 14}
         whole = {
             "id": "resp_1",
@@ -634,12 +634,12 @@ async def test_pings_while_a_search_runs() -> None:
         for n, (name, data) in enumerate(answer.events)
         if data.get("content_block", {}).get("type") == "server_tool_use"
     )
-    found = next(
+    result_at = next(
         n
         for n, (name, data) in enumerate(answer.events)
         if data.get("content_block", {}).get("type") == "web_search_tool_result"
     )
-    assert "ping" in names[use:found], "the search is shown before its results, and the silence is filled"
+    assert "ping" in names[use:result_at], "the search is shown before its results, and the silence is filled"
     read(answer)
 
 
@@ -675,8 +675,8 @@ def test_nothing_is_imported_without_a_backend() -> None:
         "import sys, a2py.cli.main, a2py.proxy.server, a2py.proxy.exchange, a2py.wires.chat;"
         "print(sorted(name for name in sys.modules if name.startswith('a2py.search') or name == 'a2py.proxy.searching'))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
 
 
 def test_the_page_of_searches_names_each_service() -> None:
@@ -752,9 +752,9 @@ async def test_a_client_that_leaves_in_the_third_hop_has_used_them_all() -> None
 async def test_an_upstream_that_reports_no_usage(stream: bool) -> None:
     async def silent(c: Peer) -> None:
         is_first = len(c.request.json["messages"]) == 1
-        made, finish = {name: value for name, value in call().items() if name != "index"}, "tool_calls"
+        tool_call, finish = {name: value for name, value in call().items() if name != "index"}, "tool_calls"
         if not c.request.json.get("stream"):
-            whole = completion("", finish, tool_calls=[made]) if is_first else completion("Done.", "stop")
+            whole = completion("", finish, tool_calls=[tool_call]) if is_first else completion("Done.", "stop")
             c.reply({name: value for name, value in whole.items() if name != "usage"})
             return
         c.head(200, SSE)

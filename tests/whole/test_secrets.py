@@ -44,15 +44,15 @@ GATE, OTHER = "planted-gate-kite", "planted-other-rook"
 USERINFO, BODY, CUSTOM = "planted-userinfo-tern", "planted-body-dipper", "planted-custom-smew"
 SECRETS = (MASTER, UPSTREAM, HEADER, QUERY, CLIENT, BEARER, COOKIE, GATE, OTHER, USERINFO, BODY, CUSTOM)
 #: What the client sends besides: none of it is a key of this proxy.
-SENT = (("cookie", f"session={COOKIE}"), ("x-gateway-api-key", CUSTOM), ("anthropic-version", "2023-06-01"))
+HEADERS = (("cookie", f"session={COOKIE}"), ("x-gateway-api-key", CUSTOM), ("anthropic-version", "2023-06-01"))
 
 
-def shown(where: str, text: str | bytes, *but: str) -> None:
+def check_hidden(where: str, text: str | bytes, *but: str) -> None:
     """Raise AssertionError if a secret is in `text`."""
     data = text.encode() if isinstance(text, str) else text
-    found = [secret for secret in SECRETS if secret.encode() in data and secret not in but]
-    at = data.find(found[0].encode()) if found else 0
-    assert not found, f"{where} shows {found}: …{data[max(0, at - 200) : at + 60]!r}"
+    leaks = [secret for secret in SECRETS if secret.encode() in data and secret not in but]
+    at = data.find(leaks[0].encode()) if leaks else 0
+    assert not leaks, f"{where} shows {leaks}: …{data[max(0, at - 200) : at + 60]!r}"
 
 
 # -- what an upstream echoes -------------------------------------------------------------------------------------------
@@ -61,14 +61,14 @@ def shown(where: str, text: str | bytes, *but: str) -> None:
 async def echo(c: Peer) -> None:
     """Everything that came in, in an error: as JSON, as text, in headers, in a redirect, in the stream; by the number
     in the request."""
-    said = c.request.raw_head.decode("latin-1").replace("\r\n", " | ")
-    said += " ".join(word for word in (BODY, USERINFO) if word.encode() in c.request.body)
+    words = c.request.raw_head.decode("latin-1").replace("\r\n", " | ")
+    words += " ".join(word for word in (BODY, USERINFO) if word.encode() in c.request.body)
     how = next((word for word in HOWS if f"<{word}>" in c.request.body.decode()), "json")
-    error = {"error": {"message": said, "type": UPSTREAM, "code": UPSTREAM, "param": UPSTREAM}}
+    error = {"error": {"message": words, "type": UPSTREAM, "code": UPSTREAM, "param": UPSTREAM}}
     status = {"401": 401, "429": 429, "500": 500}.get(how, 400)
     if how == "text":
         c.head(500, {"content-type": "text/plain"})
-        c.chunk(said.encode())
+        c.chunk(words.encode())
         c.end()
     elif how == "headers":
         odd = {
@@ -90,11 +90,11 @@ async def echo(c: Peer) -> None:
         c.end()
     elif how == "broken":
         c.head(200, JSON_TYPE)
-        c.chunk(said.encode())
+        c.chunk(words.encode())
         c.end()
     elif how == "finish":
         c.head(200, SSE)
-        c.events(chunk({"role": "assistant", "content": "Hel"}), chunk({}, UPSTREAM), event("data: {" + said + "\n\n"))
+        c.events(chunk({"role": "assistant", "content": "Hel"}), chunk({}, UPSTREAM), event("data: {" + words + "\n\n"))
         c.end()
     else:
         c.reply(error, status)
@@ -133,7 +133,7 @@ async def test_nothing_that_a_real_process_says(tmp_path: Path, form: str) -> No
         quiet = {"num_retries": 0, "disable_cooldowns": True, "default_fallbacks": ["chat"]}
         with process.running(tmp_path, models, key=MASTER, flags=flags, env=env, router_settings=quiet) as proxy:
             port = int(proxy.base.rpartition(":")[2])
-            asked = 0
+            count = 0
             for row in models if form == "text" else models[:2]:
                 for stream in (True, False):
                     for how in HOWS:
@@ -148,15 +148,17 @@ async def test_nothing_that_a_real_process_says(tmp_path: Path, form: str) -> No
                                 "POST",
                                 "/v1/messages",
                                 body,
-                                (("x-api-key", MASTER), ("authorization", f"Bearer {BEARER}"), *SENT),
+                                (("x-api-key", MASTER), ("authorization", f"Bearer {BEARER}"), *HEADERS),
                             )
                             answer = await client.answer()
-                        shown(f"the answer to {row['model_name']}/{how}", answer.body + repr(answer.headers).encode())
-                        asked += 1
+                        check_hidden(
+                            f"the answer to {row['model_name']}/{how}", answer.body + repr(answer.headers).encode()
+                        )
+                        count += 1
             for path in ("/health", "/metrics", "/v1/models", "/v1/model/info", "/health/readiness", "/"):
                 async with Raw(port) as client:
-                    client.ask("GET", path, None, (("x-api-key", MASTER), *SENT))
-                    shown(path, (await client.answer()).body)
+                    client.ask("GET", path, None, (("x-api-key", MASTER), *HEADERS))
+                    check_hidden(path, (await client.answer()).body)
             for headers in (
                 (("x-api-key", CLIENT),),
                 (("authorization", f"Bearer {BEARER}"),),
@@ -164,47 +166,47 @@ async def test_nothing_that_a_real_process_says(tmp_path: Path, form: str) -> No
                 (),
             ):
                 async with Raw(port) as client:
-                    client.ask("POST", "/v1/messages", {"model": "chat"}, (*headers, *SENT))
+                    client.ask("POST", "/v1/messages", {"model": "chat"}, (*headers, *HEADERS))
                     answer = await client.answer()
                 assert answer.status == 401
-                shown("a refusal", answer.body + repr(answer.headers).encode())
+                check_hidden("a refusal", answer.body + repr(answer.headers).encode())
             for name in ("chat", "native"):
                 async with Raw(port) as client:
                     body = {"model": name, "messages": [{"role": "user", "content": "json"}]}
-                    client.ask("POST", "/v1/messages/count_tokens", body, (("x-api-key", MASTER), *SENT))
-                    shown("count_tokens", (await client.answer()).body)
+                    client.ask("POST", "/v1/messages/count_tokens", body, (("x-api-key", MASTER), *HEADERS))
+                    check_hidden("count_tokens", (await client.answer()).body)
             config = tmp_path / "a2py.yaml"
             whole = config.read_text()
             config.write_text(f"general_settings:\n  master_key: {MASTER}\nmodel_list: [{{api_key: {UPSTREAM}\n")
             os.kill(proxy.pid, signal.SIGHUP)
-            await said(proxy.log, "reload refused")
+            await wait_for_log(proxy.log, "reload refused")
             config.write_text(whole)
             os.kill(proxy.pid, signal.SIGHUP)
-            await said(proxy.log, "reloaded")
+            await wait_for_log(proxy.log, "reloaded")
         assert upstream.requests and any(
             UPSTREAM in repr(a.headers) and HEADER in repr(a.headers) for a in upstream.requests
         ), "nothing was planted"
         for a in (*upstream.requests, *gate.requests):
-            shown("what went upstream", a.raw_head + a.body, UPSTREAM, HEADER, QUERY, BODY)
-        shown("the log", proxy.log.read_bytes())
+            check_hidden("what went upstream", a.raw_head + a.body, UPSTREAM, HEADER, QUERY, BODY)
+        check_hidden("the log", proxy.log.read_bytes())
         files = list(captures.rglob("*")) if captures.exists() else []
         for path_ in files:
-            shown(f"the capture {path_.name}", path_.read_bytes())
+            check_hidden(f"the capture {path_.name}", path_.read_bytes())
             assert not path_.stat().st_mode & 0o077, "others can read a capture"
-        assert asked > 40
+        assert count > 40
 
 
 async def refuse_tunnel(c: Peer) -> None:
     """A proxy that refuses CONNECT, and repeats everything it got."""
     c.keep = False
-    said_ = c.request.raw_head
+    head = c.request.raw_head
     c.write(
         b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: %d\r\nx-echo: %b\r\n\r\n%b"
-        % (len(said_), GATE.encode(), said_)
+        % (len(head), GATE.encode(), head)
     )
 
 
-async def said(log: Path, word: str) -> None:
+async def wait_for_log(log: Path, word: str) -> None:
     end = time.monotonic() + 10
     while word not in (text := await asyncio.to_thread(log.read_text)):
         assert time.monotonic() < end, text[-1000:]
@@ -239,9 +241,9 @@ async def test_nothing_that_a_command_prints(tmp_path: Path, args: tuple[str, ..
         (tmp_path / "broken.yaml").write_text(
             f"general_settings: {{master_key: [{MASTER}]}}\nmodel_list: [{{litellm_params: {{api_key: {{a: {UPSTREAM}}}}}}}]\n"
         )
-        done = await asyncio.to_thread(a2py, *args, cwd=tmp_path, env={"DEEPSEEK_API_KEY": OTHER})
-    shown(" ".join(args), done.stdout + done.stderr)
-    assert done.stdout or done.stderr
+        result = await asyncio.to_thread(a2py, *args, cwd=tmp_path, env={"DEEPSEEK_API_KEY": OTHER})
+    check_hidden(" ".join(args), result.stdout + result.stderr)
+    assert result.stdout or result.stderr
 
 
 # -- crashes -----------------------------------------------------------------------------------------------------------
@@ -257,21 +259,21 @@ async def test_a_crash_tells_its_place_alone(monkeypatch: pytest.MonkeyPatch, pl
 
     script = echo if place == "read" else answering("Hi")
     async with ScriptedServer(script) as upstream:
-        served = proxied.deployment(upstream.base, key=UPSTREAM, headers={"x-gateway-token": HEADER})
-        async with proxied.run_proxy(proxied.config(deployments=(served,), master_key=MASTER)) as proxy:
+        to = proxied.deployment(upstream.base, key=UPSTREAM, headers={"x-gateway-token": HEADER})
+        async with proxied.run_proxy(proxied.config(deployments=(to,), master_key=MASTER)) as proxy:
             if place == "send":
                 monkeypatch.setattr(proxy.services.upstream, "send", crash)
             else:
                 monkeypatch.setattr(attempt, place, crash)
             answer = await proxy.ask(
-                proxied.message("private words", stream=stream), headers={"x-api-key": MASTER, **dict(SENT)}
+                proxied.message("private words", stream=stream), headers={"x-api-key": MASTER, **dict(HEADERS)}
             )
             log = proxy.log
             proxy._out.truncate(0)  # this test causes a crash
             proxy._out.seek(0)
     assert '"crash"' in log and "LookupError" in log
     for where, text in (("the log", log), ("the answer", answer.body.decode())):
-        shown(where, text)
+        check_hidden(where, text)
         assert "private words" not in text
 
 
@@ -288,27 +290,27 @@ def test_no_repr_shows_a_secret(tmp_path: Path) -> None:
     }
     path.write_text(json.dumps(settings))
     config = load(str(path), {}, str(tmp_path))
-    seen = [config, config.settings, *config.deployments, Target("http://x", MASTER)]
+    things = [config, config.settings, *config.deployments, Target("http://x", MASTER)]
     body = orjson.dumps({"model": "chat", "max_tokens": 5, "messages": [{"role": "user", "content": "private words"}]})
     call = Call(parse(body), "msg_1", 0.0)
-    seen += [wire(to.wire).prepare(call, to, True) for to in config.deployments if not to.problem]
-    seen += [call, call.request]
-    assert len(seen) > 12 and UPSTREAM in config.deployments[0].key and config.master_key == MASTER
-    for thing in seen:
+    things += [wire(to.wire).prepare(call, to, True) for to in config.deployments if not to.problem]
+    things += [call, call.request]
+    assert len(things) > 12 and UPSTREAM in config.deployments[0].key and config.master_key == MASTER
+    for thing in things:
         own = not isinstance(
             thing, (Call, type(call.request))
         )  # their content is what they are; it never enters a message
         for form in (repr(thing), str(thing), f"{thing!r:.9999}"):
-            shown(type(thing).__name__, form)
+            check_hidden(type(thing).__name__, form)
             assert not own or "private words" not in form
-    hidden = [field.name for field in fields(Deployment) if not field.repr]
-    assert is_dataclass(Deployment) and {"key", "headers", "query"} <= set(hidden)
+    names = [field.name for field in fields(Deployment) if not field.repr]
+    assert is_dataclass(Deployment) and {"key", "headers", "query"} <= set(names)
 
 
 def test_what_of_a_deployment_is_secret() -> None:
     """The key, and under a telling name: headers, query, and the body at any depth. No numbers, no limits, nothing as
     short as a word."""
-    made = proxied.deployment(
+    to = proxied.deployment(
         "http://x/v1",
         key="the-key",
         headers={"authorization": "Bearer by-header", "x-title": "a title"},
@@ -321,4 +323,4 @@ def test_what_of_a_deployment_is_secret() -> None:
             "auth": "no",
         },
     )
-    assert set(made.secrets) == {"the-key", "Bearer by-header", "by-header", "by-query", "by-body", "one-of-two"}
+    assert set(to.secrets) == {"the-key", "Bearer by-header", "by-header", "by-query", "by-body", "one-of-two"}

@@ -28,11 +28,11 @@ pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="POSIX"), pytes
 
 
 class Proxy:
-    """`made`: the parent."""
+    """`supervisor`: the process that starts the workers."""
 
-    def __init__(self, seen: Watch) -> None:
-        self.seen, self.made = seen, seen.supervisor
-        self.port = self.made.sharing.sockets[0].getsockname()[1]
+    def __init__(self, watch: Watch) -> None:
+        self.watch, self.supervisor = watch, watch.supervisor
+        self.port = self.supervisor.sharing.sockets[0].getsockname()[1]
 
     async def ask(self, text: str = "Hi", **headers: str) -> Answer:
         """One request on a connection of its own: the kernel chooses the worker."""
@@ -62,10 +62,10 @@ class Proxy:
 
     async def replace(self, number: int) -> None:
         """Kill a worker, and wait for its successor."""
-        process = self.made.running[number]
+        process = self.supervisor.running[number]
         process.kill()
-        await self.seen.until(lambda: self.made.running.get(number) not in (None, process))
-        await self.seen.until(lambda: number in self.made.relay.members)
+        await self.watch.until(lambda: self.supervisor.running.get(number) not in (None, process))
+        await self.watch.until(lambda: number in self.supervisor.relay.members)
 
 
 async def ask(port: int, text: str = "Hi", **headers: str) -> Answer:
@@ -76,10 +76,10 @@ async def ask(port: int, text: str = "Hi", **headers: str) -> Answer:
 
 @asynccontextmanager
 async def workers(count: int, config: Config, place: Path) -> AsyncIterator[Proxy]:
-    given = pickle.dumps((config, "a test"))
-    async with supervise(REAL, count, str(place / "no"), "serve", "--log-format", "json", config=given) as seen:
-        await seen.until(lambda: len(seen.supervisor.relay.members) == count)
-        yield Proxy(seen)
+    payload = pickle.dumps((config, "a test"))
+    async with supervise(REAL, count, str(place / "no"), "serve", "--log-format", "json", config=payload) as watch:
+        await watch.until(lambda: len(watch.supervisor.relay.members) == count)
+        yield Proxy(watch)
 
 
 def deployment(base: str, id: str = "m", **more: Any) -> Deployment:
@@ -101,9 +101,9 @@ async def test_rpm_counts_for_all_workers_together(nothing: Path) -> None:
             answers = await asyncio.gather(*(proxy.ask() for _ in range(80)))
             statuses = Counter(answer.status for answer in answers)
             assert statuses[200] + statuses[429] == 80 and 0 < statuses[200] <= 10
-            refused = next(answer for answer in answers if answer.status == 429)
+            refusal = next(answer for answer in answers if answer.status == 429)
             assert (
-                "[2 in this worker] of m" in refused.body.decode() or "[3 in this worker] of m" in refused.body.decode()
+                "[2 in this worker] of m" in refusal.body.decode() or "[3 in this worker] of m" in refusal.body.decode()
             )
 
 
@@ -111,16 +111,16 @@ async def test_a_worker_that_is_replaced_does_not_use_its_part_again(nothing: Pa
     async with ScriptedServer(answering("Hi")) as server:
         config = make_config(deployment(server.base, rpm=4))
         async with workers(2, config, nothing) as proxy:
-            told, carry = [], proxy.made.relay.carry
+            messages, carry = [], proxy.supervisor.relay.carry
 
             def listen(sender: int, link: Any, data: bytes) -> None:
-                told.append(data.partition(b'["use",0,')[2].partition(b"]]")[0])
+                messages.append(data.partition(b'["use",0,')[2].partition(b"]]")[0])
                 carry(sender, link, data)
 
-            proxy.made.relay.carry = listen  # type: ignore[method-assign]
+            proxy.supervisor.relay.carry = listen  # type: ignore[method-assign]
             answers = await asyncio.gather(*(proxy.ask() for _ in range(40)))
             assert Counter(answer.status for answer in answers)[200] == 4
-            await proxy.seen.until(lambda: any(use.endswith(b",2") for use in told))
+            await proxy.watch.until(lambda: any(use.endswith(b",2") for use in messages))
             await proxy.replace(0)
             await proxy.until_all("/health", lambda page: page["deployments"][0].get("used", {}).get("requests") == 4)
             answers = await asyncio.gather(*(proxy.ask() for _ in range(40)))
@@ -212,11 +212,11 @@ async def test_every_scrape_shows_all_workers(nothing: Path) -> None:
         assert {(requests, missing) for requests, missing, _ in pages} == {(30, 0)}
         assert max(connections for _, _, connections in pages) > 1
         for number in range(3):
-            process = proxy.made.running[number]
+            process = proxy.supervisor.running[number]
             process.kill()
             while (await scrape())[1]:
                 assert (await scrape())[0] == 30
-            await proxy.seen.until(lambda number=number: number in proxy.made.relay.members)  # type: ignore[misc]
+            await proxy.watch.until(lambda number=number: number in proxy.supervisor.relay.members)  # type: ignore[misc]
             assert (await scrape())[0] == 30
         await asyncio.gather(*(proxy.ask() for _ in range(6)))
         assert {page[0] for page in await asyncio.gather(*(scrape() for _ in range(12)))} == {36}
@@ -239,19 +239,19 @@ async def test_health_shows_all_workers(nothing: Path) -> None:
             await settle(lambda: len(server.requests) == 12, LIMIT)
 
             def is_whole(page: Any) -> bool:
-                (shown,) = page["deployments"]
+                (row,) = page["deployments"]
                 assert page["workers"] == {"count": 2, "missing": []}
-                return bool(page["running"] == shown["running"] == shown["used"]["requests"] == 12)
+                return bool(page["running"] == row["running"] == row["used"]["requests"] == 12)
 
             await proxy.until_all("/health", is_whole)
-            stopped = proxy.made.running[1]
-            stopped.send_signal(signal.SIGSTOP)
+            worker = proxy.supervisor.running[1]
+            worker.send_signal(signal.SIGSTOP)
             pages = [asyncio.ensure_future(proxy.get("/health")) for _ in range(24)]  # some reach the other one
             try:
                 done, late = await asyncio.wait(pages, return_when=asyncio.FIRST_COMPLETED)
                 page = next(iter(done)).result().json
             finally:
-                stopped.send_signal(signal.SIGCONT)
+                worker.send_signal(signal.SIGCONT)
             await asyncio.gather(*late)
             assert page["workers"] == {"count": 2, "missing": [1]} and page["running"] < 12
             go.set()
@@ -290,7 +290,7 @@ async def test_a_session_stays_with_its_deployment_at_every_worker(nothing: Path
                 name = {"x-claude-code-session-id": f"session-{session}"}
                 answers = await asyncio.gather(*(proxy.ask(**name) for _ in range(12)))
                 assert {answer.status for answer in answers} == {200}
-                asked = len(one.requests) - before[0], len(two.requests) - before[1]
-                assert sorted(asked) == [0, 12]
-                homes[asked.index(12)] += 1
+                counts = len(one.requests) - before[0], len(two.requests) - before[1]
+                assert sorted(counts) == [0, 12]
+                homes[counts.index(12)] += 1
             assert len(homes) == 2
