@@ -7,7 +7,7 @@ those of others. How they travel is another matter: over the bus between workers
     ["recovery", deployment, model]
     ["failure", deployment, count]
     ["lesson", deployment, model, {quirk: value}, seconds, source, reason, date]
-    ["size", "counts" or "estimates", model, real, counted, version, origin]
+    ["size", "counts" or "estimates", model, real, count, version, origin]
 
 Knows: words, what they change. Must not know: how they travel.
 Invariants:
@@ -200,9 +200,9 @@ class News:
             )
 
     def _take_size(self, parts: list[Any], age: float) -> None:
-        way, model, real, counted, version, origin = parts
+        way, model, real, count, version, origin = parts
         latest = _integer(version, MAX_NUMBER), _name(origin, MAX_ITEM)
-        sums = _number(real, 0.0, MAX_NUMBER), _number(counted, 0.0, MAX_NUMBER)
+        sums = _number(real, 0.0, MAX_NUMBER), _number(count, 0.0, MAX_NUMBER)
         is_newer = latest > self._versions.get((way, _name(model)), (0, ""))
         if is_newer and self._sizes[way].adopt(model, *sums):
             self._set_version(way, model, *latest)
