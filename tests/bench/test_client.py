@@ -54,12 +54,12 @@ def test_every_lost_or_changed_byte_of_content_is_seen(wire: str) -> None:
     for at in range(content, body.rindex(b"~") + 2, 7):
         for wrong in (body[:at] + body[at + 1 :], body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]):
             try:
-                found = check(wire, plan, reply(wrong))
+                pieces = check(wire, plan, reply(wrong))
             except Mismatch:
                 continue
-            changed = [piece.stamp for piece in found] != [1_000_000 * n for n in range(len(WORDS))]
+            is_changed = [piece.stamp for piece in pieces] != [1_000_000 * n for n in range(len(WORDS))]
             framing = wire == "anthropic" and client.events(wrong)  # JSON's own bytes may differ: the content does not
-            assert changed or framing, f"byte {at} of {wire}"
+            assert is_changed or framing, f"byte {at} of {wire}"
 
 
 def test_openai_is_compared_byte_for_byte() -> None:

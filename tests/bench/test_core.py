@@ -17,13 +17,13 @@ def test_bodies_have_their_size_and_are_valid(kind: str) -> None:
     raw = json.dumps(core_request.KINDS[kind](300_000), ensure_ascii=False).encode()
     assert 250_000 < len(raw) < 400_000
     request = parse(raw)
-    answered = [
+    ids = [
         b["tool_use_id"]
         for m in request.messages
         for b in m["content"]
         if isinstance(b, dict) and b["type"] == "tool_result"
     ]
-    assert set(answered) == request.tool_ids and len(answered) == len(request.tool_ids)
+    assert set(ids) == request.tool_ids and len(ids) == len(request.tool_ids)
 
 
 def test_a_measured_row() -> None:

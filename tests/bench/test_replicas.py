@@ -24,9 +24,9 @@ def test_ten_of_forty_requests_get_through_three_replicas() -> None:
 
 
 def test_no_request_fails_while_redis_is_frozen() -> None:
-    found = asyncio.run(replicas.run("frozen", 120))
-    assert found["requests"] >= 900 and found["failures"] == 0
-    assert len(found["log"]) == 9, "one line a change, of each replica"
+    results = asyncio.run(replicas.run("frozen", 120))
+    assert results["requests"] >= 900 and results["failures"] == 0
+    assert len(results["log"]) == 9, "one line a change, of each replica"
 
 
 def test_the_window_of_the_upstream_counts_what_it_says() -> None:

@@ -26,7 +26,7 @@ def made_up(**changes: Any) -> dict[str, Any]:
     factors = {"direct": 0.5, "nginx": 1.0, "a2py": 1.1, "a2py-uvloop": 1.05, "a2py-openai": 1.02}
     rounds = []
     for n in range(ROUNDS):
-        found: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         for name, factor in factors.items():
             value = 10.0 * (n + 1) * factor
             keys = {
@@ -36,11 +36,11 @@ def made_up(**changes: Any) -> dict[str, Any]:
                 if column.workload not in ("start", "installed")
             }
             entry = {"values": dict.fromkeys(keys, value), "asked": 5, "errors": 0, "reason": ""}
-            found[name] = {workload.name: dict(entry) for workload in workloads.WORKLOADS}
-            found[name]["w1_50"]["quantiles"] = [value + share for share in workloads.QUANTILES]
+            results[name] = {workload.name: dict(entry) for workload in workloads.WORKLOADS}
+            results[name]["w1_50"]["quantiles"] = [value + share for share in workloads.QUANTILES]
             if name != "direct":
-                found[name]["start"] = {"seconds": 0.2, "rss_mib": 30.0}
-        rounds.append(found)
+                results[name]["start"] = {"seconds": 0.2, "rss_mib": 30.0}
+        rounds.append(results)
     data = {
         "date": "2026-11-23 09:00 UTC",
         "took_s": 61,
@@ -104,10 +104,10 @@ def test_the_page() -> None:
 
 
 def test_plots_are_whole_and_the_same_each_time() -> None:
-    found = plots(Results(made_up()))
-    assert found == plots(Results(made_up()))
-    assert set(found) == set(re.findall(r"\((\S+\.svg)\)", markdown(Results(made_up()))))
-    for text in found.values():
+    files = plots(Results(made_up()))
+    assert files == plots(Results(made_up()))
+    assert set(files) == set(re.findall(r"\((\S+\.svg)\)", markdown(Results(made_up()))))
+    for text in files.values():
         root = ET.fromstring(text)
         assert root.tag.endswith("svg")
         for mark in root.iter():
@@ -155,8 +155,8 @@ def test_a_system_can_be_prepared(system: systems.System, tmp_path: Path) -> Non
 
 def test_what_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(systems, "HOME", tmp_path)
-    found, missing = systems.there(["direct", "litellm", "ccr"])
-    assert found == {"direct": ""}
+    versions, missing = systems.there(["direct", "litellm", "ccr"])
+    assert versions == {"direct": ""}
     assert missing == [
         f"skipped: {name} is not installed (make bench-peers)" for name in ("claude-code-router", "LiteLLM")
     ]

@@ -76,9 +76,9 @@ async def test_a_reader_that_stops_stops_the_flood() -> None:
         await reader.readexactly(10)
         (stream,) = state.streams
         await until(lambda: stream.connection.paused)
-        sent = stream.sent
+        count = stream.sent
         await asyncio.sleep(0.05)
-        assert stream.sent == sent < 200_000
+        assert stream.sent == count < 200_000
         writer.transport.abort()
         await until(lambda: not state.streams)
         assert state.broken == 1
@@ -103,17 +103,17 @@ async def test_chunked_request_bodies_and_pipelining() -> None:
     plan = Plan("text", 3)
     body = bodies.encoded("openai", bodies.small(True))
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
-    chunked = head + b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (9, body[:9], len(body) - 9, body[9:])
+    request = head + b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (9, body[:9], len(body) - 9, body[9:])
     async with upstream() as (port, state):
         await put(port, "/_plan", plan.encode())
         connection = await client.connect(port)
-        check("openai", plan, await connection.ask(chunked))
+        check("openai", plan, await connection.ask(request))
         connection.close()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for n in range(0, len(chunked), 11):
-            writer.write(chunked[n : n + 11])
+        for n in range(0, len(request), 11):
+            writer.write(request[n : n + 11])
             await asyncio.sleep(0)
-        writer.write(chunked + chunked)
+        writer.write(request + request)
         data = b""
         while data.count(b"[DONE]") < 3:
             data += await reader.read(65536)

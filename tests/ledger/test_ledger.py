@@ -89,15 +89,15 @@ def diary() -> Diary:
 @pytest.fixture
 def start(tmp_path: Path, diary: Diary) -> Iterator[Callable[..., Writer]]:
     """Writers that are closed in the end."""
-    made: list[Writer] = []
+    writers: list[Writer] = []
 
     def make(path: Path | None = None, **more: Any) -> Writer:
         store = partial(Store, str(path or tmp_path / "usage.db"))
-        made.append(Writer(store, diary, **{"batch_seconds": 60.0, "retry_seconds": 0.01, **more}))
-        return made[-1]
+        writers.append(Writer(store, diary, **{"batch_seconds": 60.0, "retry_seconds": 0.01, **more}))
+        return writers[-1]
 
     yield make
-    for writer in made:
+    for writer in writers:
         writer.close().result(30)
 
 
@@ -112,9 +112,9 @@ def test_rows_come_back_and_odd_values_are_bounded(tmp_path: Path) -> None:
     store.close()
     with closing(sqlite3.connect(path)) as connection:
         (values,) = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM answers").fetchall()
-    kept = dict(zip(COLUMNS, values, strict=True))
-    assert kept["session"].startswith("a?b?\n'; DROP") and len(kept["session"]) == 256
-    assert kept["input"] == MOST and values == flatten(row(session=hostile, tokens=1 << 80))
+    values_by_name = dict(zip(COLUMNS, values, strict=True))
+    assert values_by_name["session"].startswith("a?b?\n'; DROP") and len(values_by_name["session"]) == 256
+    assert values_by_name["input"] == MOST and values == flatten(row(session=hostile, tokens=1 << 80))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are Unix'")
@@ -185,9 +185,9 @@ def test_each_earlier_version_is_brought_up(tmp_path: Path, version: int) -> Non
         store = Store(str(one))
         store.insert([row()])
         store.close()
-    with closing(sqlite3.connect(path)) as connection, closing(sqlite3.connect(new)) as made:
+    with closing(sqlite3.connect(path)) as connection, closing(sqlite3.connect(new)) as fresh:
         schema = "SELECT type, name, tbl_name FROM sqlite_schema ORDER BY 1, 2"
-        assert connection.execute(schema).fetchall() == made.execute(schema).fetchall()
+        assert connection.execute(schema).fetchall() == fresh.execute(schema).fetchall()
         assert connection.execute("PRAGMA user_version").fetchone() == (len(stores.MIGRATIONS),)
     assert count(path) == 2 and sum_by(str(path), "model")[0].input_tokens == 20
 
@@ -435,9 +435,9 @@ def test_a_value_that_no_file_can_hold_costs_its_own_row(
     for seconds in (NOW, odd, NOW):
         writer.add(row()._replace(time=seconds))
     writer.flush().result(30)
-    kept = 2 + isinstance(odd, bytes)  # which any column of SQLite can hold
-    assert count(tmp_path / "usage.db") == kept and writer.lost_rows == 3 - kept and not writer.trouble
-    assert diary.events == ["ledger rows lost"] * (3 - kept)
+    rows = 2 + isinstance(odd, bytes)  # which any column of SQLite can hold
+    assert count(tmp_path / "usage.db") == rows and writer.lost_rows == 3 - rows and not writer.trouble
+    assert diary.events == ["ledger rows lost"] * (3 - rows)
 
 
 @pytest.mark.integration
@@ -458,8 +458,8 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 writer.close().result(60)
 assert not writer.lost_rows and diary.events[0] == "ledger can't be written"
 """
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "usage.db")], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", script, str(tmp_path / "usage.db")], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     assert count(tmp_path / "usage.db") == 2001
 
 
@@ -560,7 +560,7 @@ def test_sums_by_everything(tmp_path: Path) -> None:
         ]
     )
     store.close()
-    big, gone, small = sorted(sum_by(path, "model"), key=lambda group: group.name)
+    big, missing, small = sorted(sum_by(path, "model"), key=lambda group: group.name)
     assert big.values("model") == {
         "model": "big",
         "requests": 2,
@@ -573,7 +573,7 @@ def test_sums_by_everything(tmp_path: Path) -> None:
         "estimated": 0,
     }
     assert small.values("model")["cost"] is None and small.cost == 0.25 and small.unpriced == 1 and small.errors == 0
-    assert gone.values("model")["cost"] is None
+    assert missing.values("model")["cost"] is None
     assert [group.name for group in sum_by(path, "day")] == ["2026-11-30", "2026-12-01"]
     assert [group.name for group in sum_by(path, "hour")] == [
         "2026-11-30 12:00",
@@ -670,10 +670,10 @@ def at(base: str, provider: str, model: str, **more: Any) -> Deployment:
 def test_list_prices_are_for_the_providers_own_host() -> None:
     prices = PriceList()
     openai = at("https://api.openai.com/v1", "openai", "gpt-5.4")
-    made = prices.find(openai)
-    assert made is not None and made.tiers and made.cost(Usage(input=1_000_000)) == pytest.approx(5.0)
-    assert prices.find(openai) is made
-    assert prices.find(at("https://api.openai.com/v1", "openai", "gpt-5.4-2026-03-05")) == made
+    price = prices.find(openai)
+    assert price is not None and price.tiers and price.cost(Usage(input=1_000_000)) == pytest.approx(5.0)
+    assert prices.find(openai) is price
+    assert prices.find(at("https://api.openai.com/v1", "openai", "gpt-5.4-2026-03-05")) == price
     assert prices.find(at("http://127.0.0.1:8000/v1", "openai", "gpt-5.4")) is None
     assert prices.find(at("https://api.openai.com/v1", "openai", "no-such-model")) is None
     native = prices.find(at("https://api.deepseek.com/anthropic", "deepseek", "deepseek-chat"))

@@ -34,7 +34,7 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     store.close()
 
 
-def reserved(connection: sqlite3.Connection) -> list[str]:
+def list_reservations(connection: sqlite3.Connection) -> list[str]:
     return [id for (id,) in connection.execute("SELECT id FROM reserved ORDER BY id")]
 
 
@@ -42,12 +42,12 @@ def test_a_request_is_admitted_below_the_budget(connection: sqlite3.Connection) 
     """Its own size does not count: a small budget never shuts out a first request."""
     assert reserve(connection, hold(cost=50.0), NOW) == Spending(0.0, 0.0)
     assert reserve(connection, hold("p-2"), NOW) == Spending(0.0, 50.0)
-    assert reserved(connection) == ["p-1"], "the second one is not admitted"
+    assert list_reservations(connection) == ["p-1"], "the second one is not admitted"
     settle(connection, hold(cost=50.0), 0.25, NOW)
     assert reserve(connection, hold("p-3"), NOW) == Spending(0.25, 0.0)
     assert reserve(connection, hold("p-4"), NOW) == Spending(0.25, 0.4)
     assert reserve(connection, hold("p-5"), NOW) == Spending(0.25, 0.8)
-    assert reserved(connection) == ["p-3", "p-4"]
+    assert list_reservations(connection) == ["p-3", "p-4"]
     assert reserve(connection, hold("p-6", key="bob"), NOW) == Spending(0.0, 0.0)
 
 
@@ -61,7 +61,7 @@ def test_a_settlement_counts_once_whatever_was_reserved(connection: sqlite3.Conn
     settle(connection, hold("unknown"), 0.2, NOW)
     assert read_spending(connection, "alice", DAY, NOW) == pytest.approx((0.3, 0.0))
     settle(connection, hold(), 0.0, NOW)
-    assert reserved(connection) == []
+    assert list_reservations(connection) == []
 
 
 @pytest.mark.parametrize("period", ["hour", "day", "week", "month"])
@@ -119,7 +119,7 @@ def test_what_a_killed_process_reserved_is_released(connection: sqlite3.Connecti
     assert reserve(connection, hold("p-1"), later) == Spending(0.0, 0.0)
     assert read_spending(connection, "bob", DAY, later) == Spending(0.0, 9.0)
     renew(connection, [], later + 2 * LEASE_SECONDS)
-    assert reserved(connection) == [], "those of keys that ask no more, too"
+    assert list_reservations(connection) == [], "those of keys that ask no more, too"
 
 
 def test_a_settlement_after_the_lease_counts(connection: sqlite3.Connection) -> None:
@@ -140,9 +140,9 @@ def test_overspending_is_the_error_of_what_was_reserved(steps: list[tuple[bool, 
             connection.execute(statement)
     running: list[Hold] = []
     spent, excess, largest = 0.0, 0.0, 0.0
-    for number, (begins, reserved, actual) in enumerate(steps):
+    for number, (begins, estimate, actual) in enumerate(steps):
         if begins:
-            one = hold(f"p-{number}", reserved / 1000)
+            one = hold(f"p-{number}", estimate / 1000)
             before = reserve(connection, one, NOW)
             assert before.spent == pytest.approx(spent) and before.reserved == pytest.approx(
                 sum(h.cost for h in running)
@@ -161,7 +161,7 @@ def test_overspending_is_the_error_of_what_was_reserved(steps: list[tuple[bool, 
 
 def test_processes_at_the_same_time_admit_no_more_than_one_would(tmp_path: Path) -> None:
     """Eight connections reserve 0.1 of 1.0 as often as they can: ten are admitted, in whatever order."""
-    path, admitted, lock = str(tmp_path / "usage.db"), list[str](), threading.Lock()
+    path, admissions, lock = str(tmp_path / "usage.db"), list[str](), threading.Lock()
     Store(path).connect().close()
 
     def ask(process: int) -> None:
@@ -173,7 +173,7 @@ def test_processes_at_the_same_time_admit_no_more_than_one_would(tmp_path: Path)
                 before = reserve(connection, one, NOW)
             if has_room(DAY, before):
                 with lock:
-                    admitted.append(one.id)
+                    admissions.append(one.id)
         store.close()
 
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
@@ -181,7 +181,7 @@ def test_processes_at_the_same_time_admit_no_more_than_one_would(tmp_path: Path)
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert len(admitted) in (10, 11), "0.1 is not exact in binary"
+    assert len(admissions) in (10, 11), "0.1 is not exact in binary"
 
 
 def test_a_ledger_of_the_first_version_gets_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -570,7 +570,7 @@ def test_quirk_facts(provider: str, base: str, model: str, expected: dict[str, A
         assert quirks == override(Quirks(), expected)
 
 
-def _seen(model: str) -> bool:
+def _fails(model: str) -> bool:
     """Whether a fact about `model` fails now."""
     return any(
         any(getattr(find_quirks(provider, base, name), field) != value for field, value in expected.items())
@@ -585,9 +585,9 @@ def test_a_reverted_quirk_of_a_model_family_is_seen(at: int, monkeypatch: pytest
     models = {name for *_, name, _ in FACTS if any(fnmatchcase(name.rpartition("/")[2].lower(), p) for p in row.models)}
     assert row.quirks
     for field in row.quirks:
-        reverted = replace(row, quirks={name: value for name, value in row.quirks.items() if name != field})
-        monkeypatch.setattr(choose, "MODELS", (*MODELS[:at], reverted, *MODELS[at + 1 :]))
-        assert any(map(_seen, models)), f"no fact states {field}"
+        old = replace(row, quirks={name: value for name, value in row.quirks.items() if name != field})
+        monkeypatch.setattr(choose, "MODELS", (*MODELS[:at], old, *MODELS[at + 1 :]))
+        assert any(map(_fails, models)), f"no fact states {field}"
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
@@ -595,6 +595,6 @@ def test_a_reverted_quirk_of_a_provider_is_seen(name: str, monkeypatch: pytest.M
     row = PROVIDERS[name]
     models = {model for provider, base, model, _ in FACTS if name in (provider, find_host_row(base))}
     for field in row.quirks:
-        reverted = replace(row, quirks={key: value for key, value in row.quirks.items() if key != field})
-        monkeypatch.setitem(PROVIDERS, name, reverted)
-        assert any(map(_seen, models)), f"no fact states {field}"
+        old = replace(row, quirks={key: value for key, value in row.quirks.items() if key != field})
+        monkeypatch.setitem(PROVIDERS, name, old)
+        assert any(map(_fails, models)), f"no fact states {field}"

@@ -206,9 +206,9 @@ def test_docs_name_each_family_row_of_servers_that_no_row_knows() -> None:
 
 def test_docs_name_no_provider_that_is_not_there() -> None:
     table = DOC.partition("## The table")[2].partition("\n## ")[0]
-    named = [
+    names = [
         line.split("|")[1].strip().rstrip("*")
         for line in table.splitlines()
         if line.startswith("| ") and "prefix" not in line
     ]
-    assert named == sorted(PROVIDERS)
+    assert names == sorted(PROVIDERS)

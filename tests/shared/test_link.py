@@ -53,7 +53,7 @@ class Events:
 
 
 @asynccontextmanager
-async def connected(
+async def connect(
     answer: Callable[[bytes], bytes | None], query: str = ""
 ) -> AsyncIterator[tuple[Link, Server, Events]]:
     server, events = Server(answer), Events()
@@ -81,14 +81,14 @@ async def until(is_true: Callable[[], bool]) -> None:
 
 
 async def test_each_call_gets_its_own_answer() -> None:
-    async with connected(lambda name: b":%d\r\n" % int(name)) as (link, _, events):
+    async with connect(lambda name: b":%d\r\n" % int(name)) as (link, _, events):
         assert await asyncio.gather(*(link.call(str(n)) for n in range(50))) == list(range(50))
         assert events.ends == []
 
 
 @pytest.mark.parametrize("data", [b"-ERR no\r\n", b"-READONLY replica\r\n", b"-BUSY script\r\n"])
 async def test_a_refusal_fails_its_call_alone(data: bytes) -> None:
-    async with connected(lambda name: data if name == b"BAD" else b"+OK\r\n") as (link, _, _events):
+    async with connect(lambda name: data if name == b"BAD" else b"+OK\r\n") as (link, _, _events):
         bad, good = link.call("BAD"), link.call("GOOD")
         with pytest.raises(LinkError, match="refused"):
             await bad
@@ -96,25 +96,25 @@ async def test_a_refusal_fails_its_call_alone(data: bytes) -> None:
 
 
 async def test_a_script_that_is_missing() -> None:
-    async with connected(lambda name: b"-NOSCRIPT No matching script.\r\n") as (link, _, _events):
+    async with connect(lambda name: b"-NOSCRIPT No matching script.\r\n") as (link, _, _events):
         with pytest.raises(ScriptMissing):
             await link.call("EVALSHA", "x")
-        told: list[int] = []
-        assert link.tell("EVALSHA", "x", on_missing=lambda: told.append(1))
+        calls: list[int] = []
+        assert link.tell("EVALSHA", "x", on_missing=lambda: calls.append(1))
         with pytest.raises(ScriptMissing):
             await link.call("EVALSHA", "x")
-        assert told == [1]
+        assert calls == [1]
 
 
 async def test_a_time_limit_of_the_address_does_not_end_a_connection_that_is_idle() -> None:
     """With `socket_timeout` it ended after each silence of that length."""
-    async with connected(lambda name: b"+OK\r\n", "?socket_timeout=0.05") as (link, _, events):
+    async with connect(lambda name: b"+OK\r\n", "?socket_timeout=0.05") as (link, _, events):
         await asyncio.sleep(0.2)
         assert await link.call("PING") == b"OK" and events.ends == []
 
 
 async def test_the_end_of_the_connection_fails_all_calls() -> None:
-    async with connected(lambda name: None) as (link, server, events):
+    async with connect(lambda name: None) as (link, server, events):
         calls = [link.call("X") for _ in range(3)]
         await until(lambda: len(server.commands) == 3)
         server.writers[0].close()
@@ -129,34 +129,34 @@ async def test_the_end_of_the_connection_fails_all_calls() -> None:
 
 async def test_a_late_answer_is_given_up_and_the_connection_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link_module, "CALL_SECONDS", 0.02)
-    async with connected(lambda name: None if name == b"SLOW" else b"+OK\r\n") as (link, server, events):
-        taken: list[Any] = []
+    async with connect(lambda name: None if name == b"SLOW" else b"+OK\r\n") as (link, server, events):
+        replies: list[Any] = []
         with pytest.raises(Late):
-            await link.call("SLOW", late=taken.append)
+            await link.call("SLOW", late=replies.append)
         assert events.lates == 1 and link.is_open
         server.writers[0].write(b":7\r\n")
-        await until(lambda: bool(taken))
-        assert taken == [7] and events.ends == []
+        await until(lambda: bool(replies))
+        assert replies == [7] and events.ends == []
         monkeypatch.setattr(link_module, "CALL_SECONDS", 60.0)
         assert await link.call("QUICK") == b"OK"
 
 
 async def test_the_answer_of_a_call_that_was_cancelled_goes_to_late() -> None:
-    async with connected(lambda name: b":3\r\n") as (link, _, _events):
-        taken: list[Any] = []
-        link.call("X", late=taken.append).cancel()
-        assert await link.call("Y") == 3 and taken == [3]
+    async with connect(lambda name: b":3\r\n") as (link, _, _events):
+        replies: list[Any] = []
+        link.call("X", late=replies.append).cancel()
+        assert await link.call("Y") == 3 and replies == [3]
 
 
 async def test_an_answer_to_nothing_ends_the_connection() -> None:
-    async with connected(lambda name: b":1\r\n:2\r\n") as (link, _, events):
+    async with connect(lambda name: b":1\r\n:2\r\n") as (link, _, events):
         assert await link.call("X") == 1
         await until(lambda: not link.is_open)
         assert events.ends == ["an answer that nothing was asked for"]
 
 
 async def test_damage_ends_the_connection() -> None:
-    async with connected(lambda name: b"what is this\r\n") as (link, _, events):
+    async with connect(lambda name: b"what is this\r\n") as (link, _, events):
         with pytest.raises(LinkError):
             await link.call("X")
         assert len(events.ends) == 1
@@ -164,7 +164,7 @@ async def test_damage_ends_the_connection() -> None:
 
 async def test_calls_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link_module, "MAX_CALLS", 5)
-    async with connected(lambda name: None) as (link, _, _events):
+    async with connect(lambda name: None) as (link, _, _events):
         calls = [link.call("X") for _ in range(6)]
         with pytest.raises(LinkError, match="not connected"):
             await calls[5]
@@ -178,7 +178,7 @@ async def test_calls_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_nobody_listens() -> None:
     pool = make_pool("redis://user:hidden-word@127.0.0.1:1/0", {})
     link = Link(pool, lambda reason: None, lambda: None)
-    with pytest.raises(LinkError) as caught:
+    with pytest.raises(LinkError) as excinfo:
         await link.open()
-    assert "hidden-word" not in str(caught.value)
+    assert "hidden-word" not in str(excinfo.value)
     await pool.aclose()

@@ -49,7 +49,7 @@ def test_the_parts_of_a_limit_are_the_limit(limit: int, count: int) -> None:
     st.lists(st.integers(0, 2), max_size=20),
 )
 def test_with_what_was_counted_before_no_minute_has_more(
-    asked: list[tuple[int, int]], rpm: int, before: list[int]
+    requests: list[tuple[int, int]], rpm: int, before: list[int]
 ) -> None:
     """Three processes know what each has used before; then each decides alone for up to 90 s."""
     subject = Subject("x", rpm=rpm)
@@ -58,14 +58,14 @@ def test_with_what_was_counted_before_no_minute_has_more(
     starts = []
     for mirror in mirrors:
         mirror.watch(["x"])
-    for used, process in enumerate(before[:rpm]):
-        mirrors[process].note_take(asks, NOW, [(used, 0)])
+    for count, process in enumerate(before[:rpm]):
+        mirrors[process].note_take(asks, NOW, [(count, 0)])
         starts.append(NOW)
     total = len(before[:rpm])
     for rank, mirror in enumerate(mirrors):
         mirror.note_beat(NOW, 3, rank, {"x": Counts(0, 0, ((slice_of(NOW), total, 0),))})
         mirror.begin_alone(NOW + 1)
-    for process, after in sorted(asked, key=lambda pair: pair[1]):
+    for process, after in sorted(requests, key=lambda pair: pair[1]):
         if mirrors[process].take([asks], NOW + 1 + after)[0] == 0:
             starts.append(NOW + 1 + after)
     assert all(sum(0 <= start - begin < 60_000 for start in starts) <= rpm for begin in starts)
@@ -111,12 +111,12 @@ def test_the_first_candidate_with_room_is_taken() -> None:
 def test_what_was_counted_alone_is_owed_until_redis_was_told() -> None:
     mirror = alone()
     assert fill(mirror, one(Subject("x", rpm=2, parallel=9))) == 2
-    told = mirror.standings(NOW)
-    assert told["x"].running == 2 and told["x"].slices == ((slice_of(NOW), 2, 0),)
+    standings = mirror.standings(NOW)
+    assert standings["x"].running == 2 and standings["x"].slices == ((slice_of(NOW), 2, 0),)
     mirror.forget_debt()
     assert mirror.standings(NOW)["x"].slices == ()
     assert mirror.standings(NOW, is_all=True)["x"].slices == ((slice_of(NOW), 2, 0),), "Redis was emptied"
-    mirror.owe(told)
+    mirror.owe(standings)
     assert mirror.standings(NOW)["x"].slices == ((slice_of(NOW), 2, 0),)
 
 

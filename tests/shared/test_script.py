@@ -24,8 +24,8 @@ def test_each_key_is_named_once_and_all_have_one_hash_tag() -> None:
 def test_a_reply_names_the_candidate_or_why_none_has_room() -> None:
     candidates = [(Ask(A),), (Ask(A), Ask(B, 1, 2))]
     assert script.read_take([50, 2, 1, 0, 4, 8], candidates) == script.Take(50, 2, 1, ((1, 0), (4, 8)))
-    refused = script.read_take([50, 0, 1, 0, 2500, 2, 1, 9 * 10**15], candidates)
-    assert refused.refusals == (Refusal(Ask(A), "rpm", 2.5), Refusal(Ask(B, 1, 2), "tpm", math.inf))
+    verdict = script.read_take([50, 0, 1, 0, 2500, 2, 1, 9 * 10**15], candidates)
+    assert verdict.refusals == (Refusal(Ask(A), "rpm", 2.5), Refusal(Ask(B, 1, 2), "tpm", math.inf))
     assert script.read_take([50, -1], candidates).code == script.NO_LEASE
 
 

@@ -148,8 +148,8 @@ async def test_the_first_candidate_with_room_is_counted_and_only_that(server: Re
         assert [(await first.take([full, free])).choice for _ in range(2)] == [0, 1]
         assert [(await second.take([full, free])).choice for _ in range(2)] == [1, -1]
         both = (Ask(Subject("free2", rpm=5)), Ask(Subject("full", rpm=1)))
-        refused = await second.take([both])
-        assert refused.refusals[0].ask.subject.id == "full"
+        verdict = await second.take([both])
+        assert verdict.refusals[0].ask.subject.id == "full"
         assert await count([second], one(Subject("free2", rpm=5)), 9) == 5, "a refusal counts nothing"
 
 
@@ -232,12 +232,12 @@ async def test_what_others_have_written_into_the_keys_is_dropped(server: RedisSe
 
 async def test_news_go_on_after_others_have_written_over_them(server: RedisServer) -> None:
     async with stores(server, 2) as (first, second), Redis.from_url(server.url) as client:
-        heard: list[bytes] = []
-        second.news.on_word = lambda word, age: heard.append(word)
+        words: list[bytes] = []
+        second.news.on_word = lambda word, age: words.append(word)
         number = first.number
         await client.set(script.NEWS, "text")
         first.tell(b"word")
-        await until(lambda: heard == [b"word"])
+        await until(lambda: words == [b"word"])
         assert first.number == number  # it has not joined again
 
 
@@ -388,12 +388,12 @@ async def test_what_was_counted_alone_is_written_back(server: RedisServer) -> No
             lambda: first.is_up and second.is_up and not first.mirror.alone_since and not second.mirror.alone_since
         )
         async with stores_more(server) as third:
-            left = await count([third], asks, 20)
-            assert left == min(10 - len(grants), 8 - len(grants))
+            rest = await count([third], asks, 20)
+            assert rest == min(10 - len(grants), 8 - len(grants))
             for grant in grants:
                 grant.settle(0, 0)
             await asyncio.sleep(0.2)
-            assert await count([third], asks, 20) == 10 - len(grants) - left
+            assert await count([third], asks, 20) == 10 - len(grants) - rest
 
 
 async def test_a_redis_that_was_emptied_is_told_everything_again(server: RedisServer) -> None:
@@ -418,13 +418,15 @@ async def test_requests_do_not_wait_for_a_redis_that_is_gone(server: RedisServer
 
 async def test_each_word_reaches_all_others_once(server: RedisServer) -> None:
     async with stores(server, 3) as every:
-        heard: list[list[bytes]] = [[] for _ in every]
-        for each, words in zip(every, heard, strict=True):
+        inboxes: list[list[bytes]] = [[] for _ in every]
+        for each, words in zip(every, inboxes, strict=True):
             each.news.on_word = lambda word, age, words=words: words.append(word)  # type: ignore[misc]
         for number in range(script.NEWS_READ + 20):
             every[0].tell(b"%d" % number)
-        await until(lambda: len(heard[1]) == len(heard[2]) == script.NEWS_READ + 20)
-        assert heard[0] == [] and heard[1] == heard[2] == [b"%d" % number for number in range(script.NEWS_READ + 20)]
+        await until(lambda: len(inboxes[1]) == len(inboxes[2]) == script.NEWS_READ + 20)
+        assert inboxes[0] == [] and inboxes[1] == inboxes[2] == [
+            b"%d" % number for number in range(script.NEWS_READ + 20)
+        ]
         late: list[tuple[bytes, float]] = []
         async with stores_more(server, lambda word, age: late.append((word, age))) as newcomer:
             await until(lambda: newcomer.news.has_joined)
