@@ -22,10 +22,10 @@ class Taker:
 
     def __init__(self, limit: str = RPM, which: int = 0, seconds: float = 5.0, choice: int = -1) -> None:
         self.limit, self.which, self.seconds, self.choice = limit, which, seconds, choice
-        self.asked: list[list[Asks]] = []
+        self.questions: list[list[Asks]] = []
 
     async def take(self, candidates: Sequence[Asks]) -> Verdict:
-        self.asked.append(list(candidates))
+        self.questions.append(list(candidates))
         if self.choice >= 0:
             return Verdict(self.choice)
         return Verdict(-1, None, [Refusal(asks[self.which], self.limit, self.seconds) for asks in candidates])
@@ -39,7 +39,7 @@ async def test_a_deployment_without_limits_costs_no_call() -> None:
     taker = Taker()
     free = dep()
     assert (await admission(taker).admit([free, dep("e", rpm=1)], Tokens())).deployment is free
-    assert taker.asked == []
+    assert taker.questions == []
 
 
 async def test_each_limit_of_a_deployment_is_asked() -> None:
@@ -48,7 +48,7 @@ async def test_each_limit_of_a_deployment_is_asked() -> None:
     own = dep("own", max_parallel=2, slots=3)
     outcome = await admission(taker).admit([all_limits, own], Tokens(100, 50))
     assert outcome.deployment is own
-    first, second = taker.asked[0]
+    first, second = taker.questions[0]
     assert [(ask.subject[1:], ask.input, ask.output) for ask in first] == [
         ((1, 1000, 0), 100, 50),
         ((0, 0, 3), 0, 0),
@@ -64,7 +64,7 @@ async def test_ids_are_the_same_in_each_process_and_hold_no_secret() -> None:
     for other in (dep("other", rpm=1), dep(rpm=1, base="http://y"), dep(rpm=1, name="n"), dep(rpm=1, provider="q")):
         await admission(taker).admit([other], Tokens())
     await admission(taker).admit([dep(rpm=1, name="m-4", group="m", model="m-4")], Tokens())
-    ids = [asked[0][0].subject.id for asked in taker.asked]
+    ids = [candidates[0][0].subject.id for candidates in taker.questions]
     assert ids[0] == ids[1] == ids[-1] and len(set(ids)) == 5, "a wildcard's models count together"
 
 
@@ -83,7 +83,7 @@ async def test_a_refusal_reads_as_the_configuration_does() -> None:
 async def test_one_call_names_a_bounded_number_of_deployments() -> None:
     taker = Taker()
     outcome = await admission(taker).admit([dep(str(n), rpm=1) for n in range(100)], Tokens())
-    assert len(taker.asked[0]) == MAX_CANDIDATES == len(outcome.shortages)
+    assert len(taker.questions[0]) == MAX_CANDIDATES == len(outcome.shortages)
 
 
 def test_the_ids_of_a_configuration() -> None:

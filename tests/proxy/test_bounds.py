@@ -23,16 +23,16 @@ STATIC = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType,
 
 def containers(*roots: Any) -> dict[int, tuple[str, int]]:
     """Every container that `roots` hold, through objects of a2py alone: id → (where, entries)."""
-    found: dict[int, tuple[str, int]] = {}
+    sizes: dict[int, tuple[str, int]] = {}
     queue: deque[tuple[str, Any]] = deque((type(root).__name__, root) for root in roots)
-    seen: set[int] = set()
+    ids: set[int] = set()
     while queue:
         where, value = queue.popleft()
-        if id(value) in seen or isinstance(value, STATIC):
+        if id(value) in ids or isinstance(value, STATIC):
             continue
-        seen.add(id(value))
+        ids.add(id(value))
         if isinstance(value, (dict, list, set, frozenset, tuple, deque)):
-            found[id(value)] = (where, len(value))
+            sizes[id(value)] = (where, len(value))
             inner = [*value.values(), *value] if isinstance(value, dict) else list(value)
             queue.extend((f"{where}[]", one) for one in inner)
         elif type(value).__module__.startswith("a2py"):
@@ -40,7 +40,7 @@ def containers(*roots: Any) -> dict[int, tuple[str, int]]:
             queue.extend(
                 (f"{where}.{name}", getattr(value, name, None)) for name in {*slots, *getattr(value, "__dict__", ())}
             )
-    return found
+    return sizes
 
 
 async def upstream_script(c: Peer) -> None:
@@ -116,18 +116,18 @@ async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkey
             assert access._is_local.cache_info().maxsize == 64
             await ask(1000)
             after = containers(proxy.services)
-            kept = [
+            stores = [
                 proxy.services.prompts.contexts._sizes,
                 proxy.services.lessons._lessons,
                 proxy.services.sizes.counts._models,
                 proxy.services.config._names.bindings,
             ]
-            assert all(kept), "nothing was taught, or this tests nothing"
+            assert all(stores), "nothing was taught, or this tests nothing"
             text = (await proxy.ask(None, "/metrics", "GET")).body.decode()
     for id_, (where, size) in after.items():
-        known = before.get(id_, ("", 0))
-        if known[0] == where:
-            assert size <= max(known[1], BOUND + 1), f"{where} has grown from {known[1]} to {size}"
+        old = before.get(id_, ("", 0))
+        if old[0] == where:
+            assert size <= max(old[1], BOUND + 1), f"{where} has grown from {old[1]} to {size}"
     more = sum(size for _, size in after.values()) - sum(size for _, size in before.values())
     assert more < NAMES, f"{more} entries more than after the first {NAMES} names"
     assert 'what="other"' in text and text.count("a2py_degraded_total{") <= BOUND + 1
@@ -135,15 +135,15 @@ async def test_names_of_clients_do_not_pile_up(star: str, tmp_path: Path, monkey
 
 def test_forgotten_lessons_leave_nothing() -> None:
     now = 0.0
-    known = lessons.Lessons(lambda: now)
+    store = lessons.Lessons(lambda: now)
     from tests.proxied import deployment
 
     for n in range(50):
-        known.learn(deployment("http://x/v1", model=f"m{n}"), {"max_tokens_field": "max_completion_tokens"})
+        store.learn(deployment("http://x/v1", model=f"m{n}"), {"max_tokens_field": "max_completion_tokens"})
     now = lessons.LESSON_SECONDS + 1
     for n in range(50):
-        assert known.apply(deployment("http://x/v1", model=f"m{n}")) == deployment("http://x/v1", model=f"m{n}")
-    assert not known._lessons
+        assert store.apply(deployment("http://x/v1", model=f"m{n}")) == deployment("http://x/v1", model=f"m{n}")
+    assert not store._lessons
 
 
 def test_what_requests_lose_is_counted_by_name() -> None:

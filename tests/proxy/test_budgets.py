@@ -48,7 +48,7 @@ class Now:
 
 
 @asynccontextmanager
-async def opened(path: Path, now: Now | None = None) -> AsyncIterator[Budgets]:
+async def open_budgets(path: Path, now: Now | None = None) -> AsyncIterator[Budgets]:
     keeper = Bookkeeper(str(path), Settings(), Log(io.StringIO()), Metrics())
     budgets = Budgets(keeper, now or Now())
     try:
@@ -70,7 +70,7 @@ def path(tmp_path: Path) -> Path:
 
 
 async def test_the_dearest_deployment_with_a_price_is_reserved(path: Path) -> None:
-    async with opened(path) as budgets:
+    async with open_budgets(path) as budgets:
         usage = Usage(input=1000, output=100)
         assert budgets.estimate(ALICE, [CHEAP, DEAR, UNKNOWN], usage) == pytest.approx(0.012)
         assert budgets.estimate(ALICE, [FREE], usage) == 0
@@ -81,16 +81,16 @@ async def test_the_dearest_deployment_with_a_price_is_reserved(path: Path) -> No
 
 @pytest.mark.parametrize("one", [UNKNOWN, HALF])
 async def test_a_model_without_a_price_is_refused(path: Path, one: Any) -> None:
-    async with opened(path) as budgets:
-        with pytest.raises(ApiError) as caught:
+    async with open_budgets(path) as budgets:
+        with pytest.raises(ApiError) as excinfo:
             budgets.estimate(ALICE, [one], Usage(input=1))
-    assert caught.value.status == 403 and caught.value.should_retry is False
-    assert "alice has a budget, and the price of 'test-model' is not known" in caught.value.message
-    assert "`a2py: prices:`" in caught.value.message
+    assert excinfo.value.status == 403 and excinfo.value.should_retry is False
+    assert "alice has a budget, and the price of 'test-model' is not known" in excinfo.value.message
+    assert "`a2py: prices:`" in excinfo.value.message
 
 
 async def test_reserve_and_settle(path: Path) -> None:
-    async with opened(path) as budgets:
+    async with open_budgets(path) as budgets:
         hold = await budgets.reserve(ALICE, 0.75)
         assert await spending(budgets) == Spending(0.0, 0.75) and budgets.open_count == 1
         budgets.settle(hold, 0.5)
@@ -100,11 +100,11 @@ async def test_reserve_and_settle(path: Path) -> None:
 
 
 async def test_a_spent_budget_says_when_it_renews(path: Path) -> None:
-    async with opened(path) as budgets:
+    async with open_budgets(path) as budgets:
         budgets.settle(await budgets.reserve(ALICE, 0.1), 1.25)
-        with pytest.raises(ApiError) as caught:
+        with pytest.raises(ApiError) as excinfo:
             await budgets.reserve(ALICE, 0.1)
-        error = caught.value
+        error = excinfo.value
         assert error.message == (
             "The key alice has spent its budget of 1/day (US dollars): 1.2500. It renews at 2027-01-16 00:00 UTC."
         )
@@ -118,22 +118,22 @@ async def test_a_spent_budget_says_when_it_renews(path: Path) -> None:
 
 async def test_what_running_requests_hold_may_come_back(path: Path) -> None:
     """A client shall try again: the budget is not spent."""
-    async with opened(path) as budgets:
+    async with open_budgets(path) as budgets:
         hold = await budgets.reserve(ALICE, 2.0)
-        with pytest.raises(ApiError, match="its running requests have reserved the rest") as caught:
+        with pytest.raises(ApiError, match="its running requests have reserved the rest") as excinfo:
             await budgets.reserve(ALICE, 0.1)
-        assert caught.value.status == 429 and caught.value.headers()["retry-after"] == "5"
+        assert excinfo.value.status == 429 and excinfo.value.headers()["retry-after"] == "5"
         budgets.settle(hold, 0.5)
         budgets.settle(await budgets.reserve(ALICE, 0.1), 0.0)
 
 
 async def test_a_ledger_that_can_t_be_written_refuses_and_leaves_nothing(path: Path) -> None:
     os.mkdir(path)
-    async with opened(path) as budgets:
+    async with open_budgets(path) as budgets:
         for _ in range(3):
-            with pytest.raises(ApiError) as caught:
+            with pytest.raises(ApiError) as excinfo:
                 await budgets.reserve(ALICE, 0.1)
-            assert caught.value.status == 503 and "the ledger can't be written" in caught.value.message
+            assert excinfo.value.status == 503 and "the ledger can't be written" in excinfo.value.message
         assert not budgets.open_count
         os.rmdir(path)
         budgets.settle(await budgets.reserve(ALICE, 0.1), 0.2)
@@ -141,7 +141,7 @@ async def test_a_ledger_that_can_t_be_written_refuses_and_leaves_nothing(path: P
 
 
 async def test_a_settlement_that_can_t_be_written_is_tried_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with opened(path) as budgets:
+    async with open_budgets(path) as budgets:
         hold = await budgets.reserve(ALICE, 0.1)
         real, calls = spending_jobs.settle, list[str]()
 
@@ -163,7 +163,7 @@ async def test_a_settlement_that_can_t_be_written_is_tried_again(path: Path, mon
 
 async def test_running_requests_are_renewed(path: Path) -> None:
     now = Now()
-    async with opened(path, now) as budgets:
+    async with open_budgets(path, now) as budgets:
         hold = await budgets.reserve(ALICE, 0.75)
         for _ in range(4):
             now.seconds += LEASE_SECONDS * 0.9
@@ -180,11 +180,11 @@ class Stuck:
 
     def __init__(self, budgets: Budgets) -> None:
         self._event = threading.Event()
-        self.started = threading.Event()
-        self.done = budgets.keeper.writer.submit(self._wait)
+        self.start = threading.Event()
+        self.future = budgets.keeper.writer.submit(self._wait)
 
     def _wait(self, connection: sqlite3.Connection) -> None:
-        self.started.set()
+        self.start.set()
         self._event.wait(60)
 
     def release(self) -> None:
@@ -195,11 +195,11 @@ class Stuck:
 async def test_a_client_that_leaves_while_it_waits_leaves_nothing(
     path: Path, is_written: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened(path) as budgets:
-        started, go, real = threading.Event(), threading.Event(), spending_jobs.reserve
+    async with open_budgets(path) as budgets:
+        start, go, real = threading.Event(), threading.Event(), spending_jobs.reserve
 
         def slow(connection: sqlite3.Connection, **values: Any) -> Spending:
-            started.set()
+            start.set()
             go.wait(60)
             before: Spending = real(connection, **values)
             return before
@@ -209,10 +209,10 @@ async def test_a_client_that_leaves_while_it_waits_leaves_nothing(
             monkeypatch.setattr(spending_jobs, "reserve", slow)
         else:
             stuck = Stuck(budgets)
-            await settle(stuck.started.is_set)
+            await settle(stuck.start.is_set)
         task = asyncio.ensure_future(budgets.reserve(ALICE, 0.5))
         if is_written:
-            await settle(started.is_set)
+            await settle(start.is_set)
         else:
             await asyncio.sleep(0)
         task.cancel()
@@ -229,7 +229,7 @@ async def test_a_client_that_leaves_while_it_waits_leaves_nothing(
 
 async def test_a_client_that_leaves_as_the_answer_comes_has_left(path: Path) -> None:
     """Python 3.10 and 3.11 forget a cancellation in `wait_for`, if the result is there at that moment."""
-    async with opened(path) as budgets:
+    async with open_budgets(path) as budgets:
         task = asyncio.ensure_future(budgets.reserve(ALICE, 0.5))
         await asyncio.sleep(0)
         future = budgets.keeper.writer.flush()  # jobs run in their order
@@ -242,17 +242,17 @@ async def test_a_client_that_leaves_as_the_answer_comes_has_left(path: Path) -> 
 
 async def test_nobody_waits_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WAIT_SECONDS", 0.01)
-    async with opened(path) as budgets:
+    async with open_budgets(path) as budgets:
         stuck = Stuck(budgets)
-        with pytest.raises(ApiError, match="can't be written \\(TimeoutError\\)") as caught:
+        with pytest.raises(ApiError, match="can't be written \\(TimeoutError\\)") as excinfo:
             await budgets.reserve(ALICE, 0.5)
-        assert caught.value.status == 503 and not budgets.open_count
+        assert excinfo.value.status == 503 and not budgets.open_count
         stuck.release()
         assert await spending(budgets) == Spending(0.0, 0.0)
 
 
 async def test_after_the_end_nothing_is_renewed(path: Path) -> None:
-    async with opened(path) as budgets:
+    async with open_budgets(path) as budgets:
         hold = await budgets.reserve(ALICE, 0.5)
         budgets.close()
         budgets.settle(hold, 0.5)
@@ -261,37 +261,37 @@ async def test_after_the_end_nothing_is_renewed(path: Path) -> None:
 
 
 async def test_what_all_machines_have_spent_decides_if_they_share(path: Path, tmp_path: Path) -> None:
-    asked: list[tuple[str, Spending, str, float]] = []
-    settled: list[tuple[float, float]] = []
+    questions: list[tuple[str, Spending, str, float]] = []
+    charges: list[tuple[float, float]] = []
 
     class Charge:
         def settle(self, cost: float, start: float) -> None:
-            settled.append((cost, start))
+            charges.append((cost, start))
 
     async def share(hold: spending_jobs.Hold, before: Spending, ledger: str, now: float) -> Charge | None:
-        asked.append((hold.key, before, ledger, now))
-        if len(asked) == 3:
+        questions.append((hold.key, before, ledger, now))
+        if len(questions) == 3:
             raise ApiError("billing", "all of it is spent")
-        return Charge() if len(asked) == 1 else None
+        return Charge() if len(questions) == 1 else None
 
-    async with opened(path) as budgets, opened(tmp_path / "other.db") as other:
+    async with open_budgets(path) as budgets, open_budgets(tmp_path / "other.db") as other:
         budgets.share = other.share = share
         budgets.settle(await budgets.reserve(ALICE, 0.5), 0.25)
-        assert settled == [(0.25, DAY.find_start(Now.seconds))]
+        assert charges == [(0.25, DAY.find_start(Now.seconds))]
         budgets.settle(await budgets.reserve(ALICE, 0.5), 0.25)
-        assert len(settled) == 1, "without Redis only the ledger knows"
+        assert len(charges) == 1, "without Redis only the ledger knows"
         with pytest.raises(ApiError, match="all of it is spent"):
             await other.reserve(ALICE, 0.5)
         assert await spending(other) == Spending(0.0, 0.0) and await spending(budgets) == Spending(0.5, 0.0)
-        assert [(key, before) for key, before, _, _ in asked[:2]] == [
+        assert [(key, before) for key, before, _, _ in questions[:2]] == [
             ("alice", Spending(0.0, 0.0)),
             ("alice", Spending(0.25, 0.0)),
         ]
-        assert asked[0][2] == asked[1][2] != asked[2][2], "each ledger has a name of its own"
-    async with opened(path) as again:
+        assert questions[0][2] == questions[1][2] != questions[2][2], "each ledger has a name of its own"
+    async with open_budgets(path) as again:
         again.share = share
         await again.reserve(ALICE, 0.5)
-        assert asked[3][2] == asked[0][2], "and keeps it"
+        assert questions[3][2] == questions[0][2], "and keeps it"
 
 
 async def test_a_ledger_that_can_t_be_named_is_no_bug(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,10 +304,10 @@ async def test_a_ledger_that_can_t_be_named_is_no_bug(path: Path, monkeypatch: p
         raise AssertionError("there is no name to share")
 
     monkeypatch.setattr(spending_jobs, "identify", fail)
-    async with opened(path) as budgets:
+    async with open_budgets(path) as budgets:
         budgets.share = share
-        with pytest.raises(ApiError, match="can't be written \\(disk I/O error\\)") as caught:
+        with pytest.raises(ApiError, match="can't be written \\(disk I/O error\\)") as excinfo:
             await budgets.reserve(ALICE, 0.5)
-        assert caught.value.status == 503
+        assert excinfo.value.status == 503
         await settle(lambda: not budgets.open_count)
         assert await spending(budgets) == Spending(0.0, 0.0)

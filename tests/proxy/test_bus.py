@@ -21,12 +21,12 @@ def fail(error: Exception) -> None:
 
 
 class Parent:
-    """`lost`: whether an envelope on its way from one worker to another gets lost; `crashes`: of the workers."""
+    """`loses`: whether an envelope on its way from one worker to another gets lost; `crashes`: of the workers."""
 
     def __init__(self, count: int) -> None:
         self.crashes: list[Exception] = []
-        self.joined: dict[int, Bus] = {}
-        self.lost: Callable[[bus.Envelope], bool] = lambda envelope: False
+        self.members: dict[int, Bus] = {}
+        self.loses: Callable[[bus.Envelope], bool] = lambda envelope: False
         self.workers = [Bus(self.crashes.append) for _ in range(count)]
         for number, worker in enumerate(self.workers):
             worker.connect(number, count, lambda envelopes, number=number: self.carry(number, envelopes))  # type: ignore[misc]
@@ -36,21 +36,21 @@ class Parent:
             envelope = bus.unpack(data)
             assert envelope is not None
             if envelope.kind == JOIN:
-                self.joined[sender] = self.workers[sender]
+                self.members[sender] = self.workers[sender]
                 self.announce()
                 continue
-            for number, worker in self.joined.items():
+            for number, worker in self.members.items():
                 is_for = envelope.worker in (EVERYBODY, number) and number != sender
-                if is_for and not self.lost(envelope):
+                if is_for and not self.loses(envelope):
                     worker.receive(bus.readdress(data, sender))
         return True
 
     def announce(self) -> None:
-        for worker in self.joined.values():
-            worker.receive(bus.encode_members(self.joined))
+        for worker in self.members.values():
+            worker.receive(bus.encode_members(self.members))
 
     def bury(self, number: int) -> None:
-        del self.joined[number]
+        del self.members[number]
         self.announce()
 
 
@@ -60,15 +60,15 @@ async def gather(worker: Bus, topic: str = "t", payload: bytes = b"", timeout: f
 
 async def test_what_one_publishes_all_others_get() -> None:
     parent = Parent(3)
-    heard: list[tuple[int, bytes, int]] = []
+    messages: list[tuple[int, bytes, int]] = []
     for number, worker in enumerate(parent.workers):
-        worker.subscribe("t", lambda payload, sender, number=number: heard.append((number, payload, sender)))  # type: ignore[misc]
+        worker.subscribe("t", lambda payload, sender, number=number: messages.append((number, payload, sender)))  # type: ignore[misc]
     large = os.urandom(3 * PIECE + 1)
     parent.workers[1].publish("t", b"small")
     parent.workers[1].publish("other", b"nobody wants this")
     parent.workers[2].publish("t", large)
     parent.workers[0].publish("t", b"")
-    assert heard == [
+    assert messages == [
         (0, b"small", 1),
         (2, b"small", 1),
         (0, large, 2),
@@ -113,20 +113,20 @@ async def test_all_answers_are_gathered() -> None:
 
 
 async def test_the_own_answer_is_asked_for_at_once_and_has_the_same_time() -> None:
-    parent, ended = Parent(2), list[int]()
+    parent, ends = Parent(2), list[int]()
 
     async def hang(payload: bytes, worker: int) -> bytes:
         try:
             await asyncio.Event().wait()
         finally:
-            ended.append(worker)
+            ends.append(worker)
         return b""
 
     parent.workers[0].answer("t", hang)
     parent.workers[1].answer("t", lambda payload, worker: b"here")
     assert await gather(parent.workers[0], timeout=0.01) == Answers({1: b"here"}, (0,))
     assert await parent.workers[0].ask(0, "t", b"", 0.01) is None
-    assert ended == [0, 0], "nothing runs on"
+    assert ends == [0, 0], "nothing runs on"
 
 
 async def test_who_can_not_answer_is_missing() -> None:
@@ -141,7 +141,7 @@ async def test_who_can_not_answer_is_missing() -> None:
     parent.workers[1].answer("t", fail)
     assert await gather(parent.workers[0]) == Answers({0: b"here", 3: b"here"}, (1, 2))
     assert [type(error) for error in parent.crashes] == [RuntimeError]
-    parent.lost = lambda envelope: envelope.kind == bus.ANSWER
+    parent.loses = lambda envelope: envelope.kind == bus.ANSWER
     asking = asyncio.ensure_future(gather(parent.workers[0]))
     for _ in range(5):
         await asyncio.sleep(0)
@@ -156,16 +156,16 @@ async def test_who_can_not_answer_is_missing() -> None:
 
 async def test_a_question_waits_until_it_is_known_who_is_there() -> None:
     """It takes a moment after the start. One that hears of nobody asks itself."""
-    sent: list[bytes] = []
+    posts: list[bytes] = []
     late = Bus(fail)
-    late.connect(1, 2, lambda envelopes: not sent.extend(envelopes))  # type: ignore[func-returns-value]
+    late.connect(1, 2, lambda envelopes: not posts.extend(envelopes))  # type: ignore[func-returns-value]
     late.answer("t", lambda payload, worker: b"late")
     asking = asyncio.ensure_future(gather(late))
     assert await gather(late, timeout=0.01) == Answers({1: b"late"}, (0,))
-    assert not asking.done() and len(sent) == 1
+    assert not asking.done() and len(posts) == 1
     late.receive(bus.encode_members([0, 1]))
-    await settle(lambda: len(sent) == 2)
-    question = bus.unpack(sent[1])
+    await settle(lambda: len(posts) == 2)
+    question = bus.unpack(posts[1])
     assert question is not None and question.kind == bus.QUESTION
     for data in bus.pack(bus.ANSWER, 0, question.number, "t", b"first"):
         late.receive(data)
@@ -181,29 +181,29 @@ async def test_an_answerer_may_have_no_answer() -> None:
 
 async def test_a_message_with_a_gap_is_dropped() -> None:
     parent = Parent(2)
-    heard: list[bytes] = []
-    parent.workers[1].subscribe("t", lambda payload, worker: heard.append(payload))
+    payloads: list[bytes] = []
+    parent.workers[1].subscribe("t", lambda payload, worker: payloads.append(payload))
     for gap in range(3):
-        parent.lost = lambda envelope, gap=gap: envelope.position == gap  # type: ignore[misc]
+        parent.loses = lambda envelope, gap=gap: envelope.position == gap  # type: ignore[misc]
         parent.workers[0].publish("t", bytes(3 * PIECE))
-        parent.lost = lambda envelope: False
+        parent.loses = lambda envelope: False
         parent.workers[0].publish("t", b"whole %d" % gap)
-    assert heard == [b"whole 0", b"whole 1", b"whole 2"]
+    assert payloads == [b"whole 0", b"whole 1", b"whole 2"]
     assert all(not incomplete.pieces for incomplete in parent.workers[1]._incomplete.values())
 
 
 async def test_what_is_too_large_is_not_sent() -> None:
     parent = Parent(2)
-    sent: list[bus.Envelope] = []
+    envelopes: list[bus.Envelope] = []
 
     def note(envelope: bus.Envelope) -> bool:
-        sent.append(envelope)
+        envelopes.append(envelope)
         return False
 
-    parent.lost = note
+    parent.loses = note
     parent.workers[0].publish("t", bytes(MAX_MESSAGE + 1))
     parent.workers[0].answer("t", lambda payload, worker: bytes(MAX_MESSAGE + 1))
-    assert not sent
+    assert not envelopes
     assert await gather(parent.workers[1]) == Answers({}, (0, 1)), "it declines"
     receiver = parent.workers[1]
     receiver.subscribe("t", lambda payload, worker: pytest.fail("longer than any message"))
@@ -228,9 +228,9 @@ async def test_questions_and_answers_have_limits() -> None:
     await settle(lambda: len(answers._answering) == bus.MAX_QUESTIONS)
     assert await gather(asks) == Answers({0: b"own"}, (1,)) and len(asks._questions) == bus.MAX_QUESTIONS
     third = Bus(fail)
-    third.connect(2, 3, lambda envelopes: parent.carry(2, envelopes) if 2 in parent.joined else True)
+    third.connect(2, 3, lambda envelopes: parent.carry(2, envelopes) if 2 in parent.members else True)
     parent.workers.append(third)
-    parent.joined[2] = third
+    parent.members[2] = third
     parent.announce()
     assert await third.ask(1, "t", b"", LIMIT) is None and len(answers._answering) == bus.MAX_ANSWERS
     await answers.close()
@@ -241,15 +241,15 @@ async def test_questions_and_answers_have_limits() -> None:
 
 async def test_a_callback_that_fails_stops_nothing() -> None:
     parent = Parent(2)
-    heard: list[bytes] = []
+    payloads: list[bytes] = []
 
     def fail(payload: bytes, worker: int) -> None:
         raise ValueError
 
     parent.workers[1].subscribe("t", fail)
-    parent.workers[1].subscribe("t", lambda payload, worker: heard.append(payload))
+    parent.workers[1].subscribe("t", lambda payload, worker: payloads.append(payload))
     parent.workers[0].publish("t", b"1")
-    assert heard == [b"1"] and [type(error) for error in parent.crashes] == [ValueError]
+    assert payloads == [b"1"] and [type(error) for error in parent.crashes] == [ValueError]
 
 
 async def test_no_room_is_no_failure() -> None:
@@ -266,13 +266,13 @@ async def test_no_room_is_no_failure() -> None:
 
 
 async def test_who_is_there_is_told() -> None:
-    told: list[frozenset[int]] = []
+    changes: list[frozenset[int]] = []
     parent = Parent(3)
     first = parent.workers[0]
-    first.on_peers.append(lambda: told.append(first.peers))
+    first.on_peers.append(lambda: changes.append(first.peers))
     parent.bury(2)
     parent.bury(1)
-    assert told == [{1}, frozenset()] and first.count == 3 and not first._incomplete.keys() - {EVERYBODY}
+    assert changes == [{1}, frozenset()] and first.count == 3 and not first._incomplete.keys() - {EVERYBODY}
 
 
 @given(st.binary(max_size=200))
@@ -297,5 +297,5 @@ def test_an_envelope_is_read_as_it_was_written(kind: bytes, worker: int, number:
         assert piece is not None and piece[:4] == (kind, worker, number, index) and piece.topic == topic
         assert piece.is_last == (index == len(pieces) - 1) and len(piece.payload) <= PIECE
     first = next(bus.pack(kind, worker, number, topic, payload))
-    moved = bus.unpack(bus.readdress(first, 9))
-    assert moved is not None and pieces[0] is not None and moved == pieces[0]._replace(worker=9)
+    copy = bus.unpack(bus.readdress(first, 9))
+    assert copy is not None and pieces[0] is not None and copy == pieces[0]._replace(worker=9)

@@ -43,8 +43,8 @@ async def test_everything_of_a_request(stream: bool, tmp_path: Path) -> None:
         and data["client"]["headers"]["x-custom"] == "1"
     )
     assert json.loads(data["client"]["body"])["messages"][0]["content"] == "Hi there"
-    refused, good = data["attempts"]
-    assert refused["status"] == 500 and "first" in refused["pieces"][0]
+    failure, good = data["attempts"]
+    assert failure["status"] == 500 and "first" in failure["pieces"][0]
     assert good["status"] == 200 and good["wire"] == "chat" and good["path"] == "/v1/chat/completions"
     assert json.loads(good["body"]) == upstream.requests[1].json and "Hel" in "".join(good["pieces"])
     assert data["answer"] == {"status": 200, "body": answer.body.decode()} and data["outcome"] == "ok"
@@ -83,7 +83,7 @@ async def test_no_secret_is_written(tmp_path: Path) -> None:
             {"set-cookie": "session=cookie-secret"},
         )
 
-    sent = {
+    headers = {
         "authorization": "Bearer client-secret",
         "cookie": "a=cookie-secret",
         "proxy-authorization": "Basic proxy-secret",
@@ -93,9 +93,9 @@ async def test_no_secret_is_written(tmp_path: Path) -> None:
         ScriptedServer(tells) as upstream,
         run_proxy(config(upstream.base + "?key=query-secret", **settings)) as proxy,
     ):
-        await proxy.ask(message("my key is client-secret"), headers=sent)
-    written = json.dumps(one(tmp_path))
-    assert "secret" not in written.replace("[redacted]", "") and written.count("[redacted]") >= 4
+        await proxy.ask(message("my key is client-secret"), headers=headers)
+    text = json.dumps(one(tmp_path))
+    assert "secret" not in text.replace("[redacted]", "") and text.count("[redacted]") >= 4
 
 
 OTHER, THIRD = "sk-another-deployments-key", 'odd"key/of+a\\third'
@@ -137,19 +137,19 @@ async def test_no_secret_of_the_whole_configuration_however_it_is_spelt(stream: 
     others = tuple(
         deployment("http://127.0.0.1:1/v1", f"m{n}", id=f"o{n}", key=key) for n, key in enumerate((OTHER, THIRD))
     )
-    sent = {
+    headers = {
         "x-trace": f"{OTHER};{SECRET}",
         "x-gateway-token": "header-secret-1",
         "referer": f"http://x/y?key=query-secret&b={THIRD[:3]}",
     }
-    said = f"{OTHER} {THIRD} {SPELT} header-secret-1 cookie-secret-1 {json.dumps({'inner': json.dumps(THIRD)})}"
+    reply = f"{OTHER} {THIRD} {SPELT} header-secret-1 cookie-secret-1 {json.dumps({'inner': json.dumps(THIRD)})}"
     body = json.dumps(message("SAID", stream=stream)).replace(
-        "SAID", json.dumps(said)[1:-1].replace(json.dumps(SPELT)[1:-1], SPELT)
+        "SAID", json.dumps(reply)[1:-1].replace(json.dumps(SPELT)[1:-1], SPELT)
     )
     async with ScriptedServer(repeats) as upstream:
         settings = config(upstream.base, deployments=others, capture_dir=str(tmp_path))
         async with run_proxy(settings) as proxy:
-            answer = await proxy.ask(body.encode(), headers={**sent, "cookie": "a=1; b=cookie-secret-1"})
+            answer = await proxy.ask(body.encode(), headers={**headers, "cookie": "a=1; b=cookie-secret-1"})
             assert answer.status == 200
     data = one(tmp_path)
     secret_free(data)
@@ -167,10 +167,10 @@ async def test_a_secret_at_the_limit_of_a_body(tmp_path: Path, monkeypatch: pyte
     """Not even its beginning stays."""
     monkeypatch.setattr(capture_module, "BODY_LIMIT", 1000)
     for before in range(900, 1000, 9):
-        said = "x" * before + SECRET + "y" * 5000
+        words = "x" * before + SECRET + "y" * 5000
         settings: dict[str, Any] = {"capture_dir": str(tmp_path / str(before))}
-        async with ScriptedServer(answering(said)) as upstream, run_proxy(config(upstream.base, **settings)) as proxy:
-            assert (await proxy.ask(message(said))).names[-1] == "message_stop"
+        async with ScriptedServer(answering(words)) as upstream, run_proxy(config(upstream.base, **settings)) as proxy:
+            assert (await proxy.ask(message(words))).names[-1] == "message_stop"
         data = one(tmp_path / str(before))
         assert SECRET[:12] not in json.dumps(data)
         assert data["client"]["cut"] and data["answer"]["cut"] and data["attempts"][0]["cut"]
@@ -198,7 +198,7 @@ def full(folder: Path) -> list[str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no RLIMIT_FSIZE")
-def warned(proxy: Running) -> list[dict[str, Any]]:
+def list_warnings(proxy: Running) -> list[dict[str, Any]]:
     return [line for line in proxy.lines if line["event"] == "capture can't be written"]
 
 
@@ -216,10 +216,10 @@ async def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, limit: int) -> 
         try:
             for stream in (True, False):
                 assert (await proxy.ask(message("x" * 5000, stream=stream))).status == 200
-            await settle(lambda: len(warned(proxy)) == 2)  # a capture is written after its answer
+            await settle(lambda: len(list_warnings(proxy)) == 2)  # a capture is written after its answer
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        assert warned(proxy)[0]["error"] == "File too large"
+        assert list_warnings(proxy)[0]["error"] == "File too large"
         assert full(tmp_path) == []
         assert (await proxy.ask(message())).status == 200
     assert one(tmp_path)["outcome"] == "ok" and len(full(tmp_path)) == 1
@@ -242,8 +242,8 @@ async def test_a_disk_that_is_really_full(small_disk: Path) -> None:
     ):
         for _ in range(12):
             assert (await proxy.ask(message("x" * 8000))).names[-1] == "message_stop"
-        await settle(lambda: bool(warned(proxy)))
-        assert warned(proxy)[-1]["error"] == "No space left on device"
+        await settle(lambda: bool(list_warnings(proxy)))
+        assert list_warnings(proxy)[-1]["error"] == "No space left on device"
     names = full(small_disk)
     assert names and not [name for name in names if not name.endswith(".json") or name.startswith(".")]
     for name in names:
@@ -290,9 +290,9 @@ async def test_a_directory_that_can_not_be_written(tmp_path: Path) -> None:
 # -- replay ------------------------------------------------------------------------------------------------------------
 
 
-def same(answer: Answer, recorded: str) -> bool:
+def same(answer: Answer, record: str) -> bool:
     """Equal but for the ids that are made anew."""
-    return without_ids(answer.body.decode()) == without_ids(recorded)
+    return without_ids(answer.body.decode()) == without_ids(record)
 
 
 def without_ids(body: str) -> str:
@@ -306,10 +306,10 @@ async def test_a_capture_replays(stream: bool, tmp_path: Path) -> None:
         async with run_proxy(settings) as proxy:
             await proxy.ask(message(stream=stream))
     data = one(tmp_path)
-    left = iter(data["attempts"])
+    attempts = iter(data["attempts"])
 
     async def again(c: Peer) -> None:
-        attempt = next(left)
+        attempt = next(attempts)
         assert c.request.body.decode() == attempt["body"] and c.request.target == attempt["path"]
         c.head(attempt["status"], {"content-type": attempt["response_headers"]["content-type"]})
         for piece in attempt["pieces"]:

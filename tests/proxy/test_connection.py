@@ -24,11 +24,15 @@ NOWHERE = "http://127.0.0.1:1/v1"
 GET = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n"
 POST = b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\n"
 BODY = orjson.dumps(message("a line\r\n\r\nand another", stream=False))
-SIZED = b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
-CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n5\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (BODY[:5], len(BODY) - 5, BODY[5:])
+SIZED_BODY = b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+CHUNKED_BODY = b"Transfer-Encoding: chunked\r\n\r\n5\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (
+    BODY[:5],
+    len(BODY) - 5,
+    BODY[5:],
+)
 
 
-async def closed(client: Raw) -> bytes:
+async def read_to_end(client: Raw) -> bytes:
     """What comes until the connection is closed."""
     return await asyncio.wait_for(client.reader.read(), LIMIT)
 
@@ -59,9 +63,9 @@ async def test_no_response_names_its_software() -> None:
         POST + b"Content-Length: 99999999\r\n\r\n",
         POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         POST + b"Content-Length: 2\r\n\r\n{}",
-        POST + SIZED,
-        POST + CHUNKED,
-        POST + b"Expect: 100-continue\r\n" + SIZED,
+        POST + SIZED_BODY,
+        POST + CHUNKED_BODY,
+        POST + b"Expect: 100-continue\r\n" + SIZED_BODY,
     ]
     settings: dict[str, Any] = {"max_body_mb": 1, "allowed_origins": ("https://app.example",)}
     ROUTES["/crash"] = Route(("GET",), crash)  # type: ignore[arg-type]
@@ -94,28 +98,28 @@ INNER = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
 @pytest.mark.parametrize(
     "raw",
     [
-        POST + b"Content-Length: %d\r\n" % len(BODY) + SIZED + INNER,
+        POST + b"Content-Length: %d\r\n" % len(BODY) + SIZED_BODY + INNER,
         POST + b"Content-Length: %d, %d\r\n\r\n" % (len(BODY), len(BODY)) + BODY + INNER,
-        POST + b"Content-Length: 5\r\n" + CHUNKED + INNER,
-        POST + b"Transfer-Encoding: chunked\r\n" + SIZED + INNER,
-        POST + b"Transfer-Encoding: \r\n" + SIZED + INNER,
+        POST + b"Content-Length: 5\r\n" + CHUNKED_BODY + INNER,
+        POST + b"Transfer-Encoding: chunked\r\n" + SIZED_BODY + INNER,
+        POST + b"Transfer-Encoding: \r\n" + SIZED_BODY + INNER,
         POST + b"Transfer-Encoding: identity\r\n\r\n" + INNER,
-        POST + CHUNKED.replace(b"chunked", b"gzip, chunked") + INNER,
-        POST + CHUNKED.replace(b"chunked", b"identity, chunked") + INNER,
-        POST + CHUNKED.replace(b"chunked", b"chunked, chunked") + INNER,
-        POST + CHUNKED.replace(b"chunked", b"chunked, gzip") + INNER,
-        POST + CHUNKED.replace(b"chunked", b"chunked,") + INNER,
-        POST + CHUNKED.replace(b"chunked", b"chunked;a=b") + INNER,
-        POST + CHUNKED.replace(b"chunked", b"\x0bchunked") + INNER,
-        POST + CHUNKED.replace(b"chunked", b'"chunked"') + INNER,
-        POST + b"Transfer-Encoding: gzip\r\n" + CHUNKED + INNER,
-        POST + CHUNKED.replace(b"Encoding:", b"Encoding:\r\n ") + INNER,
-        POST + CHUNKED.replace(b"Encoding:", b"Encoding :") + INNER,
-        POST.replace(b"1.1", b"1.0") + CHUNKED + INNER,
-        POST + CHUNKED.replace(b"\r\n5\r\n", b"\r\n0x5\r\n") + INNER,
-        POST + CHUNKED.replace(b"\r\n5\r\n", b"\r\n5\n") + INNER,
-        POST + CHUNKED.replace(b"\r\n5\r\n", b"\r\n-5\r\n") + INNER,
-        POST + CHUNKED.replace(b"\r\n5\r\n", b"\r\nfffffffffffffffff5\r\n") + INNER,
+        POST + CHUNKED_BODY.replace(b"chunked", b"gzip, chunked") + INNER,
+        POST + CHUNKED_BODY.replace(b"chunked", b"identity, chunked") + INNER,
+        POST + CHUNKED_BODY.replace(b"chunked", b"chunked, chunked") + INNER,
+        POST + CHUNKED_BODY.replace(b"chunked", b"chunked, gzip") + INNER,
+        POST + CHUNKED_BODY.replace(b"chunked", b"chunked,") + INNER,
+        POST + CHUNKED_BODY.replace(b"chunked", b"chunked;a=b") + INNER,
+        POST + CHUNKED_BODY.replace(b"chunked", b"\x0bchunked") + INNER,
+        POST + CHUNKED_BODY.replace(b"chunked", b'"chunked"') + INNER,
+        POST + b"Transfer-Encoding: gzip\r\n" + CHUNKED_BODY + INNER,
+        POST + CHUNKED_BODY.replace(b"Encoding:", b"Encoding:\r\n ") + INNER,
+        POST + CHUNKED_BODY.replace(b"Encoding:", b"Encoding :") + INNER,
+        POST.replace(b"1.1", b"1.0") + CHUNKED_BODY + INNER,
+        POST + CHUNKED_BODY.replace(b"\r\n5\r\n", b"\r\n0x5\r\n") + INNER,
+        POST + CHUNKED_BODY.replace(b"\r\n5\r\n", b"\r\n5\n") + INNER,
+        POST + CHUNKED_BODY.replace(b"\r\n5\r\n", b"\r\n-5\r\n") + INNER,
+        POST + CHUNKED_BODY.replace(b"\r\n5\r\n", b"\r\nfffffffffffffffff5\r\n") + INNER,
         GET + b"X-Folded: a\r\n b\r\n\r\n" + INNER,
         GET + b"X-Cr: a\rX-Evil: b\r\n\r\n" + INNER,
         GET + b"X-Nul: a\x00b\r\n\r\n" + INNER,
@@ -126,8 +130,8 @@ INNER = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
         b"GET /v1/models\x0b HTTP/1.1\r\nHost: localhost\r\n\r\n" + INNER,
         b"GET /v1/mo\xe2\x80\xaedels HTTP/1.1\r\nHost: localhost\r\n\r\n" + INNER,
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + INNER,
-        b"POST /v1/messages\r\nHost: localhost\r\n" + CHUNKED + INNER,
-        b"POST /v1/messages HTTP/2.0\r\nHost: localhost\r\n" + CHUNKED + INNER,
+        b"POST /v1/messages\r\nHost: localhost\r\n" + CHUNKED_BODY + INNER,
+        b"POST /v1/messages HTTP/2.0\r\nHost: localhost\r\n" + CHUNKED_BODY + INNER,
         b"CONNECT /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n" + INNER,
         b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n" + INNER,
     ],
@@ -139,7 +143,7 @@ async def test_what_may_be_read_in_two_ways_is_refused_and_nothing_after_it_is_s
         proxy.client() as client,
     ):
         client.send(raw)
-        came = await closed(client)
+        came = await read_to_end(client)
         assert re.match(rb"HTTP/1\.[01] 4", came) and len(re.findall(rb"HTTP/\d.\d \d", came)) == 1, came
         client.reader = asyncio.StreamReader()
         client.reader.feed_data(came)
@@ -154,7 +158,7 @@ async def test_a_chunked_body_with_extensions_and_trailers(extra: bytes) -> None
         run_proxy(config(upstream.base)) as proxy,
         proxy.client() as client,
     ):
-        client.send(POST + CHUNKED.replace(b"\r\n5\r\n", b"\r\n5;name=value\r\n")[:-2] + extra + b"\r\n" + INNER)
+        client.send(POST + CHUNKED_BODY.replace(b"\r\n5\r\n", b"\r\n5;name=value\r\n")[:-2] + extra + b"\r\n" + INNER)
         assert (await client.answer()).status == 200
         assert (await client.answer()).json["data"]
     assert len(upstream.requests) == 1
@@ -164,7 +168,7 @@ async def test_a_good_request_before_a_bad_one_is_answered() -> None:
     async with run_proxy(config(NOWHERE)) as proxy, proxy.client() as client:
         client.send(INNER + INNER + b"NONSENSE\r\n\r\n" + INNER)
         assert [(await client.answer()).status for _ in range(3)] == [200, 200, 400]
-        assert await closed(client) == b""
+        assert await read_to_end(client) == b""
 
 
 async def test_head_sends_no_body_and_the_next_answer_is_its_own() -> None:
@@ -206,7 +210,7 @@ async def test_long_targets_are_read_and_very_long_ones_refused(length: int) -> 
         assert len(envelope(await client.answer(), 404, "not_found_error")) < 400
         client.send(b"GET /%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % (b"a" * (length + 16_384)))
         envelope(await client.answer(), 431, "invalid_request_error")
-        assert await closed(client) == b""
+        assert await read_to_end(client) == b""
 
 
 # -- broken bodies -----------------------------------------------------------------------------------------------------
@@ -219,7 +223,7 @@ async def test_a_body_that_breaks_later_is_refused_at_once() -> None:
         await settle(lambda: proxy.busy)
         client.send(b"zz\r\n")
         envelope(await client.answer(), 400, "invalid_request_error")
-        assert await closed(client) == b""
+        assert await read_to_end(client) == b""
 
 
 @pytest.mark.parametrize("path", [b"/v1/messages", b"/nothing"])
@@ -239,7 +243,7 @@ async def test_a_broken_body_leaves_no_traceback(path: bytes, caplog: pytest.Log
                         await settle(lambda: proxy.busy or path == b"/nothing")
                     client.send(broken[first:])
                     assert (await client.answer()).status == (400 if path == b"/v1/messages" else 404)
-                    assert await closed(client) == b""
+                    assert await read_to_end(client) == b""
     assert not [record for record in caplog.records if record.exc_info or record.levelno >= logging.WARNING]
 
 
@@ -250,16 +254,16 @@ UPGRADES = [
     b"connection: upgrade\r\nuPGRADE: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
     b"Connection: Upgrade\r\nUpgrade: tcp\r\n",
 ]
-REQUESTS = [GET + b"\r\n", POST + SIZED, POST + CHUNKED]
+REQUESTS = [GET + b"\r\n", POST + SIZED_BODY, POST + CHUNKED_BODY]
 
 
-def upgraded(request: bytes, upgrade: bytes) -> bytes:
+def add_upgrade(request: bytes, upgrade: bytes) -> bytes:
     line, _, rest = request.partition(b"\r\n")
     return line + b"\r\n" + upgrade + rest
 
 
 @asynccontextmanager
-async def connected(proxy: Running) -> AsyncIterator[tuple[Raw, Connection]]:
+async def connect(proxy: Running) -> AsyncIterator[tuple[Raw, Connection]]:
     """A client, and the server's end of its connection, which can be given bytes in any pieces."""
     before = set(proxy.server._connections._handlers)  # type: ignore[union-attr]
     async with proxy.client() as client:
@@ -273,13 +277,13 @@ async def connected(proxy: Running) -> AsyncIterator[tuple[Raw, Connection]]:
 @pytest.mark.parametrize("request_", REQUESTS, ids=["no body", "sized", "chunked"])
 async def test_what_follows_a_request_with_upgrade_is_served(request_: bytes, upgrade: bytes) -> None:
     """As HTTP/1.1, wherever the bytes were split on their way."""
-    first = upgraded(request_, upgrade)
-    raw = first + POST + SIZED + first + GET + b"\r\n"
+    first = add_upgrade(request_, upgrade)
+    raw = first + POST + SIZED_BODY + first + GET + b"\r\n"
     splits = [[len(raw)], [1] * len(raw), [7] * len(raw), *([n] for n in range(len(first) - 9, len(first) + 9))]
     splits += [[n] for n in range(first.index(b"\r\n\r\n") - 2, first.index(b"\r\n\r\n") + 7)]
     async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base)) as proxy:
         for sizes in splits:
-            async with connected(proxy) as (client, connection):
+            async with connect(proxy) as (client, connection):
                 at = 0
                 for size in (*sizes, len(raw)):
                     if at < len(raw):
@@ -290,14 +294,14 @@ async def test_what_follows_a_request_with_upgrade_is_served(request_: bytes, up
                     assert (
                         answer.status == 200 and ("content" if part.startswith(b"POST") else "data") in answer.json
                     ), sizes[:3]
-    assert all(asked.json["messages"][-1]["content"] == "a line\r\n\r\nand another" for asked in upstream.requests)
+    assert all(request.json["messages"][-1]["content"] == "a line\r\n\r\nand another" for request in upstream.requests)
 
 
 async def test_very_many_requests_with_upgrade_at_once() -> None:
     """More than the parser queues before it pauses."""
     number = 200
     async with run_proxy(config(NOWHERE)) as proxy, proxy.client() as client:
-        client.send(upgraded(GET + b"\r\n", UPGRADES[0]) * number)
+        client.send(add_upgrade(GET + b"\r\n", UPGRADES[0]) * number)
         for _ in range(number):
             assert (await client.answer()).json["data"]
 
@@ -313,7 +317,7 @@ async def test_a_large_compressed_body_with_upgrade() -> None:
     ):
         for _ in range(2):
             client.send(
-                upgraded(POST, UPGRADES[0]) + head + body + upgraded(GET, UPGRADES[0]) + b"\r\n" + GET + b"\r\n"
+                add_upgrade(POST, UPGRADES[0]) + head + body + add_upgrade(GET, UPGRADES[0]) + b"\r\n" + GET + b"\r\n"
             )
             assert (await client.answer()).json["content"]
             assert (await client.answer()).json["data"]
@@ -329,15 +333,15 @@ async def clients(proxy: Running, number: int) -> AsyncIterator[list[Raw]]:
     """So many connections, in this order."""
     async with AsyncExitStack() as stack:
         connections: Any = proxy.server._connections
-        made = []
+        peers = []
         for _ in range(number):
-            made.append(await stack.enter_async_context(proxy.client()))
-            await settle(lambda: connections.open >= min(len(made), connections.max_connections))
-        yield made
+            peers.append(await stack.enter_async_context(proxy.client()))
+            await settle(lambda: connections.open >= min(len(peers), connections.max_connections))
+        yield peers
 
 
-@pytest.mark.parametrize("said", [b"", b"POST /v1/messages HTTP/1.1\r\nHost: loc"])
-async def test_silent_connections_keep_nobody_out(said: bytes) -> None:
+@pytest.mark.parametrize("start", [b"", b"POST /v1/messages HTTP/1.1\r\nHost: loc"])
+async def test_silent_connections_keep_nobody_out(start: bytes) -> None:
     """The oldest one that has not asked makes room, also if it has sent half a request."""
     async with (
         ScriptedServer(answering("Hi")) as upstream,
@@ -345,7 +349,7 @@ async def test_silent_connections_keep_nobody_out(said: bytes) -> None:
     ):
         async with clients(proxy, 100) as silent:
             for client in silent:
-                client.send(said)
+                client.send(start)
             for _ in range(30):
                 assert (await proxy.ask(message())).status == 200
             assert proxy.server._connections is not None and proxy.server._connections.open <= 20
@@ -358,7 +362,7 @@ async def test_silent_connections_keep_nobody_out(said: bytes) -> None:
 
 async def test_the_newest_silent_connection_stays() -> None:
     async with run_proxy(config(NOWHERE, max_connections=3)) as proxy, clients(proxy, 4) as (one, two, three, four):
-        assert await closed(one) == b""
+        assert await read_to_end(one) == b""
         for client in (four, three, two):
             client.ask("GET", "/v1/models")
             assert (await client.answer()).status == 200
@@ -378,7 +382,7 @@ async def test_connections_that_wait_for_their_next_request_come_after_silent_on
             more = await stack.enter_async_context(proxy.client())
             more.ask("GET", "/v1/models")
             assert (await more.answer()).status == 200
-            assert await closed(leaves) == b""
+            assert await read_to_end(leaves) == b""
             assert not [client for client in stay if client.reader.at_eof()]
 
 
@@ -405,7 +409,7 @@ async def test_where_all_are_busy_a_new_one_is_refused_and_far_more_are_cut_off(
                     "max_connections" in envelope(answer, 529, "overloaded_error")
                     and answer.headers["retry-after"] == "1"
                 )
-                assert await closed(client) == b""
+                assert await read_to_end(client) == b""
             for number in (3, 4):  # refused ones whose bodies are still to come are busy too
                 stuck = await stack.enter_async_context(proxy.client())
                 stuck.send(POST + b"Content-Length: 10\r\n\r\n")
@@ -430,11 +434,11 @@ async def test_every_connection_is_forgotten() -> None:
     async with run_proxy(config(NOWHERE, max_connections=5)) as proxy:
         connections = proxy.server._connections
         assert connections is not None
-        async with clients(proxy, 12) as made:
-            for client in made[-4:]:
+        async with clients(proxy, 12) as peers:
+            for client in peers[-4:]:
                 client.ask("GET", "/v1/models")
                 assert (await client.answer()).status == 200
-            made[-1].reset()
+            peers[-1].reset()
             await settle(lambda: connections.open == 4)
             assert len(connections.idle) + len(connections.fresh) + len(connections.busy) == 4
         await settle(lambda: not connections.open)

@@ -13,16 +13,16 @@ from tests.proxy.test_limits import dep
 
 class Reporter:
     def __init__(self) -> None:
-        self.said: list[tuple[object, ...]] = []
+        self.calls: list[tuple[object, ...]] = []
 
     def report_cooldown(self, id: str, model: str, kind: str, seconds: float) -> None:
-        self.said.append(("cooldown", id, model, kind, seconds))
+        self.calls.append(("cooldown", id, model, kind, seconds))
 
     def report_recovery(self, id: str, model: str) -> None:
-        self.said.append(("recovery", id, model))
+        self.calls.append(("recovery", id, model))
 
     def report_failure(self, id: str) -> None:
-        self.said.append(("failure", id))
+        self.calls.append(("failure", id))
 
 
 def test_what_happens_to_a_deployment_is_reported() -> None:
@@ -35,7 +35,7 @@ def test_what_happens_to_a_deployment_is_reported() -> None:
     cooldowns.record_failure(one, ApiError("invalid_request", "x"), settings)
     cooldowns.record_success(one)
     cooldowns.record_success(one)
-    assert reporter.said == [
+    assert reporter.calls == [
         ("failure", "d"),
         ("failure", "d"),
         ("cooldown", "d", "", "rate_limit", 7),
@@ -51,7 +51,7 @@ def test_failures_elsewhere_count_like_own_ones(age: float, is_cooling: bool) ->
     cooldowns.reporter = reporter
     for _ in range(3):
         cooldowns.count_failure("d", age=age)
-    assert reporter.said == []
+    assert reporter.calls == []
     cooldowns.record_failure(dep(), ApiError("api", "x"), Settings(allowed_fails=3))
     assert cooldowns.is_cooling(dep()) is is_cooling
 
@@ -64,4 +64,4 @@ def test_a_cooldown_elsewhere_is_not_reported_again() -> None:
         {"deployment": "d", "why": "api", "seconds_left": 5.0}
     ]
     cooldowns.end("d", "")
-    assert not cooldowns.is_cooling(dep()) and reporter.said == []
+    assert not cooldowns.is_cooling(dep()) and reporter.calls == []

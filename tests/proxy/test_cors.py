@@ -22,15 +22,15 @@ def cors(headers: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.startswith("access-control-") or name == "vary"}
 
 
-def shown(headers: dict[str, str]) -> bool:
+def is_readable(headers: dict[str, str]) -> bool:
     """Whether a browser shows the answer to PAGE. Nothing half."""
-    found = cors(headers)
-    if not found:
+    permissions = cors(headers)
+    if not permissions:
         return False
-    assert found["access-control-allow-origin"] == PAGE and found["vary"] == "Origin"
+    assert permissions["access-control-allow-origin"] == PAGE and permissions["vary"] == "Origin"
     assert (
-        "request-id, x-request-id," in found["access-control-expose-headers"]
-        and "access-control-allow-credentials" not in found
+        "request-id, x-request-id," in permissions["access-control-expose-headers"]
+        and "access-control-allow-credentials" not in permissions
     )
     return True
 
@@ -77,8 +77,8 @@ async def test_a_preflight_needs_no_key(path: str, methods: str, key: str) -> No
 
 async def test_what_a_preflight_may_ask_besides() -> None:
     async with run_proxy(config("http://127.0.0.1:1/v1", **SETTINGS)) as proxy, proxy.client() as client:
-        asked = (("Origin", PAGE), ("Access-Control-Request-Method", "POST"))
-        client.ask("OPTIONS", "/v1/messages", None, (*asked, ("Access-Control-Request-Private-Network", "true")))
+        preflight = (("Origin", PAGE), ("Access-Control-Request-Method", "POST"))
+        client.ask("OPTIONS", "/v1/messages", None, (*preflight, ("Access-Control-Request-Private-Network", "true")))
         status, headers = await client.head()
         assert (
             status == 204
@@ -86,7 +86,7 @@ async def test_what_a_preflight_may_ask_besides() -> None:
             and "access-control-allow-headers" not in headers
         )
         for odd in ("a b", "x: y", "a,,b", "\u00e4", ",".join(f"x-{n}" for n in range(200))):
-            client.ask("OPTIONS", "/v1/messages", None, (*asked, ("Access-Control-Request-Headers", odd)))
+            client.ask("OPTIONS", "/v1/messages", None, (*preflight, ("Access-Control-Request-Headers", odd)))
             status, headers = await client.head()
             assert status == 204 and "access-control-allow-headers" not in headers
 
@@ -128,11 +128,11 @@ async def test_without_a_list_nobody_gets_anything() -> None:
 
 
 @pytest.mark.parametrize("key", ["", KEY])
-@pytest.mark.parametrize("captured", [False, True])
-async def test_answers_can_be_read(key: str, captured: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_capture", [False, True])
+async def test_answers_can_be_read(key: str, has_capture: bool, tmp_path: Path) -> None:
     """Streams, whole answers, lists, pages, errors before and after the key check, and 404s."""
     page = {"Origin": PAGE, "x-api-key": KEY}
-    settings: dict[str, Any] = {**SETTINGS, "capture_dir": str(tmp_path) if captured else ""}
+    settings: dict[str, Any] = {**SETTINGS, "capture_dir": str(tmp_path) if has_capture else ""}
     scripts = (answering("Hi"), answering("Hi"), refusing(429, "slow down"))
     async with (
         ScriptedServer(*scripts) as upstream,
@@ -158,7 +158,7 @@ async def test_answers_can_be_read(key: str, captured: bool, tmp_path: Path) -> 
             await proxy.ask(message(), headers={"Origin": PAGE, "x-api-key": "wrong", "host": "evil.example"})
         )
         assert answers[-1].status == (401 if key else 403)
-    assert all(shown(answer.headers) for answer in answers)
+    assert all(is_readable(answer.headers) for answer in answers)
 
 
 async def test_a_stream_that_fails_after_its_head_can_be_read() -> None:
@@ -169,4 +169,4 @@ async def test_a_stream_that_fails_after_its_head_can_be_read() -> None:
 
     async with ScriptedServer(script) as upstream, run_proxy(config(upstream.base, **SETTINGS)) as proxy:
         answer = await proxy.ask(message(), headers={"Origin": PAGE})
-    assert answer.status == 200 and answer.names[-1] == "error" and shown(answer.headers)
+    assert answer.status == 200 and answer.names[-1] == "error" and is_readable(answer.headers)

@@ -50,7 +50,7 @@ async def upstream() -> AsyncIterator[Upstream]:
     await client.close()
 
 
-class Watched(Discovery):
+class Recorder(Discovery):
     """Records what it was told to change."""
 
     def __init__(self) -> None:
@@ -60,39 +60,39 @@ class Watched(Discovery):
     def note(self, words: Mapping[str, ServerWord]) -> None:
         self.changes.append(dict(words))
 
-    async def done(self) -> None:
+    async def settle_tasks(self) -> None:
         await settle(lambda: not self._tasks)
 
 
 async def test_a_private_server_is_asked_at_the_start(upstream: Upstream) -> None:
     async with ScriptedServer(serving(VLLM)) as server:
-        found = Watched()
-        found.start(upstream, [deployment(server.base), deployment(server.base, name="twin")], True)
-        await found.done()
-        assert found.words[server.base].program == "vLLM" and found.words[server.base].context("m") == 4096
-        assert [asked.target for asked in server.requests] == [
+        recorder = Recorder()
+        recorder.start(upstream, [deployment(server.base), deployment(server.base, name="twin")], True)
+        await recorder.settle_tasks()
+        assert recorder.words[server.base].program == "vLLM" and recorder.words[server.base].context("m") == 4096
+        assert [request.target for request in server.requests] == [
             "/v1/models",
             "/props",
             "/version",
             "/api/version",
             "/api/tags",
         ]
-        assert all(asked.method == "GET" and not asked.body for asked in server.requests)
-        assert {asked.headers["authorization"] for asked in server.requests} == {"Bearer sk-deployment"}
-        found.start(upstream, [deployment(server.base)], True)  # a reload
-        found.note_success(deployment(server.base))
-        assert not found._tasks and len(found.changes) == 1
-        await found.close()
+        assert all(request.method == "GET" and not request.body for request in server.requests)
+        assert {request.headers["authorization"] for request in server.requests} == {"Bearer sk-deployment"}
+        recorder.start(upstream, [deployment(server.base)], True)  # a reload
+        recorder.note_success(deployment(server.base))
+        assert not recorder._tasks and len(recorder.changes) == 1
+        await recorder.close()
 
 
 async def test_nobody_is_asked_if_it_is_switched_off(upstream: Upstream) -> None:
     async with ScriptedServer(serving(VLLM)) as server:
-        found = Watched()
-        found.start(upstream, [deployment(server.base)], False)
-        found.note_success(deployment(server.base))
-        found.note_failed_connection(deployment(server.base))
-        found.note_success(deployment("https://relay.example/v1"))
-        assert not found._tasks and not found._stale and not server.requests
+        recorder = Recorder()
+        recorder.start(upstream, [deployment(server.base)], False)
+        recorder.note_success(deployment(server.base))
+        recorder.note_failed_connection(deployment(server.base))
+        recorder.note_success(deployment("https://relay.example/v1"))
+        assert not recorder._tasks and not recorder._stale and not server.requests
 
 
 async def test_hosts_of_the_provider_table_are_never_asked(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,17 +100,17 @@ async def test_hosts_of_the_provider_table_are_never_asked(upstream: Upstream, m
         raise AssertionError("a host of the provider table was asked")
 
     monkeypatch.setattr(upstream, "fetch", refuse)
-    found = Watched()
+    recorder = Recorder()
     bases = [(row.name, row.base or "https://x.openai.azure.com") for row in PROVIDERS.values()]
     rows = [deployment(base, provider=name) for name, base in bases if not is_private(base)]
     behind_openai = [deployment(row.base) for row in PROVIDERS.values() if row.base.startswith("https:")]
     native = deployment("http://127.0.0.1:1/anthropic", provider="anthropic", wire="native")
     everyone = [*rows, *behind_openai, native, deployment("http://127.0.0.1:1", problem="no key")]
-    found.start(upstream, everyone, True)
+    recorder.start(upstream, everyone, True)
     for one in everyone:
-        found.note_failed_connection(one)
-        found.note_success(one)
-    assert not found._tasks and not found._stale
+        recorder.note_failed_connection(one)
+        recorder.note_success(one)
+    assert not recorder._tasks and not recorder._stale
 
 
 async def test_another_host_is_asked_once_after_a_success(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,44 +118,44 @@ async def test_another_host_is_asked_once_after_a_success(upstream: Upstream, mo
     async with ScriptedServer(
         serving({"data": [{"id": "gpt-5", "owned_by": "x", "supported_endpoint_types": []}]})
     ) as server:
-        found = Watched()
-        found.start(upstream, [deployment(server.base)], True)
-        found.note_failed_connection(deployment(server.base))
-        assert not found._tasks, "not before a request has succeeded there"
-        found.note_success(deployment(server.base, query="version=1"))
-        await found.done()
-        assert [asked.target for asked in server.requests] == ["/v1/models?version=1"], "its root is not asked"
-        assert found.words[server.base].program == "new-api"
-        found.note_success(deployment(server.base))
-        assert not found._tasks
-        await found.close()
+        recorder = Recorder()
+        recorder.start(upstream, [deployment(server.base)], True)
+        recorder.note_failed_connection(deployment(server.base))
+        assert not recorder._tasks, "not before a request has succeeded there"
+        recorder.note_success(deployment(server.base, query="version=1"))
+        await recorder.settle_tasks()
+        assert [request.target for request in server.requests] == ["/v1/models?version=1"], "its root is not asked"
+        assert recorder.words[server.base].program == "new-api"
+        recorder.note_success(deployment(server.base))
+        assert not recorder._tasks
+        await recorder.close()
 
 
 async def test_the_list_of_a_local_server_counts_whatever_its_prefix_is(upstream: Upstream) -> None:
     async with ScriptedServer(
         serving({"data": [{"id": "bge-m3"}, {"id": "qwen3-32b", "max_model_len": 32768}]})
     ) as server:
-        found = Watched()
+        recorder = Recorder()
         wild = deployment(server.base, provider="hosted_vllm", model="*", name="hosted_vllm/*")
-        found.start(upstream, [wild], True)
-        await found.done()
-        informed = config(deployments=(wild,)).with_servers(found.words)
-        assert informed.default_name == "hosted_vllm/qwen3-32b"
-        assert informed.list_names() == ("hosted_vllm/qwen3-32b", "hosted_vllm/bge-m3")
-        assert informed.resolve("claude-opus-5-5")[0].model == "qwen3-32b"
-        assert informed.resolve("hosted_vllm/qwen3-32b")[0].max_input_tokens == 32768
-        await found.close()
+        recorder.start(upstream, [wild], True)
+        await recorder.settle_tasks()
+        update = config(deployments=(wild,)).with_servers(recorder.words)
+        assert update.default_name == "hosted_vllm/qwen3-32b"
+        assert update.list_names() == ("hosted_vllm/qwen3-32b", "hosted_vllm/bge-m3")
+        assert update.resolve("claude-opus-5-5")[0].model == "qwen3-32b"
+        assert update.resolve("hosted_vllm/qwen3-32b")[0].max_input_tokens == 32768
+        await recorder.close()
 
 
 async def test_an_answer_that_says_nothing_is_kept_too(upstream: Upstream) -> None:
     async with ScriptedServer(serving({"error": "no key"}, 401)) as server:
-        found = Watched()
-        found.start(upstream, [deployment(server.base)], True)
-        await found.done()
-        assert found.words[server.base] == ServerWord()
-        found.note_success(deployment(server.base))
-        assert not found._tasks
-        await found.close()
+        recorder = Recorder()
+        recorder.start(upstream, [deployment(server.base)], True)
+        await recorder.settle_tasks()
+        assert recorder.words[server.base] == ServerWord()
+        recorder.note_success(deployment(server.base))
+        assert not recorder._tasks
+        await recorder.close()
 
 
 async def test_a_server_that_is_not_there_yet_is_asked_again(
@@ -163,27 +163,27 @@ async def test_a_server_that_is_not_there_yet_is_asked_again(
 ) -> None:
     monkeypatch.setattr(discovery, "FIRST_WAIT", 0.01)
     port = free_port()
-    found = Watched()
-    found.start(upstream, [deployment(f"http://127.0.0.1:{port}/v1")], True)
+    recorder = Recorder()
+    recorder.start(upstream, [deployment(f"http://127.0.0.1:{port}/v1")], True)
     await asyncio.sleep(0.05)
     async with ScriptedServer(serving(VLLM), port=port) as server:
-        await found.done()
-        assert found.words[server.base].program == "vLLM"
-    await found.close()
+        await recorder.settle_tasks()
+        assert recorder.words[server.base].program == "vLLM"
+    await recorder.close()
 
 
 async def test_after_a_failed_connection_it_is_asked_anew(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may come back as another program."""
     async with ScriptedServer(serving(VLLM)) as server:
-        found = Watched()
-        found.start(upstream, [deployment(server.base)], True)
-        await found.done()
-        found.note_failed_connection(deployment(server.base))
+        recorder = Recorder()
+        recorder.start(upstream, [deployment(server.base)], True)
+        await recorder.settle_tasks()
+        recorder.note_failed_connection(deployment(server.base))
         server.scripts = (serving({"data": [{"id": "tiny", "owned_by": "llamacpp"}]}),)
-        found.note_success(deployment(server.base))
-        await found.done()
-        assert [words[server.base].program for words in found.changes] == ["vLLM", "llama.cpp"]
-        await found.close()
+        recorder.note_success(deployment(server.base))
+        await recorder.settle_tasks()
+        assert [words[server.base].program for words in recorder.changes] == ["vLLM", "llama.cpp"]
+        await recorder.close()
 
 
 async def test_one_that_stays_away_is_given_up_until_a_request_succeeds(
@@ -192,11 +192,11 @@ async def test_one_that_stays_away_is_given_up_until_a_request_succeeds(
     monkeypatch.setattr(discovery, "FIRST_WAIT", 0.001)
     monkeypatch.setattr(discovery, "TRIES", 2)
     away = deployment(f"http://127.0.0.1:{free_port()}/v1")
-    found = Watched()
-    found.start(upstream, [away], True)
-    await found.done()
-    assert not found.words and list(found._stale) == [away.base]
-    await found.close()
+    recorder = Recorder()
+    recorder.start(upstream, [away], True)
+    await recorder.settle_tasks()
+    assert not recorder.words and list(recorder._stale) == [away.base]
+    await recorder.close()
 
 
 @pytest.mark.parametrize(
@@ -208,11 +208,11 @@ async def test_a_strange_answer_is_no_failure(upstream: Upstream, body: bytes) -
         c.write(body)
 
     async with ScriptedServer(script) as server:
-        found = Watched()
-        found.start(upstream, [deployment(server.base)], True)
-        await found.done()
-        assert found.words[server.base] == ServerWord()
-        await found.close()
+        recorder = Recorder()
+        recorder.start(upstream, [deployment(server.base)], True)
+        await recorder.settle_tasks()
+        assert recorder.words[server.base] == ServerWord()
+        await recorder.close()
 
 
 async def test_an_answer_that_never_ends_is_given_up_and_closing_stops_it(
@@ -225,15 +225,15 @@ async def test_an_answer_that_never_ends_is_given_up_and_closing_stops_it(
         await c.wait_disconnect()
 
     async with ScriptedServer(silent) as server:
-        found = Watched()
-        found.start(upstream, [deployment(server.base)], True)
-        await found.done()
-        assert not found.words
+        recorder = Recorder()
+        recorder.start(upstream, [deployment(server.base)], True)
+        await recorder.settle_tasks()
+        assert not recorder.words
         monkeypatch.setattr(discovery, "ANSWER_SECONDS", 30.0)
-        found.start(upstream, [deployment(server.base)], True)
+        recorder.start(upstream, [deployment(server.base)], True)
         await settle(lambda: len(server.requests) == 2)
-        await found.close()
-        assert not found._tasks
+        await recorder.close()
+        assert not recorder._tasks
 
 
 @pytest.mark.parametrize(
@@ -261,10 +261,10 @@ def test_private_addresses(base: str, private: bool) -> None:
 
 def test_the_number_of_servers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "MAX_SERVERS", 1)
-    found = Watched()
-    found.reports["http://a/v1"] = Learned("http://a/v1", ServerWord(), "2026-11-01")
-    found._ask(deployment("http://b/v1"), 1)
-    assert not found._tasks
+    recorder = Recorder()
+    recorder.reports["http://a/v1"] = Learned("http://a/v1", ServerWord(), "2026-11-01")
+    recorder._ask(deployment("http://b/v1"), 1)
+    assert not recorder._tasks
 
 
 # -- the whole proxy ---------------------------------------------------------------------------------------------------------
@@ -305,8 +305,8 @@ async def test_a_deployment_behind_openai_is_served_as_its_server_says() -> None
         await settle(lambda: proxy.services.discovery.words)
         answer = await proxy.ask({**message(stream=False), "model": "local", **NAMED_TOOL})
         assert answer.status == 200
-        sent = server.requests[-1].json
-        assert sent["tool_choice"] == "required" and [tool["function"]["name"] for tool in sent["tools"]] == ["look"]
+        body = server.requests[-1].json
+        assert body["tool_choice"] == "required" and [tool["function"]["name"] for tool in body["tools"]] == ["look"]
         health = (await proxy.ask(None, "/health", "GET")).json["deployments"][0]
         assert health["server"]["program"] == "llama.cpp" and health["context"] == 4096
         reason = health["quirks"]["tool_choice_named"]
@@ -372,7 +372,7 @@ async def test_a_forced_tool_that_is_ignored_is_forced_in_another_way_next_time(
     async with ScriptedServer(script) as server, run_proxy(own_server(server.base)) as proxy:
         for _ in range(3):
             assert (await proxy.ask({**message(stream=stream), "model": "local", **NAMED_TOOL})).status == 200
-        choices = [asked.json["tool_choice"] for asked in server.requests]
+        choices = [request.json["tool_choice"] for request in server.requests]
         assert choices == [{"type": "function", "function": {"name": "look"}}, "required", "required"]
         reason = (await proxy.ask(None, "/health", "GET")).json["deployments"][0]["quirks"]["tool_choice_named"]
         assert reason["source"] == "reply" and "forced" in reason["reason"]
@@ -394,11 +394,11 @@ async def test_reasoning_goes_back_in_the_field_in_which_it_came(stream: bool, f
 
     quirks = Quirks(reasoning_history="reply")
     async with ScriptedServer(script) as server, run_proxy(own_server(server.base, quirks=quirks)) as proxy:
-        asked = {**message(stream=stream), "model": "local"}
-        answer = await proxy.ask(asked)
+        body = {**message(stream=stream), "model": "local"}
+        answer = await proxy.ask(body)
         content = streams.accumulate(streams.events(answer.body))["content"] if stream else answer.json["content"]
-        turns = [*asked["messages"], {"role": "assistant", "content": content}, {"role": "user", "content": "Go on"}]
-        assert (await proxy.ask({**asked, "messages": turns})).status == 200
+        turns = [*body["messages"], {"role": "assistant", "content": content}, {"role": "user", "content": "Go on"}]
+        assert (await proxy.ask({**body, "messages": turns})).status == 200
         assert server.requests[-1].json["messages"][1] == {
             "role": "assistant",
             "content": "Hello",

@@ -32,9 +32,9 @@ HELLO = b"GET /health/liveliness HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 def connections(proxy: Running) -> int:
     """Return how many connections the server holds."""
-    held = proxy.server._connections
-    assert held is not None
-    return len(held.connections)
+    table = proxy.server._connections
+    assert table is not None
+    return len(table.connections)
 
 
 # -- connections at every stage of being accepted ----------------------------------------------------------------------
@@ -44,18 +44,18 @@ def connections(proxy: Running) -> int:
 def callers(port: int, count: int) -> Iterator[list[socket.socket]]:
     """Connections whose handshake the kernel has completed, and whose request it holds. The loop has had no turn
     since."""
-    made: list[socket.socket] = []
+    socks: list[socket.socket] = []
     try:
         for _ in range(count):
-            made.append(sock := socket.create_connection(("127.0.0.1", port), 10))
+            socks.append(sock := socket.create_connection(("127.0.0.1", port), 10))
             sock.sendall(HELLO)
-        yield made
+        yield socks
     finally:
-        for sock in made:
+        for sock in socks:
             sock.close()
 
 
-def answered(sock: socket.socket) -> bool:
+def has_answer(sock: socket.socket) -> bool:
     data = b""
     try:
         while more := sock.recv(65536):
@@ -79,7 +79,7 @@ async def test_a_connection_is_served_at_whatever_stage_of_being_accepted_it_is(
             for _ in range(turns):
                 await asyncio.sleep(0)
             await asyncio.wait_for(proxy.server.drain(), 10)
-            assert all(map(answered, waiting))  # their answers lie in the kernel
+            assert all(map(has_answer, waiting))  # their answers lie in the kernel
 
 
 async def test_what_waits_in_the_kernel_is_left_to_a_successor() -> None:
@@ -89,28 +89,28 @@ async def test_what_waits_in_the_kernel_is_left_to_a_successor() -> None:
         successor = socket.socket(fileno=os.dup(listening.fileno()))
         with successor, callers(proxy.port, 10):
             await asyncio.wait_for(proxy.server.drain(handed_over=True), 10)
-            left = server._accept_queued(successor)
-            assert len(left) == 10
-            for connection in left:
+            rest = server._accept_queued(successor)
+            assert len(rest) == 10
+            for connection in rest:
                 connection.close()
 
 
 async def test_a_handshake_of_tls_that_runs_is_waited_for(certificate: Path) -> None:
-    made = server.Server(config("http://127.0.0.1:1/v1"), log=Log(io.StringIO()))
-    addresses = await made.start(server.Listen("127.0.0.1", 0, ssl_context=server_context(certificate)))
+    listener = server.Server(config("http://127.0.0.1:1/v1"), log=Log(io.StringIO()))
+    addresses = await listener.start(server.Listen("127.0.0.1", 0, ssl_context=server_context(certificate)))
     port = addresses[0][1]
-    accepted = socket.create_connection(("127.0.0.1", port))
+    first = socket.create_connection(("127.0.0.1", port))
     for _ in range(3):
         await asyncio.sleep(0)
     waiting = socket.create_connection(("127.0.0.1", port))
-    drained = asyncio.ensure_future(made.drain())
+    drain = asyncio.ensure_future(listener.drain())
     context = ssl.create_default_context(cafile=str(certificate))
-    for sock in (accepted, waiting):
+    for sock in (first, waiting):
         reader, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname="localhost")
         writer.write(HELLO)
         assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 200")
         writer.close()
-    await asyncio.wait_for(drained, 10)
+    await asyncio.wait_for(drain, 10)
 
 
 # -- requests and answers on their way ---------------------------------------------------------------------------------
@@ -125,10 +125,10 @@ async def test_a_request_whose_body_is_on_its_way_is_answered() -> None:
     ):
         client.ask("POST", PATH, body[:20], (("content-length", str(len(body))),))
         await settle(lambda: proxy.busy)
-        drained = asyncio.ensure_future(proxy.server.drain())
+        drain = asyncio.ensure_future(proxy.server.drain())
         await settle(lambda: proxy.services.running.is_draining)
         await asyncio.sleep(0.05)
-        assert not drained.done()
+        assert not drain.done()
         client.send(body[20:])
         answer = await client.answer()
         assert (
@@ -136,7 +136,7 @@ async def test_a_request_whose_body_is_on_its_way_is_answered() -> None:
             and answer.headers["connection"] == "close"
             and answer.json["content"][0]["text"] == "Hi"
         )
-        await asyncio.wait_for(drained, 10)
+        await asyncio.wait_for(drain, 10)
         assert await client.reader.read() == b""
 
 
@@ -148,12 +148,12 @@ async def test_a_connection_that_has_not_asked_yet_may_ask(stream: bool) -> None
         proxy.client() as client,
     ):
         await settle(lambda: connections(proxy))
-        drained = asyncio.ensure_future(proxy.server.drain())
+        drain = asyncio.ensure_future(proxy.server.drain())
         await settle(lambda: proxy.log.count("draining"))
         client.ask("POST", PATH, message(stream=stream))
         answer = await client.answer()
         assert answer.status == 200 and answer.whole and b"Hi" in answer.body
-        await asyncio.wait_for(drained, 10)
+        await asyncio.wait_for(drain, 10)
         assert await client.reader.read() == b""
 
 
@@ -176,11 +176,11 @@ async def test_one_that_was_answered_a_moment_ago_may_ask_again() -> None:
     ):
         client.ask("GET", "/")
         assert "connection" not in (await client.answer()).headers
-        drained = asyncio.ensure_future(proxy.server.drain())
+        drain = asyncio.ensure_future(proxy.server.drain())
         await settle(lambda: proxy.log.count("draining"))
         client.ask("GET", "/")
         assert (await client.answer()).headers["connection"] == "close"
-        await asyncio.wait_for(drained, 10)
+        await asyncio.wait_for(drain, 10)
 
 
 async def test_one_that_has_been_idle_is_closed_at_once() -> None:
@@ -190,9 +190,9 @@ async def test_one_that_has_been_idle_is_closed_at_once() -> None:
     ):
         client.ask("GET", "/")
         await client.answer()
-        drained = asyncio.ensure_future(proxy.server.drain())
+        drain = asyncio.ensure_future(proxy.server.drain())
         assert await asyncio.wait_for(client.reader.read(), 10) == b""
-        await asyncio.wait_for(drained, 10)
+        await asyncio.wait_for(drain, 10)
 
 
 async def test_an_idle_connection_that_has_just_asked_is_answered() -> None:
@@ -213,10 +213,10 @@ async def test_a_client_that_leaves_does_not_hold_the_drain() -> None:
     async with run_proxy(config("http://127.0.0.1:1/v1", drain_seconds=30), timeouts=Timeouts(fresh=30.0)) as proxy:
         async with proxy.client() as client:
             await settle(lambda: connections(proxy))
-            drained = asyncio.ensure_future(proxy.server.drain())
+            drain = asyncio.ensure_future(proxy.server.drain())
             await settle(lambda: proxy.log.count("draining"))
-            assert not drained.done() and client
-        await asyncio.wait_for(drained, 10)
+            assert not drain.done() and client
+        await asyncio.wait_for(drain, 10)
 
 
 # -- slow readers ------------------------------------------------------------------------------------------------------
@@ -273,13 +273,13 @@ async def test_a_drain_waits_until_an_answer_is_read(stream: bool, monkeypatch: 
     ):
         client.ask("POST", PATH, message(stream=stream))
         await settle(lambda: proxy.log.count('"request"'))
-        drained = asyncio.ensure_future(proxy.server.drain())
-        await asyncio.wait({drained}, timeout=0.5)
-        assert not drained.done() and not proxy.services.running.exchanges
+        drain = asyncio.ensure_future(proxy.server.drain())
+        await asyncio.wait({drain}, timeout=0.5)
+        assert not drain.done() and not proxy.services.running.exchanges
         client.read()
         answer = await client.answer()
         assert answer.whole and content(stream, answer.body) == LARGE
-        await asyncio.wait_for(drained, 10)
+        await asyncio.wait_for(drain, 10)
 
 
 @pytest.mark.integration

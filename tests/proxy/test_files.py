@@ -15,14 +15,12 @@ from tests.scripted import Peer, ScriptedServer, answering
 
 
 @pytest.mark.parametrize(
-    ("limit", "wanted", "fit"),
+    ("limit", "most", "fit"),
     [(0, 2000, 2000), (1024, 2000, 320), (1024, 100, 100), (20_000, 2000, 2000), (64, 10, 1)],
 )
-def test_connections_fit_into_the_descriptors(
-    limit: int, wanted: int, fit: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_connections_fit_into_the_descriptors(limit: int, most: int, fit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "limit", lambda: limit)
-    assert files.fit_connections(wanted) == fit
+    assert files.fit_connections(most) == fit
 
 
 async def test_no_more_connections_than_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def envelope(answer: Answer, status: int, type: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("path", "known"),
+    ("path", "is_known"),
     [
         ("/v1/messages", True),
         ("/v1/messages/", True),
@@ -69,12 +69,12 @@ def envelope(answer: Answer, status: int, type: str) -> str:
         ("/foo", False),
     ],
 )
-def test_find_route(path: str, known: bool) -> None:
-    assert (find_route(path) is not None) is known
+def test_find_route(path: str, is_known: bool) -> None:
+    assert (find_route(path) is not None) is is_known
 
 
 @pytest.mark.parametrize(
-    ("told", "seconds"),
+    ("header", "seconds"),
     [
         ("300", 300),
         ("0", 1),
@@ -87,8 +87,8 @@ def test_find_route(path: str, known: bool) -> None:
         (None, 600),
     ],
 )
-def test_how_long_a_client_waits(told: str | None, seconds: float) -> None:
-    assert parse_patience(told) == seconds
+def test_how_long_a_client_waits(header: str | None, seconds: float) -> None:
+    assert parse_patience(header) == seconds
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -322,7 +322,7 @@ KEY = "sk-master-1234"
 
 
 @pytest.mark.parametrize(
-    ("headers", "allowed"),
+    ("headers", "is_allowed"),
     [
         ({"x-api-key": KEY}, True),
         ({"authorization": f"Bearer {KEY}"}, True),
@@ -339,28 +339,28 @@ KEY = "sk-master-1234"
         ({"x-api-key": "schl\u00fcssel"}, False),
     ],
 )
-async def test_master_key(headers: dict[str, str], allowed: bool) -> None:
+async def test_master_key(headers: dict[str, str], is_allowed: bool) -> None:
     async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base, master_key=KEY)) as proxy:
         answer = await proxy.ask(message(), headers=headers)
-        if allowed:
+        if is_allowed:
             assert answer.names[-1] == "message_stop"
         else:
             text = envelope(answer, 401, "authentication_error")
             assert "x-api-key" not in text and KEY not in text and answer.headers["x-should-retry"] == "false"
             assert not upstream.requests
         assert KEY not in proxy.log
-        for asked in upstream.requests:
-            assert KEY.encode() not in asked.raw_head and asked.headers["authorization"] == f"Bearer {SECRET}"
+        for request in upstream.requests:
+            assert KEY.encode() not in request.raw_head and request.headers["authorization"] == f"Bearer {SECRET}"
 
 
 @pytest.mark.parametrize("key", ["k\udcff\udcfe-key", "schl\u00fcssel"])
 async def test_a_master_key_of_any_bytes(key: str) -> None:
     """What the environment holds need not be UTF-8."""
-    sent = key.encode("utf-8", "surrogateescape").decode("latin-1")
+    header = key.encode("utf-8", "surrogateescape").decode("latin-1")
     async with ScriptedServer(answering("Hi")) as upstream, run_proxy(config(upstream.base, master_key=key)) as proxy:
-        assert (await proxy.ask(message(), headers={"x-api-key": sent})).status == 200
-        assert (await proxy.ask(message(), headers={"authorization": f"Bearer {sent}"})).status == 200
-        for wrong in (sent[:-1], "", "k"):
+        assert (await proxy.ask(message(), headers={"x-api-key": header})).status == 200
+        assert (await proxy.ask(message(), headers={"authorization": f"Bearer {header}"})).status == 200
+        for wrong in (header[:-1], "", "k"):
             envelope(await proxy.ask(message(), headers={"x-api-key": wrong}), 401, "authentication_error")
 
 
@@ -454,7 +454,7 @@ def test_is_local_host(host: str, local: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "allowed"),
+    ("headers", "is_allowed"),
     [
         ({"Host": "localhost:4000"}, True),
         ({"Host": "a2py.lan"}, True),
@@ -470,7 +470,7 @@ def test_is_local_host(host: str, local: bool) -> None:
         ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}, True),
     ],
 )
-async def test_host_and_origin_without_a_key(headers: dict[str, str], allowed: bool) -> None:
+async def test_host_and_origin_without_a_key(headers: dict[str, str], is_allowed: bool) -> None:
     settings: dict[str, Any] = {
         "allowed_hosts": ("a2py.lan", "Other.LAN:4000"),
         "allowed_origins": ("https://mine.example",),
@@ -482,7 +482,7 @@ async def test_host_and_origin_without_a_key(headers: dict[str, str], allowed: b
     ):
         client.ask("POST", "/v1/messages", message(), tuple(headers.items()))
         answer = await client.answer()
-        if allowed:
+        if is_allowed:
             assert answer.status == 200
         else:
             envelope(answer, 403, "permission_error")
@@ -570,10 +570,10 @@ async def test_requests_at_a_time() -> None:
     ):
         client.ask("POST", "/v1/messages", message(stream=False))
         await settle(lambda: upstream.requests)
-        refused = await proxy.ask(message())
-        envelope(refused, 429, "rate_limit_error")
+        refusal = await proxy.ask(message())
+        envelope(refusal, 429, "rate_limit_error")
         assert (
-            refused.headers["retry-after"] == "1" and "global_max_parallel_requests" in refused.json["error"]["message"]
+            refusal.headers["retry-after"] == "1" and "global_max_parallel_requests" in refusal.json["error"]["message"]
         )
         go.set()
         assert (await client.answer()).status == 200

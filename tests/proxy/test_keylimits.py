@@ -23,7 +23,7 @@ def limits(clock: Clock | None = None) -> KeyLimits:
 NOTHING = Tokens()
 
 
-def used(keys: KeyLimits) -> KeyUse:
+def usage(keys: KeyLimits) -> KeyUse:
     return keys.usage().get("alice", KeyUse(0, 0, 0))
 
 
@@ -31,13 +31,13 @@ def alice(**more: Any) -> Caller:
     return Caller("alice", **more)
 
 
-def refused(keys: KeyLimits, caller: Caller, demand: Tokens = NOTHING) -> ApiError:
-    before = used(keys)
-    with pytest.raises(ApiError) as caught:
+def expect_refusal(keys: KeyLimits, caller: Caller, demand: Tokens = NOTHING) -> ApiError:
+    before = usage(keys)
+    with pytest.raises(ApiError) as excinfo:
         keys.reserve(caller, demand)
-    assert used(keys) == before, "a refused request counts for nothing"
-    assert caught.value.status == 429
-    return caught.value
+    assert usage(keys) == before, "a refused request counts for nothing"
+    assert excinfo.value.status == 429
+    return excinfo.value
 
 
 def test_requests_a_minute() -> None:
@@ -46,7 +46,7 @@ def test_requests_a_minute() -> None:
     for now in (0.0, 20.0):
         clock.now = now
         keys.reserve(caller, Tokens()).settle(10, 10)
-    error = refused(keys, caller)
+    error = expect_refusal(keys, caller)
     assert error.message == "The key alice has reached its limit (rpm 2). Ask again in 40 s."
     assert error.headers()["retry-after"] == "40"
     keys.reserve(Caller("bob", rpm=2), Tokens())
@@ -57,11 +57,11 @@ def test_requests_a_minute() -> None:
 def test_requests_at_a_time() -> None:
     keys, caller = limits(), alice(max_parallel=2)
     first, _ = keys.reserve(caller, Tokens()), keys.reserve(caller, Tokens())
-    assert "max_parallel 2" in refused(keys, caller).message
+    assert "max_parallel 2" in expect_refusal(keys, caller).message
     first.settle(1, 1)
     first.settle(1, 1)
     keys.reserve(caller, Tokens())
-    refused(keys, caller)
+    expect_refusal(keys, caller)
 
 
 def test_tokens_a_minute() -> None:
@@ -69,12 +69,12 @@ def test_tokens_a_minute() -> None:
     keys, caller = limits(clock), alice(tpm=1000)
     running = keys.reserve(caller, Tokens(400, 500))
     assert keys.usage() == {"alice": KeyUse(1, 0, 900)}
-    assert refused(keys, caller, Tokens(200, 100)).headers()["retry-after"] == "60"
+    assert expect_refusal(keys, caller, Tokens(200, 100)).headers()["retry-after"] == "60"
     running.settle(450, 50)
     assert keys.usage() == {"alice": KeyUse(0, 0, 500)}
     keys.reserve(caller, Tokens(400, 100)).settle(400, 100)
     clock.now = 30.0
-    assert refused(keys, caller, Tokens(1, 0)).headers()["retry-after"] == "30"
+    assert expect_refusal(keys, caller, Tokens(1, 0)).headers()["retry-after"] == "30"
 
 
 def test_the_guess_of_the_output_never_keeps_out_a_request_that_fits() -> None:
@@ -84,23 +84,23 @@ def test_the_guess_of_the_output_never_keeps_out_a_request_that_fits() -> None:
 
 
 def test_a_request_that_never_fits_is_told_so() -> None:
-    error = refused(limits(), alice(tpm=1000), Tokens(1001, 0))
+    error = expect_refusal(limits(), alice(tpm=1000), Tokens(1001, 0))
     assert "takes no request of this size" in error.message and error.should_retry is False
 
 
 def test_of_several_limits_the_one_that_lasts_longest_is_named() -> None:
     keys, caller = limits(), alice(rpm=1, max_parallel=1)
     keys.reserve(caller, Tokens())
-    assert "rpm 1" in refused(keys, caller).message
+    assert "rpm 1" in expect_refusal(keys, caller).message
 
 
 def test_workers_divide_the_limits() -> None:
     keys, caller = KeyLimits(Clock(0.0), Share(3, 4)), alice(rpm=6, max_parallel=2)
     keys.reserve(caller, Tokens()).settle(0, 0)
-    assert "rpm 6 [1 in this worker]" in refused(keys, caller).message
+    assert "rpm 6 [1 in this worker]" in expect_refusal(keys, caller).message
     keys, caller = KeyLimits(Clock(0.0), Share(0, 4)), alice(tpm=4000)
     keys.reserve(caller, Tokens(600, 4096)).settle(600, 0)
-    assert "tpm 4000 [1000 in this worker]" in refused(keys, caller, Tokens(3000, 10)).message
+    assert "tpm 4000 [1000 in this worker]" in expect_refusal(keys, caller, Tokens(3000, 10)).message
     keys = KeyLimits(Clock(0.0), Share(0, 4))
     keys.reserve(caller, Tokens(3000, 10))  # larger than the part, not than the limit: it starts if nothing else counts
     assert keys.usage()["alice"].tokens == 3000
@@ -129,8 +129,8 @@ def test_what_is_used_is_what_was_settled(requests: list[tuple[int, int, float]]
             if running:
                 one, most, rest = running.pop(0)
                 one.settle(min(input, most), min(output, rest))
-        assert used(keys).running == len(running) <= 3 and used(keys).tokens <= 1000
+        assert usage(keys).running == len(running) <= 3 and usage(keys).tokens <= 1000
     for one, _, _ in running:
         one.settle(0, 0)
     clock.now += WINDOW + 1
-    assert used(keys) == KeyUse(0, 0, 0)
+    assert usage(keys) == KeyUse(0, 0, 0)

@@ -55,9 +55,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def refusal(ring: Keyring, headers: Mapping[str, str], master: str = "") -> ApiError:
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(ApiError) as excinfo:
         admit(Config(master_key=master), ring, headers)
-    return caught.value
+    return excinfo.value
 
 
 @pytest.mark.parametrize(
@@ -125,16 +125,16 @@ def test_without_keys_all_is_as_before(path: Path) -> None:
 @pytest.mark.parametrize("token", ["sk-k0", "sk-k9", "sk-master", "sk-nobody"])
 def test_each_key_is_compared_in_constant_time(path: Path, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether the first, the last or none matches: as many comparisons, and each of whole digests."""
-    compared: list[tuple[int, int]] = []
+    lengths: list[tuple[int, int]] = []
 
     def compare(a: bytes, b: bytes) -> bool:
-        compared.append((len(a), len(b)))
+        lengths.append((len(a), len(b)))
         return hmac.compare_digest(a, b)
 
     monkeypatch.setattr(module, "compare_digest", compare)
     ring = Ring(path, **{f"k{n}": {} for n in range(10)})
     ring.find([token], "sk-master")
-    assert compared == [(32, 32)] * 11
+    assert lengths == [(32, 32)] * 11
 
 
 def test_no_key_is_in_memory_in_clear(path: Path) -> None:
@@ -296,7 +296,7 @@ def ask(path: Path, models: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("models", "allowed", "refused"),
+    ("models", "reachable", "unreachable"),
     [
         (
             "[gpt-5]",
@@ -314,20 +314,20 @@ def ask(path: Path, models: str) -> Any:
         ('["*"]', ["gpt-5", "mini", "open/x"], []),
     ],
 )
-def test_a_key_reaches_its_models_only(path: Path, models: str, allowed: list[str], refused: list[str]) -> None:
+def test_a_key_reaches_its_models_only(path: Path, models: str, reachable: list[str], unreachable: list[str]) -> None:
     caller = ask(path, models)
-    assert [name for name in allowed if not may_ask(CONFIG, caller, name)] == []
-    assert [name for name in refused if may_ask(CONFIG, caller, name)] == []
-    for name in refused:
-        with pytest.raises(ApiError) as caught:
+    assert [name for name in reachable if not may_ask(CONFIG, caller, name)] == []
+    assert [name for name in unreachable if may_ask(CONFIG, caller, name)] == []
+    for name in unreachable:
+        with pytest.raises(ApiError) as excinfo:
             require_model(CONFIG, caller, name)
-        assert caught.value.status == 403 and "The key alice may not ask for the model" in caught.value.message
-        told = caught.value.message.replace(name, "")
-        others = [other for other in ("gpt-5", "mini", "open/x") if other in told and other not in models]
+        assert excinfo.value.status == 403 and "The key alice may not ask for the model" in excinfo.value.message
+        text = excinfo.value.message.replace(name, "")
+        others = [other for other in ("gpt-5", "mini", "open/x") if other in text and other not in models]
         assert others == [], "it tells no other models"
 
 
 def test_a_name_of_the_list_that_nobody_has_is_a_404_without_other_names(path: Path) -> None:
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(ApiError) as excinfo:
         require_model(CONFIG, ask(path, "[nothing]"), "nothing")
-    assert caught.value.status == 404 and "mini" not in caught.value.message
+    assert excinfo.value.status == 404 and "mini" not in excinfo.value.message

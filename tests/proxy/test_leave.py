@@ -32,11 +32,11 @@ async def test_new_connections_are_served_while_the_delay_lasts(stream: bool) ->
     async with (
         ScriptedServer(answering("Hi")) as upstream,
         run_proxy(config(upstream.base, drain_delay=600)) as proxy,
-        proxy.client() as kept,
+        proxy.client() as idle,
     ):
-        kept.ask("GET", "/")
-        assert "connection" not in (await kept.answer()).headers
-        drained = asyncio.ensure_future(proxy.server.drain(at_once))
+        idle.ask("GET", "/")
+        assert "connection" not in (await idle.answer()).headers
+        drain = asyncio.ensure_future(proxy.server.drain(at_once))
         await settle(lambda: proxy.log.count('"leaving"'))
         assert not await is_ready(proxy)
         async with proxy.client() as client:
@@ -49,11 +49,11 @@ async def test_new_connections_are_served_while_the_delay_lasts(stream: bool) ->
                 and b"Hi" in answer.body
             )
             assert await client.reader.read() == b""
-        kept.ask("GET", "/")
-        assert (await kept.answer()).headers["connection"] == "close"
-        assert await kept.reader.read() == b"" and not drained.done()
+        idle.ask("GET", "/")
+        assert (await idle.answer()).headers["connection"] == "close"
+        assert await idle.reader.read() == b"" and not drain.done()
         at_once.set()
-        await asyncio.wait_for(drained, LIMIT)
+        await asyncio.wait_for(drain, LIMIT)
         with pytest.raises(OSError):
             await asyncio.open_connection("127.0.0.1", proxy.port)
 
@@ -72,10 +72,10 @@ async def test_no_delay_where_a_successor_accepts_already() -> None:
 async def test_the_delay_counts_from_the_moment_at_which_it_left() -> None:
     async with run_proxy(config(NOWHERE, drain_delay=0.05)) as proxy:
         proxy.server.leave()
-        left = proxy.server._leave_time
+        before = proxy.server._leave_time
         await asyncio.sleep(0.1)
         proxy.server.leave()
-        assert proxy.server._leave_time == left
+        assert proxy.server._leave_time == before
         await asyncio.wait_for(proxy.server.drain(), LIMIT)
         assert [line["event"] for line in proxy.lines] == ["draining"]
 
@@ -125,7 +125,7 @@ async def test_the_endpoint_answers_once_what_ran_has_ended() -> None:
         ScriptedServer(script) as upstream,
         run_proxy(config(upstream.base, enable_drain_endpoint=True)) as proxy,
     ):
-        asked = [asyncio.ensure_future(proxy.ask(message())) for _ in range(2)]
+        answers = [asyncio.ensure_future(proxy.ask(message())) for _ in range(2)]
         await settle(lambda: len(proxy.services.running.exchanges) == 2)
         drains = [asyncio.ensure_future(proxy.ask(None, PATH, "POST")) for _ in range(2)]
         await settle(lambda: proxy.services.running.is_draining)
@@ -137,7 +137,7 @@ async def test_the_endpoint_answers_once_what_ran_has_ended() -> None:
                 "drained_requests": 2,
                 "running": 0,
             }
-        assert [(await one).status for one in asked] == [200, 200]
+        assert [(await one).status for one in answers] == [200, 200]
 
 
 async def test_the_endpoint_waits_no_longer_than_a_drain() -> None:
@@ -156,7 +156,9 @@ async def test_the_endpoint_waits_no_longer_than_a_drain() -> None:
         assert answer.status == 200 and answer.json == {"status": "draining", "drained_requests": 0, "running": 1}
 
 
-async def refused(proxy: Running, path: str = PATH, method: str = "GET", headers: dict[str, str] | None = None) -> int:
+async def expect_refusal(
+    proxy: Running, path: str = PATH, method: str = "GET", headers: dict[str, str] | None = None
+) -> int:
     """The status, of a request that must have had no effect."""
     answer = await proxy.ask(None, path, method, headers)
     assert not proxy.services.running.is_draining and answer.json["type"] == "error"
@@ -165,7 +167,7 @@ async def refused(proxy: Running, path: str = PATH, method: str = "GET", headers
 
 async def test_the_endpoint_is_off_unless_it_is_asked_for() -> None:
     async with run_proxy(config(NOWHERE)) as proxy:
-        assert [await refused(proxy, method=method) for method in ("GET", "POST")] == [404, 404]
+        assert [await expect_refusal(proxy, method=method) for method in ("GET", "POST")] == [404, 404]
 
 
 @pytest.mark.parametrize(
@@ -175,13 +177,13 @@ async def test_the_endpoint_is_off_unless_it_is_asked_for() -> None:
 async def test_the_endpoint_has_exactly_one_path(path: str) -> None:
     assert routes.find_route(path) is not routes.DRAIN
     async with run_proxy(config(NOWHERE, enable_drain_endpoint=True)) as proxy:
-        assert await refused(proxy, path) == 404
+        assert await expect_refusal(proxy, path) == 404
 
 
 async def test_the_endpoint_asks_for_the_master_key() -> None:
     async with run_proxy(config(NOWHERE, master_key="sk-m", enable_drain_endpoint=True)) as proxy:
-        assert await refused(proxy) == 401
-        assert await refused(proxy, headers={"x-api-key": "sk-other"}) == 401
+        assert await expect_refusal(proxy) == 401
+        assert await expect_refusal(proxy, headers={"x-api-key": "sk-other"}) == 401
         answer = await proxy.ask(None, PATH, "GET", {"authorization": "Bearer sk-m"})
         assert answer.status == 200 and proxy.services.running.is_draining
 
@@ -198,7 +200,7 @@ async def test_the_endpoint_asks_for_the_master_key() -> None:
 )
 async def test_without_a_key_no_web_page_drains(headers: dict[str, Any]) -> None:
     async with run_proxy(config(NOWHERE, enable_drain_endpoint=True)) as proxy:
-        assert await refused(proxy, headers=headers) == 403
+        assert await expect_refusal(proxy, headers=headers) == 403
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])

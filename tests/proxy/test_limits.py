@@ -54,13 +54,13 @@ def test_an_amount_counts_for_exactly_a_minute() -> None:
 @given(st.lists(st.tuples(PAUSES, st.integers(0, 50)), max_size=60))
 def test_the_sum_is_exact(amounts: list[tuple[float, int]]) -> None:
     window, now = RateWindow(), 0.0
-    added: list[Any] = []
+    steps: list[Any] = []
     for pause, amount in amounts:
         now += pause
-        assert window.total(now) == sum(one for at, one in added if at > now - WINDOW)
+        assert window.total(now) == sum(one for at, one in steps if at > now - WINDOW)
         window.add(now, amount)
-        added.append((now, amount))
-    assert window.total(now) == sum(one for at, one in added if at > now - WINDOW)
+        steps.append((now, amount))
+    assert window.total(now) == sum(one for at, one in steps if at > now - WINDOW)
 
 
 @given(
@@ -74,14 +74,14 @@ def test_a_coarse_sum_is_never_too_low(amounts: list[tuple[float, int]]) -> None
     exact = 5
     grain = WINDOW / exact
     window, now = RateWindow(exact), 0.0
-    added: list[Any] = []
+    steps: list[Any] = []
     for pause, amount in amounts:
         now += pause
-        least = sum(one for at, one in added if now - at < WINDOW)
-        most = sum(one for at, one in added if now - at < WINDOW + grain + 1e-6)
+        least = sum(one for at, one in steps if now - at < WINDOW)
+        most = sum(one for at, one in steps if now - at < WINDOW + grain + 1e-6)
         assert least <= window.total(now) <= most
         window.add(now, amount)
-        added.append((now, amount))
+        steps.append((now, amount))
         assert window.entries <= 2 * exact + 1
 
 
@@ -188,11 +188,11 @@ def test_limits_hold_in_every_window(steps: list[Step], rpm: int, tpm: int, para
             )
         assert limits.running.get("d", 0) == sum(attempt.end == math.inf for attempt in attempts)
     for now in moments:
-        begun = [attempt for attempt in attempts if attempt.start <= now]
+        starts = [attempt for attempt in attempts if attempt.start <= now]
         if rpm:
-            assert sum(attempt.start > now - WINDOW for attempt in begun) <= rpm
+            assert sum(attempt.start > now - WINDOW for attempt in starts) <= rpm
         if tpm:
-            assert sum(attempt.counts(now) for attempt in begun) <= tpm
+            assert sum(attempt.counts(now) for attempt in starts) <= tpm
     for attempt in attempts:
         attempt.reservation.settle(0, 0)
     clock.now += WINDOW
@@ -262,8 +262,8 @@ def test_the_example_of_the_module() -> None:
 def test_forty_requests_at_once() -> None:
     """Each of 1,000 tokens: all of them passed `tpm: 10000`."""
     limits, one = Limits(Clock()), dep(tpm=10_000)
-    admitted = [limits.reserve(one, Tokens(900, 100)) for _ in range(40)]
-    assert sum(reservation is not None for reservation in admitted) == 10
+    reservations = [limits.reserve(one, Tokens(900, 100)) for _ in range(40)]
+    assert sum(reservation is not None for reservation in reservations) == 10
 
 
 def test_a_long_stream_holds_its_output_until_it_ends() -> None:
@@ -345,9 +345,9 @@ def test_without_limits_nothing_is_kept() -> None:
 @pytest.mark.parametrize("running", [True, False])
 def test_a_deployment_that_is_gone_is_forgotten_when_it_counts_for_nothing(running: bool) -> None:
     clock = Clock()
-    limits, gone, kept = Limits(clock), dep("gone", tpm=100), dep("kept", rpm=1)
-    reservation = start(limits, gone, 10, 20)
-    start(limits, kept).settle(0, 0)
+    limits, first, second = Limits(clock), dep("gone", tpm=100), dep("kept", rpm=1)
+    reservation = start(limits, first, 10, 20)
+    start(limits, second).settle(0, 0)
     if not running:
         reservation.settle(10, 20)
     limits.keep_only(["kept"])
@@ -366,6 +366,6 @@ def test_the_further_hops_of_a_reply_count_in_rpm() -> None:
     assert limits.usage()["d"].requests == 3 and limits.find_shortage(one, Tokens()) == Shortage("rpm 3", WINDOW)
     reservation.count_hop()
     assert limits.usage()["d"].requests == 4, "the client has the beginning of the reply"
-    for unlimited in (dep("a"), dep("b", tpm=10)):
-        start(limits, unlimited).count_hop()
+    for without_rpm in (dep("a"), dep("b", tpm=10)):
+        start(limits, without_rpm).count_hop()
     assert "a" not in limits.usage() and limits.usage()["b"].requests == 0

@@ -29,8 +29,8 @@ def asker(key: str = "k", session: str = "s", agent: bool = False) -> Asker:
 
 def test_a_client_with_a_key_is_known_by_its_name_whatever_else_it_sends() -> None:
     anonymous = {Asker({"x-api-key": key}).key for key in ("a", "b", "")}
-    named = {Asker({"x-api-key": key, "authorization": "Bearer alice"}, name="alice").key for key in ("a", "b", "")}
-    assert len(anonymous) == 3 and len(named) == 1 and Asker({}, name="bob").key not in named
+    with_name = {Asker({"x-api-key": key, "authorization": "Bearer alice"}, name="alice").key for key in ("a", "b", "")}
+    assert len(anonymous) == 3 and len(with_name) == 1 and Asker({}, name="bob").key not in with_name
 
 
 class Queue:
@@ -42,14 +42,14 @@ class Queue:
         self.places = Places(lambda: 0.0)
         self.places.total_limit = total
         self.line = Line(self.places)
-        self.held: list[Place] = []
+        self.in_use: list[Place] = []
         for one in self.deployments:
             while self.places.find_limit(one) is None:
-                self.held.append(self.places.take(one))
+                self.in_use.append(self.places.take(one))
         self.order: list[str] = []
         self.models: list[str] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
-        self.joined: dict[str, int] = {}
+        self.positions: dict[str, int] = {}
 
     async def join(self, name: str, who: Asker, *deployments: Deployment, **more: Any) -> None:
         """Let `name` wait. It keeps its place until `serve` is called again."""
@@ -61,23 +61,28 @@ class Queue:
             deployments,
             who,
             lambda free: free[0],
-            **{"length": 10_000, "seconds": 60.0, "on_join": lambda place: self.joined.update({name: place}), **more},
+            **{
+                "length": 10_000,
+                "seconds": 60.0,
+                "on_join": lambda place: self.positions.update({name: place}),
+                **more,
+            },
         )
         self.order.append(name)
         self.models.append(place.deployment.model)
-        self.held.append(place)
+        self.in_use.append(place)
 
     async def serve(self) -> list[str]:
         """End one running request after the other until nobody waits. Return the order in which they were served."""
         while self.line.waiting:
-            self.held.pop(0).release()
+            self.in_use.pop(0).release()
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         self.check_nothing_is_left()
         return self.order
 
     def check_nothing_is_left(self) -> None:
-        for place in self.held:
+        for place in self.in_use:
             place.release()
         assert not self.line._gates and not self.line.waiting and not self.places.running() and not self.places._total
 
@@ -86,7 +91,7 @@ async def test_one_after_the_other() -> None:
     queue = Queue()
     for n in range(20):
         await queue.join(f"{n}", asker(session=f"s{n}"))
-    assert queue.joined == {f"{n}": n + 1 for n in range(20)}
+    assert queue.positions == {f"{n}": n + 1 for n in range(20)}
     assert await queue.serve() == [f"{n}" for n in range(20)]
 
 
@@ -98,7 +103,7 @@ async def test_keys_take_turns() -> None:
     await queue.join("b0", asker("b"))
     await queue.join("b1", asker("b"))
     await queue.join("c0", asker("", "x"))
-    assert [queue.joined[name] for name in ("b0", "b1", "c0")] == [2, 4, 3]
+    assert [queue.positions[name] for name in ("b0", "b1", "c0")] == [2, 4, 3]
     assert await queue.serve() == ["a0", "b0", "c0", "a1", "b1", "a2", "a3", "a4"]
 
 
@@ -113,7 +118,7 @@ async def test_the_main_conversation_goes_before_its_sub_agents() -> None:
         "a": asker(session="A"),
     }.items():
         await queue.join(name, who)
-    assert queue.joined == {"a1": 1, "b": 2, "a2": 3, "c1": 4, "a": 1}
+    assert queue.positions == {"a1": 1, "b": 2, "a2": 3, "c1": 4, "a": 1}
     assert await queue.serve() == ["a", "b", "a1", "c1", "a2"]
 
 
@@ -140,10 +145,10 @@ async def test_a_place_at_any_of_several_deployments() -> None:
     queue = Queue(one, two)
     await queue.join("both", asker())
     await queue.join("only two", asker(), two)
-    queue.held.pop(0).release()  # of one
+    queue.in_use.pop(0).release()  # of one
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert queue.order == ["both"] and queue.held[-1].deployment is one
+    assert queue.order == ["both"] and queue.in_use[-1].deployment is one
     assert await queue.serve() == ["both", "only two"]
 
 
@@ -153,7 +158,7 @@ async def test_names_take_turns_for_the_places_of_the_proxy() -> None:
     for n in range(3):
         await queue.join(f"one{n}", asker(session=f"{n}"), one)
     await queue.join("two0", asker(), two)
-    assert queue.joined["two0"] == 4, "all wait for the same places"
+    assert queue.positions["two0"] == 4, "all wait for the same places"
     assert await queue.serve() == ["one0", "two0", "one1", "one2"]
 
 
@@ -188,7 +193,7 @@ async def test_a_leaver_frees_its_place_in_the_line() -> None:
     await leave(queue, "a")
     assert queue.line.waiting == 2
     await queue.join("d", asker())
-    assert queue.joined["d"] == 3
+    assert queue.positions["d"] == 3
     assert await queue.serve() == ["b", "c", "d"]
 
 
@@ -207,7 +212,7 @@ async def test_a_place_that_is_handed_to_a_leaver_goes_on(moment: str) -> None:
     queue = Queue()
     await queue.join("leaver", asker(session="1"))
     await queue.join("next", asker(session="2"))
-    steps: list[Callable[[], Any]] = [queue.tasks["leaver"].cancel, queue.held.pop(0).release]
+    steps: list[Callable[[], Any]] = [queue.tasks["leaver"].cancel, queue.in_use.pop(0).release]
     for step in steps if moment == "before" else steps[::-1]:
         step()
     for _ in range(4):
@@ -236,7 +241,7 @@ async def test_a_reload_that_raises_the_limit_counts_at_once() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert queue.order == ["a", "b"]
-    assert {place.deployment.base for place in queue.held} == {"http://x"}, "each is asked as its request began"
+    assert {place.deployment.base for place in queue.in_use} == {"http://x"}, "each is asked as its request began"
     assert await queue.serve() == ["a", "b", "c"]
 
 
@@ -246,7 +251,7 @@ async def test_a_request_that_began_before_a_reload_waits_by_the_new_limit() -> 
     await queue.join("a", asker(session="1"))
     await queue.join("b", asker(session="2"))
     await asyncio.sleep(0)
-    assert queue.order == ["a"] and queue.joined == {"a": 1, "b": 1}
+    assert queue.order == ["a"] and queue.positions == {"a": 1, "b": 1}
     assert await queue.serve() == ["a", "b"]
 
 
@@ -285,7 +290,7 @@ async def test_a_thousand_of_which_half_leave() -> None:
     for name in leavers:
         await leave(queue, name)
         if not dice.randrange(10):
-            queue.held.pop(0).release()
+            queue.in_use.pop(0).release()
             await asyncio.sleep(0)
     order = await queue.serve()
     assert set(names) - set(leavers) <= set(order)

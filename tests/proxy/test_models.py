@@ -21,7 +21,7 @@ from tests.scripted import SSE, Peer, ScriptedServer, answering, refusing, text
 BASE = "http://127.0.0.1:1/v1"
 
 
-def named(*names: str) -> Config:
+def make_config(*names: str) -> Config:
     return config(
         deployments=tuple(
             deployment(BASE, name, id=name, max_input_tokens=1000, max_output_tokens=100) for name in names
@@ -38,9 +38,9 @@ def sdk(proxy: Running) -> anthropic.AsyncAnthropic:
 
 async def test_sdk_lists_and_pages() -> None:
     names = [f"model-{n:02d}" for n in range(25)]
-    async with run_proxy(named(*names)) as proxy, sdk(proxy) as client:
-        listed = [model.id async for model in client.models.list(limit=7)]
-        assert listed == names + [f"anthropic/{name}" for name in names]
+    async with run_proxy(make_config(*names)) as proxy, sdk(proxy) as client:
+        ids = [model.id async for model in client.models.list(limit=7)]
+        assert ids == names + [f"anthropic/{name}" for name in names]
         first = await client.models.list()
         assert len(first.data) == 50 and not first.has_more, "everything, where no limit is asked for"
         assert (first.first_id, first.last_id) == ("model-00", "anthropic/model-24")
@@ -62,16 +62,16 @@ async def test_claude_codes_discovery() -> None:
         )
         async with run_proxy(settings) as proxy:
             answer = await proxy.ask(None, "/v1/models?limit=1000", "GET", {"User-Agent": "claude-code/2.1.332"})
-            kept = [row for row in answer.json["data"] if re.search("claude|anthropic", row["id"], re.IGNORECASE)]
-            assert [row["id"] for row in kept] == ["my-claude", "anthropic/qwen3", "anthropic/z-ai/glm-4.6"]
-            assert [row["display_name"] for row in kept] == ["my-claude", "qwen3", "z-ai/glm-4.6"]
-            for row in kept:
+            rows = [row for row in answer.json["data"] if re.search("claude|anthropic", row["id"], re.IGNORECASE)]
+            assert [row["id"] for row in rows] == ["my-claude", "anthropic/qwen3", "anthropic/z-ai/glm-4.6"]
+            assert [row["display_name"] for row in rows] == ["my-claude", "qwen3", "z-ai/glm-4.6"]
+            for row in rows:
                 assert (await proxy.ask(message(model=row["id"]))).names[-1] == "message_stop"
                 assert (await proxy.ask(None, f"/v1/models/{row['id']}", "GET")).json["id"] == row["id"]
 
 
 def test_pages() -> None:
-    settings = named("claude-a", "claude-b", "claude-c")
+    settings = make_config("claude-a", "claude-b", "claude-c")
     assert [row["id"] for row in models.list_page(settings, "after_id=claude-a")["data"]] == ["claude-b", "claude-c"]
     assert models.list_page(settings, "after_id=claude-c")["data"] == []
     empty = models.list_page(Config(), "")
@@ -81,7 +81,7 @@ def test_pages() -> None:
 
 
 def ids(query: str) -> tuple[list[str], bool]:
-    page = models.list_page(named(*(f"claude-{name}" for name in "abcdef")), query)
+    page = models.list_page(make_config(*(f"claude-{name}" for name in "abcdef")), query)
     return [row["id"].removeprefix("claude-") for row in page["data"]], page["has_more"]
 
 
@@ -95,7 +95,7 @@ def test_both_ids_are_the_window_between_them() -> None:
 
 async def test_sdk_asks_with_all_three() -> None:
     """With these very values: the tests of anthropic 2.14."""
-    async with run_proxy(named("claude-a", "claude-b")) as proxy, sdk(proxy) as client:
+    async with run_proxy(make_config("claude-a", "claude-b")) as proxy, sdk(proxy) as client:
         page = await client.models.list(after_id="after_id", before_id="before_id", limit=1)
         assert [model.id for model in page.data] == ["claude-a"]
 
@@ -103,7 +103,7 @@ async def test_sdk_asks_with_all_three() -> None:
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "after_id=nobody", "before_id=nobody"])
 def test_bad_pages(query: str) -> None:
     with pytest.raises(ApiError, match=query.partition("=")[0]):
-        models.list_page(named("claude-a"), query)
+        models.list_page(make_config("claude-a"), query)
 
 
 async def test_litellms_model_info_holds_no_secret() -> None:
@@ -174,15 +174,15 @@ async def test_vllms_tokenizer() -> None:
 async def test_a_tokenizer_is_asked_in_chat_form_whatever_the_wire(wire: str) -> None:
     async def script(c: Peer) -> None:
         assert c.request.target == "/tokenize"
-        assert [said["role"] for said in c.request.json["messages"]] == ["system", "user"]
+        assert [turn["role"] for turn in c.request.json["messages"]] == ["system", "user"]
         assert c.request.json["tools"][0]["function"]["name"] == "f"
         c.reply({"count": 7})
 
     body = {**ASK, "system": "Be brief.", "tools": [{"name": "f", "input_schema": {"type": "object"}}]}
     async with ScriptedServer(script) as upstream:
         base = upstream.base.removesuffix("/v1") if wire == "native" else upstream.base
-        made = replace(counting(base, tokenizer="vllm"), wire=wire)
-        async with run_proxy(config(deployments=(made,))) as proxy:
+        dep = replace(counting(base, tokenizer="vllm"), wire=wire)
+        async with run_proxy(config(deployments=(dep,))) as proxy:
             assert (await proxy.ask(body, COUNT)).json == {"input_tokens": 7}
 
 
@@ -215,11 +215,11 @@ async def broken(c: Peer) -> None:
     c.reply(b"{")
 
 
-async def gone(c: Peer) -> None:
+async def hang_up(c: Peer) -> None:
     c.close()
 
 
-@pytest.mark.parametrize("script", [nonsense, no_count, broken, gone, refusing(404), refusing(500)])
+@pytest.mark.parametrize("script", [nonsense, no_count, broken, hang_up, refusing(404), refusing(500)])
 async def test_a_tokenizer_that_fails_is_left_alone_for_a_while(script: Any) -> None:
     async with (
         ScriptedServer(script) as upstream,
@@ -246,12 +246,12 @@ async def test_the_count_learns_from_real_replies() -> None:
         ]
         for n in range(3):
             answer = await proxy.ask(message("some words " * (100 + n)))
-        counted = (
-            await proxy.ask({**ASK, "messages": [{"role": "user", "content": "some words " * 200}]}, COUNT)
-        ).json["input_tokens"]
-    assert abs(counted - 1100) < 55 < abs(before - 1100)
-    started = answer.events[0][1]["message"]["usage"]["input_tokens"]
-    assert abs(started - 561) < 60
+        after = (await proxy.ask({**ASK, "messages": [{"role": "user", "content": "some words " * 200}]}, COUNT)).json[
+            "input_tokens"
+        ]
+    assert abs(after - 1100) < 55 < abs(before - 1100)
+    first = answer.events[0][1]["message"]["usage"]["input_tokens"]
+    assert abs(first - 561) < 60
 
 
 async def test_no_estimate_where_none_is_wanted() -> None:
@@ -315,8 +315,8 @@ async def test_a_wildcard_is_one_series_whatever_clients_ask_for() -> None:
         assert (
             'a2py_requests_total{deployment="openai/*",wire="chat",status="200"} 2' in answer.body.decode().splitlines()
         )
-        asked = [line["upstream"] for line in proxy.lines if line.get("path") == "/v1/messages"]
-    assert asked == ["openai/one", "openai/two"]
+        upstreams = [line["upstream"] for line in proxy.lines if line.get("path") == "/v1/messages"]
+    assert upstreams == ["openai/one", "openai/two"]
 
 
 def test_metrics_are_bounded_and_escaped() -> None:

@@ -30,7 +30,7 @@ DATE = 1.8e9
 
 
 class Process:
-    """One that serves the deployments `d` and `e`. `told`: what it tells."""
+    """One that serves the deployments `d` and `e`. `words`: what it tells."""
 
     def __init__(self, origin: str = "a", **more: Any) -> None:
         self.clock = Clock()
@@ -38,13 +38,13 @@ class Process:
         self.cooldowns, self.lessons = Cooldowns(self.clock), Lessons(self.clock, lambda: DATE)
         self.sizes = Sizes(Pace())
         self.news = News(origin, lambda: self.config, self.cooldowns, self.lessons, self.sizes)
-        self.told: list[bytes] = []
+        self.words: list[bytes] = []
         self.flushes = 0
         self.news.tell.append(self._note)
 
     def _note(self, words: list[bytes]) -> None:
         self.flushes += 1
-        self.told += words
+        self.words += words
 
     def fail(self, kind: str = "rate_limit", id: str = "d") -> None:
         self.cooldowns.record_failure(dep(id), ApiError(kind, "x"), self.config.settings)
@@ -52,8 +52,8 @@ class Process:
     def take(self, *word: Any, age: float = 0.0) -> None:
         self.news.take([orjson.dumps(word)], age)
 
-    def observe(self, way: str, counted: int, real: int, model: str = "u") -> None:
-        getattr(self.sizes, way).observe(model, counted, real)
+    def observe(self, way: str, estimate: int, real: int, model: str = "u") -> None:
+        getattr(self.sizes, way).observe(model, estimate, real)
         self.sizes.report(way, model)
 
     @property
@@ -68,11 +68,11 @@ class Process:
         ]
 
 
-async def told(process: Process) -> list[Any]:
+async def take_words(process: Process) -> list[Any]:
     """What goes out with the next turns of the loop."""
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    words, process.told = process.told, []
+    words, process.words = process.words, []
     return [orjson.loads(word) for word in words]
 
 
@@ -88,10 +88,10 @@ async def test_what_happens_is_told() -> None:
     process = Process()
     process.fail("api")
     process.fail("api")
-    assert await told(process) == [["failure", "d", 2]]
+    assert await take_words(process) == [["failure", "d", 2]]
     process.fail()
     process.fail("not_found", "e")
-    assert await told(process) == [
+    assert await take_words(process) == [
         ["failure", "d", 1],
         ["cooldown", "d", "", "rate_limit", 5.0],
         ["cooldown", "e", "u", "not_found", 5.0],
@@ -99,14 +99,14 @@ async def test_what_happens_is_told() -> None:
     process.cooldowns.record_success(dep())
     process.lessons.learn(dep(), {"sampling": frozenset({"top_p"}), "efforts": ("low",)}, "reply", "it showed")
     process.observe("counts", 100, 110)
-    assert await told(process) == [
+    assert await take_words(process) == [
         ["recovery", "d", "u"],
         ["lesson", "d", "u", {"sampling": ["top_p"], "efforts": ["low"]}, LESSON_SECONDS, "reply", "it showed", ""],
         ["size", "counts", "u", 110.0, 100.0, 1, "a"],
     ]
     process.observe("counts", 100, 110)
     process.observe("estimates", 100, 120)
-    assert await told(process) == [
+    assert await take_words(process) == [
         ["size", "counts", "u", 176.0, 160.0, 2, "a"],
         ["size", "estimates", "u", 120.0, 100.0, 1, "a"],
     ]
@@ -117,13 +117,13 @@ async def test_what_happens_often_is_told_once(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(news_module, "FLUSH_SECONDS", 3600.0)
     process = Process()
     process.fail()
-    assert len(await told(process)) == 2 and process.flushes == 1
+    assert len(await take_words(process)) == 2 and process.flushes == 1
     for n in range(3 * MAX_WORDS):
         process.fail()
         process.observe("counts", 100, 110, f"m{n}")
-    assert await told(process) == [] and len(process.news._waiting) == MAX_WORDS
+    assert await take_words(process) == [] and len(process.news._waiting) == MAX_WORDS
     process.news._flush()
-    words = [orjson.loads(word) for word in process.told]
+    words = [orjson.loads(word) for word in process.words]
     assert words[0] == ["failure", "d", news_module.MAX_FAILURES] and len(words) == MAX_WORDS
     assert [word[0] for word in words].count("cooldown") == 1 and not process.news._waiting
     process.news.close()
@@ -133,14 +133,14 @@ async def test_nobody_listens_nothing_waits() -> None:
     process = Process()
     process.news.close()
     process.fail()
-    assert await told(process) == [] and not process.news._waiting and process.news._timer is None
+    assert await take_words(process) == [] and not process.news._waiting and process.news._timer is None
 
 
 async def test_a_word_that_is_too_long_is_not_told() -> None:
     process = Process()
     process.lessons.learn(dep(model="x" * WORD_BYTES), {"stop_limit": 1}, "reply", "")
     process.lessons.learn(dep(), {"stop_limit": 1}, "reply", "r" * WORD_BYTES)
-    (word,) = await told(process)
+    (word,) = await take_words(process)
     assert word[1:3] == ["d", "u"] and len(word[6]) == news_module.MAX_REASON
     assert len(process.news.snapshot()) == 1
 
@@ -152,10 +152,10 @@ async def pair(first: Process, second: Process) -> None:
     """Let both tell each other until there is nothing more to tell."""
     for _ in range(4):
         await asyncio.sleep(0)
-        ours, first.told, theirs, second.told = first.told, [], second.told, []
+        ours, first.words, theirs, second.words = first.words, [], second.words, []
         first.news.take(theirs)
         second.news.take(ours)
-    assert not first.told and not second.told, "what was taken is told again"
+    assert not first.words and not second.words, "what was taken is told again"
 
 
 async def test_what_one_learns_the_other_knows() -> None:
@@ -192,14 +192,14 @@ async def test_all_end_with_the_same_calibration(order: tuple[int, ...]) -> None
     for n, process in enumerate(processes):
         process.observe("counts", 100, 100 + 10 * n)
     await asyncio.sleep(0)
-    words = [process.told for process in processes]
+    words = [process.words for process in processes]
     for process in processes:
         for n in order:
             process.news.take(words[n])
     assert len({process.sizes.counts.ratio("u") for process in processes}) == 1
-    processes[0].told = []
+    processes[0].words = []
     processes[0].observe("counts", 100, 300)
-    (word,) = await told(processes[0])
+    (word,) = await take_words(processes[0])
     assert word[5:] == [2, "a"]
     for process in processes[1:]:
         process.take(*word)
@@ -216,12 +216,12 @@ async def test_one_that_begins_gets_all_that_is_known() -> None:
     first.clock.now += 3
     first.observe("counts", 100, 110)
     first.observe("estimates", 100, 90)
-    await told(first)
+    await take_words(first)
     second.news.take(first.news.snapshot())
     assert [row["seconds_left"] for row in second.cooldowns.report()] == [2.0, 2.0]
     assert second.lessons.report()[0]["seconds_left"] == LESSON_SECONDS - 3
     assert first.state == second.state and first.lessons.facts(dep()) == second.lessons.facts(dep())
-    assert await told(second) == []
+    assert await take_words(second) == []
 
 
 def test_words_get_older_on_their_way() -> None:
@@ -359,5 +359,5 @@ def test_every_change_of_a_lesson_can_be_told() -> None:
     ]
     assert len(every) > 100
     for changes in [*every, {"wire": "responses"}, {"phases": "all"}, {"empty_content": EMPTY}]:
-        told = orjson.loads(orjson.dumps({name: plain(value) for name, value in changes.items()}))
-        assert check_changes(told) == changes
+        copy = orjson.loads(orjson.dumps({name: plain(value) for name, value in changes.items()}))
+        assert check_changes(copy) == changes

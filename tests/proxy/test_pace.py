@@ -71,8 +71,8 @@ async def test_a_large_body_waits_for_its_turn_before_its_first_slice() -> None:
 async def test_one_long_work_at_a_time() -> None:
     log: list[str] = []
     pace = Pace(0.0)
-    done = await asyncio.gather(*(pace.run(steps(3, log, name)) for name in "abc"))
-    assert done == ["a is done", "b is done", "c is done"]
+    results = await asyncio.gather(*(pace.run(steps(3, log, name)) for name in "abc"))
+    assert results == ["a is done", "b is done", "c is done"]
     assert log == ["a0", "b0", "c0", "a1", "a2", "b1", "b2", "c1", "c2"]
 
 
@@ -97,9 +97,9 @@ async def test_work_of_a_client_that_has_left_is_given_up() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    seen = len(log)
+    length = len(log)
     assert await pace.run(steps(3, log)) == " is done"
-    assert seen < 100_000 and len(log) == seen + 3
+    assert length < 100_000 and len(log) == length + 3
 
 
 @pytest.mark.parametrize("wire", ["chat", "responses", "native"])

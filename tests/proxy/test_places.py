@@ -23,17 +23,17 @@ def test_a_place_counts_towards_each_limit() -> None:
     places.total_limit = 4
     own, slots = dep("a", max_parallel=1), dep("b", base="http://y:1/v1", slots=1)
     assert not limit(places, own) and not limit(places, slots)
-    held = [places.take(own), places.take(slots)]
+    in_use = [places.take(own), places.take(slots)]
     assert limit(places, own) == "max_parallel_requests 1 of a"
     assert limit(places, slots) == limit(places, dep("c", "other", base="http://y:1/v1", slots=1)) == "slots 1 of y:1"
-    named = dep("e", "big", name_parallel=1)
-    held.append(places.take(named))
+    by_name = dep("e", "big", name_parallel=1)
+    in_use.append(places.take(by_name))
     assert limit(places, dep("f", "big", name_parallel=1)) == "a2py: max_parallel_requests 1 of big"
     assert limit(places, dep("g", "gpt", group="big", name_parallel=1)) == "a2py: max_parallel_requests 1 of big"
     assert not places.is_total_reached
-    held.append(places.take(dep("h")))
+    in_use.append(places.take(dep("h")))
     assert limit(places, dep("i")) == "global_max_parallel_requests 4 of the proxy" and places.is_total_reached
-    for place in held * 2:
+    for place in in_use * 2:
         place.release()
     assert not places.running() and not places._total
 

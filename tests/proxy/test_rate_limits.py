@@ -11,10 +11,10 @@ from tests.proxied import config, message, run_proxy
 from tests.scripted import JSON_TYPE, SSE, Peer, ScriptedServer, completion, text
 
 LIMITS = {"X-RateLimit-Remaining-Tokens": "7", "anthropic-ratelimit-unified-status": "allowed"}
-SENT = {name.lower(): value for name, value in LIMITS.items()}
+SENT_LIMITS = {name.lower(): value for name, value in LIMITS.items()}
 
 
-async def limited(c: Peer) -> None:
+async def answer_with_limits(c: Peer) -> None:
     body: dict[str, Any] = c.request.json
     if "refuse" in str(body["messages"]):
         c.reply({"error": {"message": "slow down"}}, 429, {**JSON_TYPE, **LIMITS, "x-other": "1"})
@@ -29,10 +29,10 @@ async def limited(c: Peer) -> None:
 @pytest.mark.parametrize("words", ["Hi", "refuse"])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_rate_limits_reach_the_client(words: str, stream: bool) -> None:
-    async with ScriptedServer(limited) as upstream, run_proxy(config(upstream.base)) as proxy:
+    async with ScriptedServer(answer_with_limits) as upstream, run_proxy(config(upstream.base)) as proxy:
         answer = await proxy.ask(message(words, stream))
         assert answer.status == (200 if words == "Hi" else 429)
-        assert answer.headers.items() >= SENT.items() and "x-other" not in answer.headers
+        assert answer.headers.items() >= SENT_LIMITS.items() and "x-other" not in answer.headers
 
 
 def test_odd_headers_are_left_out() -> None:
@@ -42,6 +42,6 @@ def test_odd_headers_are_left_out() -> None:
 
 
 async def test_what_claude_code_calls_besides_messages_is_answered() -> None:
-    async with ScriptedServer(limited) as upstream, run_proxy(config(upstream.base)) as proxy:
+    async with ScriptedServer(answer_with_limits) as upstream, run_proxy(config(upstream.base)) as proxy:
         assert (await proxy.ask({}, "/api/event_logging/v2/batch")).status == 200
         assert (await proxy.ask(None, "/api/claude_cli/bootstrap?x=1", "GET")).status == 200

@@ -59,21 +59,21 @@ def walk(plan: Plan, *kinds: str, **more: Any) -> list[str]:
 # -- choice ------------------------------------------------------------------------------------------------------------
 
 
-def blamed(kind: str, blame: Blame) -> ApiError:
+def make_error(kind: str, blame: Blame) -> ApiError:
     error = ApiError(kind, "x")
     error.blame = blame
     return error
 
 
-def echoed(error: ApiError) -> ApiError:
+def echo(error: ApiError) -> ApiError:
     error.echoed = True
     return error
 
 
 def test_weights() -> None:
     router, config, _ = setup(dep("a", weight=3), dep("b", weight=1), dep("c", weight=0))
-    seen = Counter(router.plan(config, "m").choose_first().deployment.id for _ in range(2000))
-    assert seen["c"] == 0 and 1350 < seen["a"] < 1650
+    counts = Counter(router.plan(config, "m").choose_first().deployment.id for _ in range(2000))
+    assert counts["c"] == 0 and 1350 < counts["a"] < 1650
 
 
 def test_only_weights_of_zero() -> None:
@@ -220,11 +220,11 @@ def test_an_end_to_everything() -> None:
     router, config, _ = setup(dep("a"), num_retries=1000, allowed_fails=1000)
     plan = router.plan(config, "m")
     step: Step | None = plan.choose_first()
-    asked = 0
+    attempts = 0
     while step is not None:
-        asked += 1
+        attempts += 1
         step = plan.choose_next(step.deployment, ApiError("api", "x"), is_delivered=False)
-    assert asked == MAX_ATTEMPTS
+    assert attempts == MAX_ATTEMPTS
 
 
 def test_retry_policies() -> None:
@@ -285,8 +285,8 @@ def test_context_window_fallbacks() -> None:
         context_window_fallbacks={"m": ("big",)},
         num_retries=3,
     )
-    walked = walk(router.plan(config, "m"), "context_overflow", "context_overflow")
-    assert walked[1:] == ["big", "-"] and walked[0] in ("a", "b")
+    steps = walk(router.plan(config, "m"), "context_overflow", "context_overflow")
+    assert steps[1:] == ["big", "-"] and steps[0] in ("a", "b")
     router, config, _ = setup(dep("a"), dep("f", "f"), fallbacks={"m": ("f",)}, num_retries=3)
     assert walk(router.plan(config, "m"), "context_overflow") == ["a", "-"], (
         "a fallback of another kind would only hide the overflow"
@@ -388,16 +388,16 @@ def test_the_clients_mistakes_cool_nothing() -> None:
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - CLIENT_ERRORS))
 def test_what_only_an_upstreams_text_says_counts_for_nothing(kind: str) -> None:
     router, config, _ = setup(dep("a"), allowed_fails=0)
-    router.cooldowns.record_failure(config.deployments[0], blamed(kind, Blame.NONE), config.settings)
+    router.cooldowns.record_failure(config.deployments[0], make_error(kind, Blame.NONE), config.settings)
     assert not router.cooldowns.active
 
 
 @pytest.mark.parametrize("kind", sorted(COOLDOWN_KINDS))
 def test_what_the_text_of_a_500_says_counts_as_a_500(kind: str) -> None:
     router, config, _ = setup(dep("a"), allowed_fails=1)
-    for cooled in (False, True):
-        router.cooldowns.record_failure(config.deployments[0], blamed(kind, Blame.FAILURE), config.settings)
-        assert bool(router.cooldowns.active) is cooled
+    for is_cooling in (False, True):
+        router.cooldowns.record_failure(config.deployments[0], make_error(kind, Blame.FAILURE), config.settings)
+        assert bool(router.cooldowns.active) is is_cooling
 
 
 def test_a_model_that_is_refused_cools_no_other_model_of_the_deployment() -> None:
@@ -471,9 +471,9 @@ def test_all_at_their_limit() -> None:
 
 
 def busy(router: Router, config: Config, demand: Tokens = Tokens()) -> tuple[int, float | None, bool | None, str]:  # noqa: B008
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(ApiError) as excinfo:
         router.plan(config, "m", demand).choose_first()
-    error = caught.value
+    error = excinfo.value
     return error.status, error.retry_after, error.should_retry, error.message
 
 
@@ -482,10 +482,10 @@ def test_the_refusal_says_when_there_is_room() -> None:
     for _ in range(2):
         router.limits.reserve(config.deployments[0], Tokens())
         clock.now += 11.5
-    told = (
+    message = (
         "'m' has reached its configured limit (rpm 2 of a). Ask again in 37 s, or raise the limit in the configuration."
     )
-    assert busy(router, config) == (429, 37, None, told)
+    assert busy(router, config) == (429, 37, None, message)
     clock.now += 37
     assert router.plan(config, "m").choose_first().deployment.id == "a", "and it was true"
 
@@ -493,11 +493,11 @@ def test_the_refusal_says_when_there_is_room() -> None:
 def test_the_refusal_names_the_limit_of_each() -> None:
     """It says when the first of them has room."""
     router, config, clock = setup(dep("a", rpm=1), dep("b", tpm=100), dep("c", "m", max_parallel=1), dep("d", rpm=1))
-    reserved = [router.limits.reserve(each, Tokens(10, 80)) for each in config.deployments]
-    assert all(reserved)
-    status, after, _, told = busy(router, config, Tokens(5, 50))
+    reservations = [router.limits.reserve(each, Tokens(10, 80)) for each in config.deployments]
+    assert all(reservations)
+    status, after, _, message = busy(router, config, Tokens(5, 50))
     assert (status, after) == (429, 1), "a place may be free at any moment"
-    assert "(rpm 1 of a, tpm 100 of b, max_parallel_requests 1 of c)" in told
+    assert "(rpm 1 of a, tpm 100 of b, max_parallel_requests 1 of c)" in message
     router, config, clock = setup(dep("a", rpm=1), dep("b", tpm=100))
     assert all(router.limits.reserve(each, Tokens(10, 80)) for each in config.deployments)
     clock.now += 59.5
@@ -506,11 +506,11 @@ def test_the_refusal_names_the_limit_of_each() -> None:
 
 def test_a_request_larger_than_its_limit_is_not_asked_again() -> None:
     router, config, _ = setup(dep("a", tpm=1000), dep("b", tpm=900))
-    told = (
+    message = (
         "'m' takes no request of this size: its input has about 2000 tokens, more than the configured limit allows in a minute"
         " (tpm 1000 of a, tpm 900 of b). Shorten the request, or raise the limit in the configuration."
     )
-    assert busy(router, config, Tokens(2000, 10)) == (429, None, False, told)
+    assert busy(router, config, Tokens(2000, 10)) == (429, None, False, message)
     assert router.plan(config, "m", Tokens(950, 10)).choose_first().deployment.id == "a"
 
 
@@ -529,9 +529,9 @@ def test_a_place_that_others_took_meanwhile() -> None:
     router, config, _ = setup(dep("a", rpm=1))
     plan = router.plan(config, "m")
     assert router.limits.reserve(plan.choose_first().deployment, Tokens())
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(ApiError) as excinfo:
         plan.choose_first()
-    assert caught.value.retry_after == 60
+    assert excinfo.value.retry_after == 60
     assert not router.cooldowns.active, "its own limit is no failure of the upstream"
 
 
@@ -540,12 +540,12 @@ def test_the_places_of_one_request_end() -> None:
     plan = router.plan(config, "m")
     for _ in range(MAX_ATTEMPTS):
         plan.choose_first()
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(ApiError) as excinfo:
         plan.choose_first()
     assert (
-        caught.value.status == 429
-        and caught.value.retry_after == 1
-        and "others took its last places" in caught.value.message
+        excinfo.value.status == 429
+        and excinfo.value.retry_after == 1
+        and "others took its last places" in excinfo.value.message
     )
 
 
@@ -584,12 +584,12 @@ def test_lessons_hold_an_hour() -> None:
 )
 def test_a_wire_that_is_not_spoken(provider: str, wire: str, base: str, after: str) -> None:
     lessons = Lessons(Clock())
-    configured: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "overrides": {"stream_usage": False},
         "fixed": frozenset({"stream_usage"}),
         "quirks": Quirks(stream_usage=False),
     }
-    one = replace(dep("a"), provider=provider, wire=wire, base=base, **configured)
+    one = replace(dep("a"), provider=provider, wire=wire, base=base, **fields)
     lessons.learn(one, {WIRE: "chat"})
     lessons.learn(one, {"parallel_tool_calls": False})
     taught = lessons.apply(one)
@@ -601,11 +601,9 @@ def test_lessons_are_bounded() -> None:
     lessons = Lessons(Clock())
     for n in range(MAX_LESSONS + 10):
         lessons.learn(dep(f"d{n}"), {"stream_usage": False})
-    shown = lessons.report()
+    rows = lessons.report()
     assert (
-        len(shown) == MAX_LESSONS
-        and shown[0]["deployment"] == "d10"
-        and shown[-1]["deployment"] == f"d{MAX_LESSONS + 9}"
+        len(rows) == MAX_LESSONS and rows[0]["deployment"] == "d10" and rows[-1]["deployment"] == f"d{MAX_LESSONS + 9}"
     )
 
 
@@ -615,9 +613,9 @@ def test_a_wildcards_models_push_out_nobody_elses_lessons() -> None:
     lessons.learn(dep("other"), {"stream_usage": False})
     for n in range(3 * MAX_LESSONS):
         lessons.learn(replace(dep("wild"), model=f"m{n}"), {"stream_usage": False})
-    shown = lessons.report()
-    assert len(shown) == lessons_module.MAX_MODELS + 1 and shown[0]["deployment"] == "other"
-    assert {row["model"] for row in shown[1:]} == {
+    rows = lessons.report()
+    assert len(rows) == lessons_module.MAX_MODELS + 1 and rows[0]["deployment"] == "other"
+    assert {row["model"] for row in rows[1:]} == {
         f"m{n}" for n in range(3 * MAX_LESSONS - lessons_module.MAX_MODELS, 3 * MAX_LESSONS)
     }
 
@@ -648,7 +646,7 @@ def test_lessons_about_one_quirk_add_up() -> None:
 
 # -- the lessons of one request ----------------------------------------------------------------------------------------
 
-SENT = frozenset({"max_tokens", "stream_options", "temperature"})
+SENT_FIELDS = frozenset({"max_tokens", "stream_options", "temperature"})
 
 
 def cap(limit: int, **more: Any) -> ApiError:
@@ -659,7 +657,7 @@ def test_a_request_uses_its_lesson_at_once_and_others_only_once_it_has_succeeded
     lessons = Lessons(Clock())
     one, other = dep("a"), dep("b")
     trial = Trial(lessons)
-    assert trial.learn(one, one, cap(512), SENT) == ("max_tokens_limit",)
+    assert trial.learn(one, one, cap(512), SENT_FIELDS) == ("max_tokens_limit",)
     assert trial.apply(one).quirks.max_tokens_limit == 512
     assert not lessons.report() and trial.apply(other) is other
     trial.confirm(other)
@@ -671,8 +669,8 @@ def test_a_request_uses_its_lesson_at_once_and_others_only_once_it_has_succeeded
 def test_what_proves_nothing_is_never_kept() -> None:
     lessons = Lessons(Clock())
     trial = Trial(lessons)
-    for error in (echoed(cap(512)), ApiError("max_tokens", "x", field="room", limit=256)):
-        assert trial.learn(dep("a"), trial.apply(dep("a")), error, SENT)
+    for error in (echo(cap(512)), ApiError("max_tokens", "x", field="room", limit=256)):
+        assert trial.learn(dep("a"), trial.apply(dep("a")), error, SENT_FIELDS)
     assert trial.apply(dep("a")).quirks.max_tokens_limit == 256
     trial.confirm(dep("a"))
     assert not lessons.report()
@@ -682,9 +680,9 @@ def test_a_lesson_that_did_not_help_is_not_kept() -> None:
     lessons = Lessons(Clock())
     trial = Trial(lessons)
     unknown = ApiError("unsupported", "x", field="stream_options")
-    assert trial.learn(dep("a"), dep("a"), cap(512), SENT)
-    assert trial.learn(dep("a"), trial.apply(dep("a")), unknown, SENT) == ("stream_usage",)
-    assert trial.learn(dep("a"), trial.apply(dep("a")), unknown, SENT) == ()
+    assert trial.learn(dep("a"), dep("a"), cap(512), SENT_FIELDS)
+    assert trial.learn(dep("a"), trial.apply(dep("a")), unknown, SENT_FIELDS) == ("stream_usage",)
+    assert trial.learn(dep("a"), trial.apply(dep("a")), unknown, SENT_FIELDS) == ()
     trial.confirm(dep("a"))
     assert [row["field"] for row in lessons.report()] == ["max_tokens_limit"]
     trial.confirm(dep("a"))
@@ -696,12 +694,14 @@ def test_an_error_is_compared_with_what_its_attempt_sent() -> None:
     lessons = Lessons(Clock())
     one = dep("a")
     early, late = Trial(lessons), Trial(lessons)
-    asked = late.apply(one)
-    early.learn(one, one, cap(512), SENT)
+    attempt = late.apply(one)
+    early.learn(one, one, cap(512), SENT_FIELDS)
     early.confirm(one)
-    assert late.learn(one, asked, cap(4096), SENT) == ("max_tokens_limit",)
+    assert late.learn(one, attempt, cap(4096), SENT_FIELDS) == ("max_tokens_limit",)
     assert late.apply(one).quirks.max_tokens_limit == 512, "what others know by now counts"
-    assert late.learn(one, asked, ApiError("unsupported", "x", field="stream_options"), SENT) == ("stream_usage",)
+    assert late.learn(one, attempt, ApiError("unsupported", "x", field="stream_options"), SENT_FIELDS) == (
+        "stream_usage",
+    )
     assert late.apply(one).quirks.stream_usage is False
     late.confirm(one)
     assert {row["field"]: row["value"] for row in lessons.report()} == {"max_tokens_limit": 512, "stream_usage": False}
@@ -721,21 +721,21 @@ def test_a_wire_is_changed_once() -> None:
 # -- waiting -----------------------------------------------------------------------------------------------------------
 
 
-async def wait_for_room(router: Router, plan: Plan, held: Place) -> Step:
+async def wait_for_room(router: Router, plan: Plan, place: Place) -> Step:
     """Let `plan` wait for the place that is held, and release it."""
     asking = asyncio.ensure_future(plan.begin())
     await asyncio.sleep(0)
     assert router.line.waiting == 1
-    held.release()
+    place.release()
     return await asking
 
 
 async def test_a_request_without_fallbacks_has_none_after_it_has_waited() -> None:
     router, config, _ = setup(dep("a", max_parallel=1), dep("b", "spare"), fallbacks={"m": ("spare",)}, num_retries=0)
-    held = router.limits.places.take(config.deployments[0])
+    place = router.limits.places.take(config.deployments[0])
     plan = router.plan(config, "m")
     plan.forgo_fallbacks()
-    step = await wait_for_room(router, plan, held)
+    step = await wait_for_room(router, plan, place)
     assert step.deployment.id == "a"
     assert plan.choose_next(step.deployment, ApiError("upstream", "x"), is_delivered=False) is None
     plan.close()
@@ -753,12 +753,12 @@ async def test_fallbacks_that_were_full_are_asked_after_a_wait() -> None:
     plan.close()
 
 
-async def step_after_waiting(router: Router, plan: Plan, step: Step, held: Place) -> Step | None:
+async def step_after_waiting(router: Router, plan: Plan, step: Step, place: Place) -> Step | None:
     """Let `step` fail, and `plan` wait for the place that is held. Release it, and return the next step."""
     asking = asyncio.ensure_future(plan.follow(step.deployment, ApiError("api", "x"), is_delivered=False))
     await asyncio.sleep(0)
     assert router.line.waiting == 1
-    held.release()
+    place.release()
     return await asking
 
 
@@ -793,11 +793,11 @@ def test_a_fallback_that_was_full_is_asked_after_the_next_one() -> None:
     router, config, _ = setup(
         dep("a"), dep("f", "one", max_parallel=1), dep("g", "two"), fallbacks={"m": names}, num_retries=0
     )
-    held = router.limits.places.take(config.deployments[1])
+    place = router.limits.places.take(config.deployments[1])
     plan = router.plan(config, "m")
     step = plan.choose_next(plan.choose_first().deployment, ApiError("api", "x"), is_delivered=False)
     assert step is not None and step.deployment.id == "g"
-    held.release()
+    place.release()
     step = plan.choose_next(step.deployment, ApiError("api", "x"), is_delivered=False)
     assert step is not None and step.deployment.id == "f"
     assert plan.choose_next(step.deployment, ApiError("api", "x"), is_delivered=False) is None
@@ -809,12 +809,12 @@ async def test_a_retry_without_room_is_none() -> None:
     one = dep("a", order=1, rpm=1)
     full = dep("b", order=2, max_parallel=1)
     router, config, clock = setup(one, full, num_retries=1, enforce_limits=True, allowed_fails=9)
-    held = router.limits.places.take(full)
+    place = router.limits.places.take(full)
     plan = router.plan(config, "m")
     first = plan.choose_first()
     reservation = router.limits.reserve(first.deployment, Tokens(), plan.place)
     assert reservation is not None
-    last = await step_after_waiting(router, plan, first, held)
+    last = await step_after_waiting(router, plan, first, place)
     assert last is not None and last.deployment.id == "b"
     clock.now += 61
     step = plan.choose_next(last.deployment, ApiError("api", "x"), is_delivered=False)

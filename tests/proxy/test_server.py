@@ -29,7 +29,7 @@ from tests.scripted import DONE, SSE, Peer, Raw, Script, ScriptedServer, answeri
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-def held(go: asyncio.Event) -> Script:
+def pause_until(go: asyncio.Event) -> Script:
     """Some text, then nothing until `go`, then the end."""
 
     async def script(c: Peer) -> None:
@@ -56,7 +56,7 @@ async def begin(proxy: Running, client: Raw, **more: Any) -> None:
 async def test_running_streams_end_and_nobody_new_comes_in() -> None:
     go = asyncio.Event()
     async with (
-        ScriptedServer(held(go)) as upstream,
+        ScriptedServer(pause_until(go)) as upstream,
         run_proxy(config(upstream.base)) as proxy,
         proxy.client() as client,
         proxy.client() as idle,
@@ -64,18 +64,18 @@ async def test_running_streams_end_and_nobody_new_comes_in() -> None:
         idle.ask("GET", "/")
         await idle.answer()
         await begin(proxy, client)
-        drained = asyncio.ensure_future(proxy.server.drain())
+        drain = asyncio.ensure_future(proxy.server.drain())
         await settle(lambda: proxy.services.running.is_draining)
         assert await idle.reader.read() == b"", "an idle connection is closed at once"
         with pytest.raises(OSError):
             await asyncio.open_connection("127.0.0.1", proxy.port)
-        assert not drained.done()
+        assert not drain.done()
         go.set()
         rest = b""
         while piece := await client.piece():
             rest += piece
         assert b"last" in rest and rest.endswith(b'data: {"type":"message_stop"}\n\n')
-        await asyncio.wait_for(drained, 10)
+        await asyncio.wait_for(drain, 10)
         assert await client.reader.read() == b""
 
 
@@ -97,7 +97,7 @@ async def test_a_stream_that_does_not_end_gets_an_error_event(how: str) -> None:
         proxy.client() as client,
     ):
         await begin(proxy, client)
-        drained = asyncio.ensure_future(proxy.server.drain(at_once))
+        drain = asyncio.ensure_future(proxy.server.drain(at_once))
         if how != "time":
             await settle(lambda: proxy.services.running.is_draining)
             at_once.set()
@@ -106,7 +106,7 @@ async def test_a_stream_that_does_not_end_gets_an_error_event(how: str) -> None:
             rest.startswith(b"event: error\n") and b'"overloaded_error"' in rest and b"content_block_stop" not in rest
         )
         assert await client.piece() == b""
-        await asyncio.wait_for(drained, 10)
+        await asyncio.wait_for(drain, 10)
         await asyncio.wait_for(go.wait(), 10)
 
 
@@ -122,14 +122,14 @@ async def test_an_answer_that_has_not_begun_gets_a_status(stream: bool) -> None:
     ):
         client.ask("POST", "/v1/messages", message(stream=stream))
         await settle(lambda: upstream.requests)
-        drained = asyncio.ensure_future(proxy.server.drain())
+        drain = asyncio.ensure_future(proxy.server.drain())
         answer = await client.answer()
         assert (
             answer.status == 529
             and answer.json["error"]["type"] == "overloaded_error"
             and answer.headers["retry-after"] == "1"
         )
-        await asyncio.wait_for(drained, 10)
+        await asyncio.wait_for(drain, 10)
 
 
 async def test_readiness_while_draining() -> None:
@@ -146,19 +146,19 @@ async def test_readiness_while_draining() -> None:
 async def test_serve_on_given_sockets_until_stopped() -> None:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     ports = [sock.getsockname()[1] for sock in sockets]
-    told, drains = asyncio.Event(), []
+    readiness, drains = asyncio.Event(), []
     addresses: list[Any] = []
 
     def ready(where: list[Any]) -> None:
         addresses.extend(where)
-        told.set()
+        readiness.set()
 
     async with ScriptedServer(answering("Hi")) as upstream:
         life = Lifecycle(on_ready=ready, on_drain=lambda: drains.append(1))
         running = asyncio.ensure_future(
             serve(config(upstream.base), Listen(sockets=sockets), life, log=Log(io.StringIO()))
         )
-        await asyncio.wait_for(told.wait(), 10)
+        await asyncio.wait_for(readiness.wait(), 10)
         assert [address[1] for address in addresses] == ports
         for port in ports:
             async with Raw(port) as client:
@@ -170,8 +170,8 @@ async def test_serve_on_given_sockets_until_stopped() -> None:
 
 
 async def test_a_port_that_is_taken() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError):
-        await serve(config("http://127.0.0.1:1/v1"), Listen(port=taken.getsockname()[1]), log=Log(io.StringIO()))
+    with socket.create_server(("127.0.0.1", 0)) as holder, pytest.raises(OSError):
+        await serve(config("http://127.0.0.1:1/v1"), Listen(port=holder.getsockname()[1]), log=Log(io.StringIO()))
 
 
 SCRIPT = """
@@ -235,7 +235,11 @@ class Process:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_drains_a_real_process(number: int) -> None:
     go = asyncio.Event()
-    async with ScriptedServer(held(go)) as upstream, Process(upstream.base) as process, Raw(process.port) as client:
+    async with (
+        ScriptedServer(pause_until(go)) as upstream,
+        Process(upstream.base) as process,
+        Raw(process.port) as client,
+    ):
         client.ask("POST", "/v1/messages", message())
         await client.head()
         await client.piece()
@@ -346,8 +350,8 @@ def server_context(certificate: Path) -> ssl.SSLContext:
 
 async def test_tls_towards_the_upstream(certificate: Path) -> None:
     async with ScriptedServer(answering("Hi"), tls=server_context(certificate)) as upstream:
-        trusted = deployment(upstream.base, ssl_verify=str(certificate))
-        async with run_proxy(config(deployments=(trusted,))) as proxy:
+        dep = deployment(upstream.base, ssl_verify=str(certificate))
+        async with run_proxy(config(deployments=(dep,))) as proxy:
             assert (await proxy.ask(message())).names[-1] == "message_stop"
         async with run_proxy(config(deployments=(deployment(upstream.base, ssl_verify=False),))) as proxy:
             assert (await proxy.ask(message())).names[-1] == "message_stop"
@@ -481,19 +485,19 @@ async def test_the_environments_proxy_may_be_ignored(monkeypatch: pytest.MonkeyP
 
 async def test_https_through_a_proxy(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CONNECT, then TLS to the upstream itself: the proxy sees neither key nor content."""
-    seen: list[bytes] = []
+    pieces: list[bytes] = []
 
     async with ScriptedServer(answering("Hi"), tls=server_context(certificate)) as upstream:
 
         async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            seen.append((await read_request(reader)).raw_head)
+            pieces.append((await read_request(reader)).raw_head)
             inner_reader, inner = await asyncio.open_connection("127.0.0.1", upstream.port)
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
 
             async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
                 try:
                     while data := await source.read(65536):
-                        seen.append(data)
+                        pieces.append(data)
                         sink.write(data)
                 except ConnectionError:
                     pass
@@ -507,7 +511,7 @@ async def test_https_through_a_proxy(certificate: Path, monkeypatch: pytest.Monk
         base = upstream.base.replace("127.0.0.1", "localhost")
         async with run_proxy(config(deployments=(deployment(base, ssl_verify=str(certificate)),))) as proxy:
             assert (await proxy.ask(message())).names[-1] == "message_stop"
-        assert seen[0].startswith(b"CONNECT localhost:") and SECRET.encode() not in b"".join(seen)
+        assert pieces[0].startswith(b"CONNECT localhost:") and SECRET.encode() not in b"".join(pieces)
         server.close()
         await server.wait_closed()
 
@@ -557,11 +561,11 @@ async def test_a_proxy_that_can_not_be_used_is_refused(
 # -- Ollama ------------------------------------------------------------------------------------------------------------
 
 
-def ollama(size: int, loaded: bool = True) -> Script:
+def ollama(size: int, is_loaded: bool = True) -> Script:
     async def script(c: Peer) -> None:
         if c.request.target == "/api/ps":
             row = {"name": "upstream-model:latest", "model": "upstream-model:latest", "context_length": size}
-            c.reply({"models": [row] if loaded else []})
+            c.reply({"models": [row] if is_loaded else []})
         elif c.request.target == "/api/show":
             c.reply({"parameters": f'stop "x"\nnum_ctx    {size}', "model_info": {"llama.context_length": 131072}})
         else:
@@ -572,29 +576,29 @@ def ollama(size: int, loaded: bool = True) -> Script:
     return script
 
 
-def probed(base: str) -> Config:
+def make_config(base: str) -> Config:
     from a2py.quirks import Quirks
 
     return config(deployments=(deployment(base, quirks=Quirks(context_probe="ollama")),))
 
 
-@pytest.mark.parametrize("loaded", [True, False])
-async def test_ollama_a_prompt_that_it_would_cut_is_refused(loaded: bool) -> None:
-    async with ScriptedServer(ollama(4096, loaded)) as upstream, run_proxy(probed(upstream.base)) as proxy:
+@pytest.mark.parametrize("is_loaded", [True, False])
+async def test_ollama_a_prompt_that_it_would_cut_is_refused(is_loaded: bool) -> None:
+    async with ScriptedServer(ollama(4096, is_loaded)) as upstream, run_proxy(make_config(upstream.base)) as proxy:
         answer = await proxy.ask(message("word " * 8000))
         assert answer.status == 400 and answer.json["error"]["message"].startswith("prompt is too long: ")
         assert (
             "> 4096 maximum" in answer.json["error"]["message"]
             and "OLLAMA_CONTEXT_LENGTH" in answer.json["error"]["message"]
         )
-        asked = len(upstream.requests)
+        count = len(upstream.requests)
         assert (await proxy.ask(message("word " * 8000))).status == 400
-        assert len(upstream.requests) == asked, "the answer is believed for a while"
+        assert len(upstream.requests) == count, "the answer is believed for a while"
         assert (await proxy.ask(message("short"))).status == 200
 
 
 async def test_ollama_a_prompt_that_fits() -> None:
-    async with ScriptedServer(ollama(65536)) as upstream, run_proxy(probed(upstream.base)) as proxy:
+    async with ScriptedServer(ollama(65536)) as upstream, run_proxy(make_config(upstream.base)) as proxy:
         assert (await proxy.ask(message("word " * 8000))).status == 200
         notes = [line.get("notes", "") for line in proxy.lines if line["event"] == "request"]
     assert "cut the prompt" in notes[0], "100 tokens counted of some 8,000"
@@ -609,7 +613,7 @@ async def test_ollama_behind_a_login_is_asked_with_the_configured_headers() -> N
         await ollama(4096)(c)
 
     async with ScriptedServer(script) as upstream:
-        one = replace(probed(upstream.base).deployments[0], headers={"Authorization": "Basic dTpw"})
+        one = replace(make_config(upstream.base).deployments[0], headers={"Authorization": "Basic dTpw"})
         async with run_proxy(config(deployments=(one,))) as proxy:
             assert (await proxy.ask(message("word " * 8000))).status == 400
     assert logins == ["Basic dTpw"]
@@ -622,7 +626,7 @@ async def test_ollama_that_does_not_tell() -> None:
         else:
             await answering("Hi")(c)
 
-    async with ScriptedServer(script) as upstream, run_proxy(probed(upstream.base)) as proxy:
+    async with ScriptedServer(script) as upstream, run_proxy(make_config(upstream.base)) as proxy:
         assert (await proxy.ask(message("word " * 8000))).status == 200
 
 

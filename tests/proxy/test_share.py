@@ -32,8 +32,8 @@ def test_four_processes_start_no_more_than_rpm() -> None:
     for number, limits in enumerate(all_of_them):
         limits.divide(Share(number, 4))
     one = dep(rpm=10)
-    started = [sum(limits.reserve(one, Tokens()) is not None for _ in range(20)) for limits in all_of_them]
-    assert started == [3, 3, 2, 2]
+    starts = [sum(limits.reserve(one, Tokens()) is not None for _ in range(20)) for limits in all_of_them]
+    assert starts == [3, 3, 2, 2]
     shortage = all_of_them[3].find_shortage(one, Tokens())
     assert shortage is not None and shortage.limit == "rpm 10 [2 in this worker]" and shortage.seconds == WINDOW
 
@@ -67,14 +67,14 @@ def test_places_are_divided_too() -> None:
     places.share = Share(1, 2)
     places.total_limit = 7
     one, other = dep("a", max_parallel=3), dep_at("b", slots=1)
-    held = [places.take(one)]
+    in_use = [places.take(one)]
     bound = places.find_limit(one)
     assert bound is not None and (bound.limit, bound.label) == (1, "max_parallel_requests 3 [1 in this worker]")
     assert places.find_limit(other) is None
-    held.append(places.take(other))
+    in_use.append(places.take(other))
     bound = places.find_limit(other)
     assert bound is not None and bound.is_of_server and bound.label == "slots 1 [1 in this worker]"
-    held.append(places.take(dep("c")))
+    in_use.append(places.take(dep("c")))
     assert places.is_total_reached
     bound = places.find_limit(dep("d"))
     assert bound is not None and bound.label == "global_max_parallel_requests 7 [3 in this worker]"

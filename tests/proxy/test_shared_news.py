@@ -34,12 +34,12 @@ class FakeStore:
     def __init__(self, name: str = "b.1") -> None:
         self.name = name
         self.mirror = Mirror()
-        self.told: list[bytes] = []
+        self.words: list[bytes] = []
         self.time = 10_000
         self.news = Stream()
 
     def tell(self, word: bytes) -> None:
-        self.told.append(word)
+        self.words.append(word)
 
     def now(self) -> int:
         return self.time
@@ -52,7 +52,7 @@ def process(store: FakeStore) -> Services:
     return services
 
 
-def learned(base: str = BASE) -> Learned:
+def report(base: str = BASE) -> Learned:
     return Learned(base, ServerWord(program="", row="", is_relay=False, slots=3), "2026-11-30")
 
 
@@ -60,40 +60,40 @@ async def test_whoever_joins_says_hello_and_the_first_of_the_others_answers_once
     store = FakeStore("b.1")
     services = process(store)
     services.lessons.learn(ONE, {"stream_usage": False}, "refusal", "it answered 400")
-    await until(lambda: store.told)
-    store.told.clear()
+    await until(lambda: store.words)
+    store.words.clear()
     store.news.on_join()
-    assert orjson.loads(store.told.pop()) == ["hello", "b.1"]
+    assert orjson.loads(store.words.pop()) == ["hello", "b.1"]
     store.mirror.note_beat(0, 3, 1, {})  # a.1, b.1, c.1
     store.news.on_word(b'["hello","c.1"]', 0.0)
-    assert store.told == [], "a.1 answers"
+    assert store.words == [], "a.1 answers"
     store.news.on_word(b'["hello","a.1"]', 0.0)
-    assert [orjson.loads(word)[0] for word in store.told] == ["lesson"]
+    assert [orjson.loads(word)[0] for word in store.words] == ["lesson"]
     store.news.on_word(b'["hello","a.1"]', 0.0)
-    assert len(store.told) == 1, "a flood of hellos"
+    assert len(store.words) == 1, "a flood of hellos"
     store.time += 1000
     store.news.on_word(b'["hello","a.1"]', 0.0)
-    assert len(store.told) == 2
+    assert len(store.words) == 2
 
 
 def test_what_a_server_says_reaches_the_others_unless_its_address_has_a_login() -> None:
     store = FakeStore()
     services = process(store)
-    services.discovery.on_report(learned("http://user:hidden@10.0.0.1/v1"))
-    assert store.told == []
-    services.discovery.on_report(learned())
-    assert message.decode(store.told[0]) == learned()
+    services.discovery.on_report(report("http://user:hidden@10.0.0.1/v1"))
+    assert store.words == []
+    services.discovery.on_report(report())
+    assert message.decode(store.words[0]) == report()
 
 
 def test_only_configured_servers_are_believed() -> None:
     store = FakeStore()
     services = process(store)
-    for word in (message.encode(learned("http://elsewhere/v1")), b"{}", b'{"base": 1}', b"{", b"\xff", b"", b"[]"):
+    for word in (message.encode(report("http://elsewhere/v1")), b"{}", b'{"base": 1}', b"{", b"\xff", b"", b"[]"):
         store.news.on_word(word, 0.0)
     assert services.discovery.reports == {}
-    store.news.on_word(message.encode(learned()), 0.0)
-    assert services.discovery.reports == {BASE: learned()}
-    assert store.told == [], "what was heard is not told again"
+    store.news.on_word(message.encode(report()), 0.0)
+    assert services.discovery.reports == {BASE: report()}
+    assert store.words == [], "what was heard is not told again"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_strange_words_change_nothing(word: bytes) -> None:
     services = process(store)
     store.mirror.note_beat(0, 3, 2, {})
     store.news.on_word(word, 0.0)
-    assert store.told == [] and services.router.cooldowns.list_active() == []
+    assert store.words == [] and services.router.cooldowns.list_active() == []
 
 
 @pytest.fixture
@@ -139,16 +139,16 @@ async def test_processes_learn_from_each_other(server: RedisServer) -> None:
         for _ in range(3):
             first.sizes.counts.observe("u", 100, 150)
         first.sizes.report("counts", "u")
-        first.discovery.on_report(learned())
-        first.discovery._keep(learned())
+        first.discovery.on_report(report())
+        first.discovery._keep(report())
         await until(lambda: second.router.cooldowns.is_cooling(ONE))
         await until(lambda: second.lessons.apply(ONE).quirks.stream_usage is False)
         await until(lambda: second.sizes.counts.ratio("u") == pytest.approx(1.5))
-        await until(lambda: second.discovery.reports == {BASE: learned()})
+        await until(lambda: second.discovery.reports == {BASE: report()})
         await third.start()
         await until(lambda: third.lessons.apply(ONE).quirks.stream_usage is False)
         await until(lambda: third.sizes.counts.ratio("u") == pytest.approx(1.5))
-        await until(lambda: third.discovery.reports == {BASE: learned()})
+        await until(lambda: third.discovery.reports == {BASE: report()})
         second.router.cooldowns.record_success(ONE)
         await until(lambda: not first.router.cooldowns.is_cooling(ONE))
     finally:

@@ -30,7 +30,7 @@ from tests.clock import Clock
 NOW = 1_800_000_000_000
 
 
-class Shared:
+class SharedLimits:
     """The shared limits of a single process, whose mirror decides at once. `calls`: how often it was asked."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ def dep(id: str, name: str = "m", **more: Any) -> Deployment:
 class Process:
     """A router as a2py/proxy/sharing.py puts it together, whose limits are those of `shared`."""
 
-    def __init__(self, shared: Shared, *deployments: Deployment, **settings: Any) -> None:
+    def __init__(self, shared: SharedLimits, *deployments: Deployment, **settings: Any) -> None:
         self.clock = Clock()
         self.router = Router(self.clock, Limits(self.clock), random.Random(7))
         self.line = self.router.line = SharedLine(self.router.limits.places)
@@ -89,22 +89,22 @@ def test_nothing_is_loaded_where_no_redis_is_configured() -> None:
         "print([name for name in sys.modules if name.split('.')[0] == 'redis' or name.startswith(('a2py.shared', "
         "'a2py.proxy.shar', 'a2py.proxy.admission'))])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    names = {name.strip(" '") for name in done.stdout.strip()[1:-1].split(",")}
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    names = {name.strip(" '") for name in result.stdout.strip()[1:-1].split(",")}
     assert names <= {"", "a2py.proxy.share"}, "share.py is about workers"
 
 
 async def test_another_process_has_used_the_limit() -> None:
-    shared = Shared()
+    shared = SharedLimits()
     first, second = (Process(shared, dep("a", rpm=1)) for _ in range(2))
     assert (await begin(first.plan())).deployment.id == "a"
-    with pytest.raises(ApiError, match=r"'m' has reached its configured limit \(rpm 1 of a\)") as caught:
+    with pytest.raises(ApiError, match=r"'m' has reached its configured limit \(rpm 1 of a\)") as excinfo:
         await begin(second.plan())
-    assert caught.value.retry_after and 55 < caught.value.retry_after <= 65
+    assert excinfo.value.retry_after and 55 < excinfo.value.retry_after <= 65
 
 
 async def test_the_next_deployment_is_found_in_the_same_call() -> None:
-    shared = Shared()
+    shared = SharedLimits()
     both = (dep("a", rpm=1, order=1), dep("b", rpm=1, order=2))
     first, second = (Process(shared, *both) for _ in range(2))
     assert (await begin(first.plan())).deployment.id == "a"
@@ -118,7 +118,7 @@ async def test_the_next_deployment_is_found_in_the_same_call() -> None:
 
 
 async def test_a_fallback_follows_a_name_without_room() -> None:
-    shared = Shared()
+    shared = SharedLimits()
     models = (dep("a", rpm=1), dep("b", name="n"))
     first, second = (Process(shared, *models, fallbacks={"m": ("n",)}) for _ in range(2))
     await begin(first.plan())
@@ -126,7 +126,7 @@ async def test_a_fallback_follows_a_name_without_room() -> None:
 
 
 async def test_a_grant_that_no_attempt_used_is_taken_back() -> None:
-    shared = Shared()
+    shared = SharedLimits()
     process = Process(shared, dep("a", rpm=5, max_parallel=5))
     plan = process.plan()
     step = await begin(plan)
@@ -140,7 +140,7 @@ async def test_a_grant_that_no_attempt_used_is_taken_back() -> None:
 
 
 async def test_an_attempt_settles_its_grant() -> None:
-    shared = Shared()
+    shared = SharedLimits()
     process = Process(shared, dep("a", rpm=5, max_parallel=5, tpm=10_000))
     plan = process.plan()
     step = await begin(plan)
@@ -169,7 +169,7 @@ async def turns(until: int, order: list[str]) -> None:
 
 
 async def test_who_waits_gets_the_place_that_another_process_frees_in_order() -> None:
-    shared = Shared()
+    shared = SharedLimits()
     first, second = (Process(shared, dep("a", max_parallel=1)) for _ in range(2))
     holder = first.plan()
     await begin(holder)
@@ -182,8 +182,8 @@ async def test_who_waits_gets_the_place_that_another_process_frees_in_order() ->
     newcomer = asyncio.ensure_future(wait(second, order, "four"))
     holder.close()
     await turns(1, order)
-    for done, task in enumerate([*waiting, newcomer], 1):
-        await turns(done, order)
+    for count, task in enumerate([*waiting, newcomer], 1):
+        await turns(count, order)
         (await task).close()
     assert order == ["one", "two", "three", "four"] and second.line.waiting == 0
     await asyncio.sleep(0.05)
@@ -191,7 +191,7 @@ async def test_who_waits_gets_the_place_that_another_process_frees_in_order() ->
 
 
 async def test_whoever_leaves_the_line_holds_nothing() -> None:
-    shared = Shared()
+    shared = SharedLimits()
     first, second = (Process(shared, dep("a", max_parallel=1)) for _ in range(2))
     holder = first.plan()
     await begin(holder)
@@ -201,9 +201,9 @@ async def test_whoever_leaves_the_line_holds_nothing() -> None:
         await asyncio.sleep(0.011)
         holder.close()
         leaving.cancel()
-        done = (await asyncio.gather(leaving, return_exceptions=True))[0]
-        if isinstance(done, Plan):
-            done.close()
+        outcome = (await asyncio.gather(leaving, return_exceptions=True))[0]
+        if isinstance(outcome, Plan):
+            outcome.close()
         await asyncio.sleep(0.03)
         assert shared.running() == 0 and second.router.limits.running == {}
         holder = first.plan()
@@ -213,7 +213,7 @@ async def test_whoever_leaves_the_line_holds_nothing() -> None:
 
 async def test_a_line_closes_in_the_moment_in_which_a_place_gets_free() -> None:
     """Python before 3.12 loses the cancellation of a `wait_for` whose wait has just ended: the pump went on for ever."""
-    shared = Shared()
+    shared = SharedLimits()
     first, second = (Process(shared, dep("a", max_parallel=1)) for _ in range(2))
     holder = first.plan()
     await begin(holder)
@@ -222,8 +222,8 @@ async def test_a_line_closes_in_the_moment_in_which_a_place_gets_free() -> None:
     assert second.line._pumps
     second.line._hand_over()
     closing = asyncio.ensure_future(second.line.close())
-    done, _ = await asyncio.wait([closing], timeout=5)
-    assert done
+    ended_tasks, _ = await asyncio.wait([closing], timeout=5)
+    assert ended_tasks
     waiting.cancel()
     await asyncio.gather(waiting, closing, return_exceptions=True)
     holder.close()
@@ -231,7 +231,7 @@ async def test_a_line_closes_in_the_moment_in_which_a_place_gets_free() -> None:
 
 async def test_a_rate_is_not_waited_for() -> None:
     """The place gets free, but meanwhile the requests of the minute were used up."""
-    shared = Shared()
+    shared = SharedLimits()
     first, second = (Process(shared, dep("a", max_parallel=1, rpm=2)) for _ in range(2))
     holder = first.plan()
     await begin(holder)
@@ -248,7 +248,7 @@ async def test_a_rate_is_not_waited_for() -> None:
 
 
 async def test_slots_of_a_server_are_waited_for_before_fallbacks_are_asked() -> None:
-    shared = Shared()
+    shared = SharedLimits()
     models = (dep("a", slots=1), dep("b", name="n"))
     first, second = (Process(shared, *models, fallbacks={"m": ("n",)}) for _ in range(2))
     holder = first.plan()
@@ -264,7 +264,7 @@ async def test_slots_of_a_server_are_waited_for_before_fallbacks_are_asked() -> 
 
 
 async def test_nobody_waits_if_nobody_may() -> None:
-    shared = Shared()
+    shared = SharedLimits()
     first, second = (Process(shared, dep("a", max_parallel=1), queue_length=0) for _ in range(2))
     await begin(first.plan())
     with pytest.raises(ApiError, match="max_parallel_requests 1 of a"):

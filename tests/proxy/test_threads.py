@@ -33,8 +33,8 @@ async def chat_model(c: Peer) -> None:
     is_answered = messages[-1]["role"] == "tool"
     if c.request.json.get("stream"):
         c.head(200, SSE)
-        called = [chunk({"tool_calls": [CALL]}), chunk(finish="tool_calls"), "[DONE]"]
-        c.events(*(text("Take a coat") if is_answered else called))
+        call = [chunk({"tool_calls": [CALL]}), chunk(finish="tool_calls"), "[DONE]"]
+        c.events(*(text("Take a coat") if is_answered else call))
         c.end()
     elif is_answered:
         c.reply(completion("Take a coat"))
@@ -65,8 +65,8 @@ async def test_the_tool_runner_sends_everything_again() -> None:
 async def test_who_keeps_no_threads_refuses_them_on_every_wire() -> None:
     for wire in ("chat", "responses", "native"):
         async with ScriptedServer(chat_model) as upstream:
-            served = config(deployments=(deployment(upstream.base, wire=wire),))
-            async with run_proxy(served) as proxy:
+            settings = config(deployments=(deployment(upstream.base, wire=wire),))
+            async with run_proxy(settings) as proxy:
                 answer = await proxy.ask(message(**CONTINUE))
                 assert answer.status == 400
                 assert answer.json["error"]["details"] == {"error_code": "thread_unsupported_request"}
@@ -88,19 +88,19 @@ async def test_the_vendor_gets_the_thread() -> None:
         )
 
     async with ScriptedServer(answer) as upstream, ScriptedServer(chat_model) as other:
-        served = config(
+        settings = config(
             deployments=(deployment(upstream.base, **VENDOR), deployment(other.base, id="b")),
         )
-        async with run_proxy(served) as proxy:
+        async with run_proxy(settings) as proxy:
             for _ in range(8):
                 assert (await proxy.ask(message(stream=False, **CONTINUE))).status == 200
-        assert [asked.json["thread"] for asked in upstream.requests] == [CONTINUE["thread"]] * 8
+        assert [request.json["thread"] for request in upstream.requests] == [CONTINUE["thread"]] * 8
         assert not other.requests
 
 
 async def test_a_thread_never_falls_back() -> None:
     async with ScriptedServer(refusing(529)) as upstream, ScriptedServer(chat_model) as other:
-        served = config(
+        settings = config(
             deployments=(
                 deployment(upstream.base, **VENDOR),
                 deployment(other.base, id="b"),
@@ -108,7 +108,7 @@ async def test_a_thread_never_falls_back() -> None:
             ),
             fallbacks=[{"test-model": ["spare"]}],
         )
-        async with run_proxy(served) as proxy:
+        async with run_proxy(settings) as proxy:
             assert (await proxy.ask(message(**CONTINUE))).status == 529
         assert len(upstream.requests) == 1 and not other.requests
 
@@ -116,11 +116,11 @@ async def test_a_thread_never_falls_back() -> None:
 async def test_errors_about_a_thread_reach_the_client() -> None:
     details = {"error_code": "thread_not_found"}
 
-    async def lost(c: Peer) -> None:
+    async def lose_thread(c: Peer) -> None:
         error = {"type": "not_found_error", "message": "no such thread", "details": details}
         c.reply({"type": "error", "error": error}, 404)
 
-    async with ScriptedServer(lost) as upstream:
+    async with ScriptedServer(lose_thread) as upstream:
         async with run_proxy(config(deployments=(deployment(upstream.base, **VENDOR),))) as proxy:
             for _ in range(2):
                 answer = await proxy.ask(message(**CONTINUE))

@@ -76,7 +76,7 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-def used(worker: Worker) -> tuple[int, ...]:
+def usage(worker: Worker) -> tuple[int, ...]:
     use = worker.limits.usage().get("d")
     return tuple(use) if use is not None else ()
 
@@ -112,16 +112,16 @@ async def test_a_worker_that_dies_does_not_use_its_part_twice() -> None:
     await turns()
     house.clock.now += 20
     second = house.start(1)
-    assert used(second) == ()
+    assert usage(second) == ()
     await turns()
-    assert used(second) == (4, 850, 0), "what ran has ended with its worker; its input was sent"
+    assert usage(second) == (4, 850, 0), "what ran has ended with its worker; its input was sent"
     assert second.limits.reserve(ONE, Tokens(200, 100)) is None
     house.clock.now += WINDOW - 20
-    assert used(second) == (0, 0, 0) and second.limits.reserve(ONE, Tokens(200, 100)) is not None
+    assert usage(second) == (0, 0, 0) and second.limits.reserve(ONE, Tokens(200, 100)) is not None
     await turns()
     third = house.start(1)
     await turns()
-    assert used(third)[:2] == (1, 200), "the latest use, not that of the first"
+    assert usage(third)[:2] == (1, 200), "the latest use, not that of the first"
 
 
 async def test_a_worker_does_not_count_its_own_use_twice() -> None:
@@ -131,7 +131,7 @@ async def test_a_worker_does_not_count_its_own_use_twice() -> None:
     fresh = house.start(1)
     assert fresh.limits.reserve(ONE, Tokens(100, 0)) is not None
     await turns()
-    assert used(fresh) == (1, 100, 0)
+    assert usage(fresh) == (1, 100, 0)
 
 
 async def test_what_two_lives_have_used_is_counted_once() -> None:
@@ -139,19 +139,19 @@ async def test_what_two_lives_have_used_is_counted_once() -> None:
     house = House(2)
     assert house.living[1].limits.reserve(ONE, Tokens(100, 0)) is not None
     await turns()
-    house.lost = lambda envelope: envelope.kind == ANSWER
+    house.loses = lambda envelope: envelope.kind == ANSWER
     second = house.start(1)
     assert second.limits.reserve(ONE, Tokens(200, 0)) is not None
     await turns()
-    house.lost = lambda envelope: False
+    house.loses = lambda envelope: False
     third = house.start(1)
     await turns()
-    assert used(third)[:2] == (1, 200), "what the first has used was handed over, and got lost"
+    assert usage(third)[:2] == (1, 200), "what the first has used was handed over, and got lost"
     assert third.limits.reserve(ONE, Tokens(50, 0)) is not None
     await turns()
     fourth = house.start(1)
     await turns()
-    assert used(fourth)[:2] == (2, 250)
+    assert usage(fourth)[:2] == (2, 250)
 
 
 async def test_a_use_comes_back_once() -> None:
@@ -161,7 +161,7 @@ async def test_a_use_comes_back_once() -> None:
     await turns()
     fresh = house.start(3)
     await turns()
-    assert used(fresh)[:2] == (1, 100)
+    assert usage(fresh)[:2] == (1, 100)
 
 
 def test_a_use_has_few_parts() -> None:
@@ -213,7 +213,7 @@ async def test_the_uses_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatc
 async def test_a_use_of_nobodys_making_is_ignored(word: list[Any]) -> None:
     house = House(2)
     house.living[0].take(*word)
-    assert not house.living[0].worker_news._uses and used(house.living[0]) == ()
+    assert not house.living[0].worker_news._uses and usage(house.living[0]) == ()
 
 
 async def test_strange_messages_raise_nothing() -> None:
@@ -236,6 +236,6 @@ def test_a_process_that_is_alone_loads_none_of_it() -> None:
         "asyncio.run(main())\n"
         "print(sorted(name for name in sys.modules if 'news' in name))"
     )
-    for count, loaded in (("1", []), ("2", ["a2py.proxy.news", "a2py.proxy.worker_news"])):
-        done = subprocess.run([sys.executable, "-c", program, count], capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == str(loaded)
+    for count, modules in (("1", []), ("2", ["a2py.proxy.news", "a2py.proxy.worker_news"])):
+        result = subprocess.run([sys.executable, "-c", program, count], capture_output=True, text=True, check=True)
+        assert result.stdout.strip() == str(modules)

@@ -45,8 +45,8 @@ async def test_changes_and_context(tmp_path: Path) -> None:
     async with ScriptedServer(answering("ok")) as upstream:
         settings = config(upstream.base, quirks={"test-model": {"max_tokens_field": "max_completion_tokens"}})
         async with run_proxy(settings) as proxy, open_page(proxy, tmp_path) as page:
-            asked = message("Hello " * 50, system="Be brief.", tools=TOOLS, top_k=5, container="c")
-            await proxy.ask(asked)
+            body = message("Hello " * 50, system="Be brief.", tools=TOOLS, top_k=5, container="c")
+            await proxy.ask(body)
             detail = await full(page)
             changes = {(change["kind"], change["path"]): change for change in detail["attempts"][0]["changes"]}
             assert changes["changed", "model"]["to_value"] == "upstream-model"
@@ -75,13 +75,13 @@ async def test_what_passes_is_compared_as_it_is(tmp_path: Path) -> None:
         (change,) = detail["attempts"][0]["changes"]
         assert (change["path"], change["to_value"]) == ("model", "upstream-model") and detail["context"] == []
         assert await part(page, detail["id"], "client_reply") == answer.body.decode()
-        refused = await page.post(f"requests/{detail['id']}/replay")
-        assert refused.status == 400 and "curl" in refused.json["error"]["message"]
+        refusal = await page.post(f"requests/{detail['id']}/replay")
+        assert refusal.status == 400 and "curl" in refusal.json["error"]["message"]
 
 
 async def test_no_secret_reaches_the_page(tmp_path: Path) -> None:
     """Not in headers, bodies, errors or texts for elsewhere, however the model cuts it into pieces."""
-    planted = (SECRET, OTHER, "client-credential", "cookie-secret", "query-secret", "upstream-cookie")
+    secrets = (SECRET, OTHER, "client-credential", "cookie-secret", "query-secret", "upstream-cookie")
 
     async def repeats(c: Peer) -> None:
         c.head(200, {**SSE, "set-cookie": "a=upstream-cookie"})
@@ -94,27 +94,27 @@ async def test_no_secret_reaches_the_page(tmp_path: Path) -> None:
     async with ScriptedServer(*scripts) as upstream:
         settings = config(upstream.base + "?key=query-secret", deployments=others)
         async with run_proxy(settings) as proxy, open_page(proxy, tmp_path) as page:
-            sent = {
+            headers = {
                 "x-custom-token": "client-credential",
                 "cookie": "a=cookie-secret",
                 "referer": "http://x/?k=query-secret",
             }
             for stream in (True, False):
-                await proxy.ask(message(f"my keys: {' '.join(planted[:4])}", stream=stream), headers=sent)
+                await proxy.ask(message(f"my keys: {' '.join(secrets[:4])}", stream=stream), headers=headers)
             rows = [await page.wait_for("request", status=status) for status in (200, 401)]
-            shown = [json.dumps(page.lines)]
+            views = [json.dumps(page.lines)]
             for row in rows:
                 detail = await page.get(f"requests/{row['id']}")
-                shown.append(detail.body.decode())
-                shown += [await part(page, row["id"], one["name"]) for one in detail.json["parts"]]
+                views.append(detail.body.decode())
+                views += [await part(page, row["id"], one["name"]) for one in detail.json["parts"]]
                 for form in ("curl", "capture", "golden", "report"):
-                    shown.append((await page.get(f"requests/{row['id']}/export?as={form}")).body.decode())
-            for seen in shown:
-                joined = "".join(event_texts(seen))
-                for secret in planted:
-                    assert secret not in seen and secret not in joined, (secret, seen[:2000])
-            assert "[redacted]" in "".join(shown)
-            assert page.bearer not in "".join(shown)
+                    views.append((await page.get(f"requests/{row['id']}/export?as={form}")).body.decode())
+            for view in views:
+                content = "".join(event_texts(view))
+                for secret in secrets:
+                    assert secret not in view and secret not in content, (secret, view[:2000])
+            assert "[redacted]" in "".join(views)
+            assert page.bearer not in "".join(views)
 
 
 async def test_no_secret_is_shown_as_the_name_of_anything(tmp_path: Path) -> None:
@@ -130,16 +130,16 @@ async def test_no_secret_is_shown_as_the_name_of_anything(tmp_path: Path) -> Non
     async with ScriptedServer(slow) as upstream:
         others = (deployment("http://127.0.0.1:9/v1", "other", id="o", key=OTHER),)
         async with run_proxy(config(upstream.base, deployments=others)) as proxy, open_page(proxy, tmp_path) as page:
-            sent = {SESSION: f"a {SECRET}", AGENT_HEADER: "client-credential", "x-custom-token": "client-credential"}
-            asking = asyncio.ensure_future(proxy.ask(message(), headers=sent))
+            headers = {SESSION: f"a {SECRET}", AGENT_HEADER: "client-credential", "x-custom-token": "client-credential"}
+            asking = asyncio.ensure_future(proxy.ask(message(), headers=headers))
             await settle(lambda: page.now["running"])
             goes_on.set()
             await asking
             await page.wait_for("request", status=200, session="a [redacted]", agent="[redacted]")
             await proxy.ask(message(model=OTHER))
             await page.wait_for("request", status=404, model="[redacted]")
-            shown = json.dumps(page.lines) + (await page.get("requests")).body.decode()
-            assert not [secret for secret in (SECRET, OTHER, "client-credential") if secret in shown]
+            output = json.dumps(page.lines) + (await page.get("requests")).body.decode()
+            assert not [secret for secret in (SECRET, OTHER, "client-credential") if secret in output]
 
 
 def event_texts(body: str) -> list[str]:
@@ -343,8 +343,8 @@ async def test_a_command_for_curl_asks_the_same(tmp_path: Path) -> None:
         run = asyncio.to_thread(
             subprocess.run, ["bash", "-c", command], capture_output=True, timeout=30, env={"PATH": "/usr/bin:/bin"}
         )
-        done = await run
-        assert b"message_stop" in done.stdout, done
+        result = await run
+        assert b"message_stop" in result.stdout, result
         first, second = upstream.requests
         assert first.json == second.json and second.json["messages"][0]["content"] == words
 
@@ -370,9 +370,9 @@ async def test_a_capture_is_what_the_flag_writes(tmp_path: Path) -> None:
         ):
             await proxy.ask(message())
             row = await page.wait_for("request")
-            shown = json.loads(await export(page, row["id"], "capture"))
+            capture = json.loads(await export(page, row["id"], "capture"))
         (file,) = folder.iterdir()
-        assert json.loads(file.read_bytes()) == shown
+        assert json.loads(file.read_bytes()) == capture
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -430,7 +430,7 @@ async def test_a_whole_answer_to_a_stream_is_said_in_a_golden(tmp_path: Path) ->
 async def test_a_report_has_no_private_text(wire: str, tmp_path: Path) -> None:
     private = "Projekt-Kranich"
     tools = [{"name": private, "description": private, "input_schema": {"type": "object", "properties": {private: {}}}}]
-    asked = message(
+    body = message(
         private,
         system=private,
         tools=tools,
@@ -439,13 +439,13 @@ async def test_a_report_has_no_private_text(wire: str, tmp_path: Path) -> None:
         stop_sequences=[private],
         x={private: private},
     )
-    asked[private] = 1
-    asked["messages"][0]["content"] = [{"type": "text", "text": private, private: 1}]
+    body[private] = 1
+    body["messages"][0]["content"] = [{"type": "text", "text": private, private: 1}]
     scripts = (refusing(500, private), answering(private))
     async with ScriptedServer(*scripts) as upstream:
         there = deployment(upstream.base, wire=wire, wire_fixed=True, extra_body={"seed": 1})
         async with run_proxy(config(deployments=(there,), num_retries=1)) as proxy, open_page(proxy, tmp_path) as page:
-            await proxy.ask(asked)
+            await proxy.ask(body)
             row = await page.wait_for("request")
             report = await export(page, row["id"], "report")
             assert private not in report and "Attempt 2" in report and f"{wire} wire" in report

@@ -152,8 +152,8 @@ async def test_a_turn_of_unknown_price_makes_the_sum_unknown(tmp_path: Path) -> 
     write(ledger, 2)
     store = Store(str(ledger))
     took = UsageColumns(1000, 0, 0, 0, 0, 0, None, 0.0, 1.0)
-    given = AnswerColumns("d0", "up", "chat", 200, "end_turn", "", 1, "")
-    store.insert([Row(time.time() - 30, RequestColumns("team", "s", "", "m", ""), given, took)])
+    answer = AnswerColumns("d0", "up", "chat", 200, "end_turn", "", 1, "")
+    store.insert([Row(time.time() - 30, RequestColumns("team", "s", "", "m", ""), answer, took)])
     store.close()
     async with (
         run_proxy(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy,

@@ -64,10 +64,10 @@ async def test_what_the_page_asks_is_asked_with_the_key_that_has_opened_it(tmp_p
     path = tmp_path / "keys.yaml"
     write(path, boss={"admin": "true", "models": "[other]"})
     async with ScriptedServer(answering("ok")) as upstream:
-        made = replace(
+        settings = replace(
             config(upstream.base, deployments=(deployment(upstream.base, "other", id="o"),)), keys_path=str(path)
         )
-        async with run_proxy(made) as proxy, open_page(proxy, key="sk-boss") as page:
+        async with run_proxy(settings) as proxy, open_page(proxy, key="sk-boss") as page:
             assert (await page.post("try", message(model="other"))).status == 200
             row = await page.wait_for("request", status=200)
             assert (row["key"], row["agent"]) == ("boss", "page")
@@ -80,8 +80,8 @@ async def test_limits_and_budgets_are_shown(tmp_path: Path, monkeypatch: pytest.
     write(path, alice={"budget": "20/day", "rpm": "100", "expires": "2099-01-01"}, boss={"admin": "true"})
     price = Price(Rates(1e-3, 1e-3))
     async with ScriptedServer(answering("ok")) as upstream:
-        made = config(ledger=str(tmp_path / "usage.db"), deployments=(deployment(upstream.base, price=price),))
-        async with run_proxy(replace(made, keys_path=str(path))) as proxy, open_page(proxy, key="sk-boss") as page:
+        settings = config(ledger=str(tmp_path / "usage.db"), deployments=(deployment(upstream.base, price=price),))
+        async with run_proxy(replace(settings, keys_path=str(path))) as proxy, open_page(proxy, key="sk-boss") as page:
             alice, boss = page.lines[1]["keys"]
             assert (alice["budget"], alice["period"], alice["rpm"], alice["spent"]) == (20, "day", 100, None)
             assert alice["renews"] > page.lines[0]["time"] and alice["expires"] > alice["renews"]

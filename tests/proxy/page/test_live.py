@@ -20,10 +20,10 @@ from tests.scripted import SSE, Peer, ScriptedServer, answering, chunk, refusing
 
 
 async def test_hello_and_state(tmp_path: Path) -> None:
-    limited = deployment("http://127.0.0.1:9/v1", "limited", id="l", rpm=7, max_parallel=3)
+    with_limits = deployment("http://127.0.0.1:9/v1", "limited", id="l", rpm=7, max_parallel=3)
     broken = deployment("http://127.0.0.1:9/v1", "broken", id="b", problem="set a key")
     async with (
-        run_proxy(config("http://127.0.0.1:9/v1", deployments=(limited, broken))) as proxy,
+        run_proxy(config("http://127.0.0.1:9/v1", deployments=(with_limits, broken))) as proxy,
         open_page(proxy, tmp_path) as page,
     ):
         hello, state = page.lines[:2]
@@ -151,7 +151,7 @@ async def test_texts_that_are_no_utf_8_are_shown_somehow(tmp_path: Path) -> None
 
 
 async def test_a_fault_of_the_page_is_no_fault_of_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "describe", lambda *given, **named: {})
+    monkeypatch.setattr(recorder, "describe", lambda *args, **kwargs: {})
     async with (
         ScriptedServer(answering("ok")) as upstream,
         run_proxy(config(upstream.base), crashes=True) as proxy,
@@ -180,14 +180,14 @@ async def test_everything_is_forgotten_after_the_last_page_has_closed(
         async with open_page(proxy, tmp_path) as page:
             await proxy.ask(message())
             row = await page.wait_for("request")
-            kept = weakref.ref(site_of(proxy.services).desk.recorder.find(row["id"]))  # type: ignore[union-attr]
-            assert kept() is not None
+            ref = weakref.ref(site_of(proxy.services).desk.recorder.find(row["id"]))  # type: ignore[union-attr]
+            assert ref() is not None
             room = site_of(proxy.services).desk.recorder.room  # type: ignore[union-attr]
             assert room.used_bytes > 100
         await settle(lambda: proxy.services.ui.watcher is None)
         assert room.used_bytes == 0
         gc.collect()
-        assert kept() is None
+        assert ref() is None
         assert [task for task in asyncio.all_tasks() if "_beat" in repr(task)] == []
         assert (await proxy.ask(message())).status == 200  # recorded by nobody
         async with open_page(proxy, tmp_path) as page:
@@ -219,15 +219,15 @@ async def test_a_page_that_comes_back_soon_finds_everything(tmp_path: Path) -> N
 
 async def test_it_may_keep_requests_while_nobody_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with ScriptedServer(answering("ok")) as upstream, run_proxy(config(upstream.base, ui="record")) as proxy:
-        told = list[str]()
-        monkeypatch.setattr(site_of(proxy.services).desk, "tell", lambda word: told.append(word["op"]))
+        words = list[str]()
+        monkeypatch.setattr(site_of(proxy.services).desk, "tell", lambda word: words.append(word["op"]))
         await proxy.ask(message())
-        assert told == [], "no other worker asks for it"
+        assert words == [], "no other worker asks for it"
         async with open_page(proxy, tmp_path) as page:
             assert page.lines[0]["recording"] == "record"
             await proxy.ask(message(model="nothing"))
             await page.wait_for("request")
-            assert "row" in told
+            assert "row" in words
             _, row = (await page.get("requests")).json["requests"]
             assert row["recorded"]
         proxy.server.reload(lambda: config(upstream.base, ui=False))
@@ -334,14 +334,14 @@ async def test_a_page_that_does_not_read_is_told_what_it_has_missed(tmp_path: Pa
                 await asyncio.sleep(0)
             assert pages.has_missed
             client.writer.transport.resume_reading()  # type: ignore[attr-defined]
-            rest, said = b"", b""
-            while b'{"type":"missed"}' not in said:
-                said = rest + await client.piece()
-                rest = said[-100:]
+            rest, data = b"", b""
+            while b'{"type":"missed"}' not in data:
+                data = rest + await client.piece()
+                rest = data[-100:]
                 pages.send(live.dump({"type": "ping"}))
             for kind in (b'{"type":"now"', b'{"type":"state"'):  # it may have missed the latest: it is told again
-                while kind not in said:
-                    said = said[-100:] + await client.piece()
+                while kind not in data:
+                    data = data[-100:] + await client.piece()
 
 
 async def test_a_page_that_does_not_read_does_not_hold_a_drain(tmp_path: Path) -> None:
@@ -390,10 +390,10 @@ def test_what_is_kept_takes_the_memory_that_it_counts() -> None:
     tracemalloc.start()
     try:
         bodies = [Body(orjson.dumps(value), room=room) for _ in range(20)]
-        taken, _ = tracemalloc.get_traced_memory()
+        size, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert len(bodies) * 200_000 < room.used_bytes and taken < 1.2 * room.used_bytes
+    assert len(bodies) * 200_000 < room.used_bytes and size < 1.2 * room.used_bytes
 
 
 def test_sums_of_the_last_minute() -> None:

@@ -26,8 +26,13 @@ async def test_a_request_is_asked_again_as_the_pages_own(tmp_path: Path) -> None
         run_proxy(config(upstream.base, ledger=ledger)) as proxy,
         open_page(proxy, tmp_path) as page,
     ):
-        sent = {"anthropic-beta": "b1", "x-claude-code-session-id": "s1", "x-api-key": "client-key", "x-other": "1"}
-        first = await proxy.ask(message("Hi", top_k=5), headers=sent)
+        client_headers = {
+            "anthropic-beta": "b1",
+            "x-claude-code-session-id": "s1",
+            "x-api-key": "client-key",
+            "x-other": "1",
+        }
+        first = await proxy.ask(message("Hi", top_k=5), headers=client_headers)
         row = await page.wait_for("request")
         answer = await page.post(f"requests/{row['id']}/replay")
         assert answer.status == 200 and answer.names == first.names
@@ -132,14 +137,14 @@ async def test_what_can_not_be_checked(body: Any, status: int, tmp_path: Path) -
 
 
 async def test_one_check_runs_at_a_time_and_ends_with_its_page(tmp_path: Path) -> None:
-    ended = asyncio.Event()
+    end = asyncio.Event()
 
     async def hangs(deployment: Deployment, upstream: Upstream) -> AsyncIterator[dict[str, str]]:
         try:
             yield {"probe": "reach", "result": "ok", "detail": "", "advice": ""}
             await asyncio.Event().wait()
         finally:
-            ended.set()
+            end.set()
 
     async with run_proxy(config("http://127.0.0.1:9/v1")) as proxy, open_page(proxy, tmp_path) as page:
         proxy.services.ui.check = hangs
@@ -148,7 +153,7 @@ async def test_one_check_runs_at_a_time_and_ends_with_its_page(tmp_path: Path) -
             await client.head()
             await client.piece()
             assert (await page.post("check", {"model": None})).status == 429
-        await asyncio.wait_for(ended.wait(), 10)
+        await asyncio.wait_for(end.wait(), 10)
         proxy.services.ui.check = probe
         await settle(lambda: not site_of(proxy.services).runs.is_checking)
         assert (await page.post("check", {"model": None})).status == 200

@@ -88,8 +88,8 @@ async def test_a_token_is_worth_one_bearer(tmp_path: Path) -> None:
         assert token["expires_in"] == 60
         first, second = await asyncio.gather(*(begin_session(proxy.port, token["token"]) for _ in range(2)))
         assert sorted((first.status, second.status)) == [200, 401]
-        refused = first if first.status == 401 else second
-        assert "a2py ui" in refused.json["error"]["message"]
+        refusal = first if first.status == 401 else second
+        assert "a2py ui" in refusal.json["error"]["message"]
 
 
 async def test_a_token_lives_for_a_minute_and_a_bearer_for_hours(tmp_path: Path) -> None:
@@ -106,12 +106,12 @@ async def test_a_token_lives_for_a_minute_and_a_bearer_for_hours(tmp_path: Path)
         assert (await page.get("models")).status == 401
 
 
-@pytest.mark.parametrize("given", ["", "wrong", "s" * 42, "s" * 44])
-async def test_without_keys_the_secret_of_the_state_folder_is_asked_for(given: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("secret", ["", "wrong", "s" * 42, "s" * 44])
+async def test_without_keys_the_secret_of_the_state_folder_is_asked_for(secret: str, tmp_path: Path) -> None:
     async with run_proxy(config(DEAD)) as proxy:
         assert (await issue_token(proxy.port, x_a2py_ui_secret=SECRET)).status == 401  # nobody has written one
         proxy.services.ui.secret_file = write_secret(tmp_path)
-        assert (await issue_token(proxy.port, x_a2py_ui_secret=given)).status == 401
+        assert (await issue_token(proxy.port, x_a2py_ui_secret=secret)).status == 401
         assert (await issue_token(proxy.port, x_a2py_ui_secret=SECRET)).status == 200
 
 
@@ -268,8 +268,8 @@ async def test_a_request_in_full(tmp_path: Path) -> None:
         answer = await proxy.ask(message("What is ✓?"), headers={"x-custom": "1"})
         row = await page.wait_for("request")
         assert row["recorded"] and row["status"] == 200 and row["model"] == "test-model"
-        listed = (await page.get("requests")).json
-        assert listed["requests"] == [{name: value for name, value in row.items() if name != "type"}]
+        listing = (await page.get("requests")).json
+        assert listing["requests"] == [{name: value for name, value in row.items() if name != "type"}]
         detail = (await page.get(f"requests/{row['id']}")).json
         assert detail["client"]["method"] == "POST" and ["x-custom", "1"] in detail["client"]["headers"]
         (attempt,) = detail["attempts"]
