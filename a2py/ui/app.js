@@ -272,9 +272,10 @@ class Failure extends Error {
   }
 }
 
-/** Ask a2py. Raises `Failure` with its words.
+/** Ask a2py. Raises `Failure` with its words. `options.isModel`: a model answers, so that a 401 may be its server's.
  * @param {string} path @param {Json} [options] @returns {Promise<Response>} */
 async function ask(path, options = {}) {
+  const mine = bearer;
   const type = options.body ? { 'content-type': 'application/json' } : {};
   const headers = { authorization: `Bearer ${bearer}`, ...type };
   const body = options.body && JSON.stringify(options.body);
@@ -292,7 +293,10 @@ async function ask(path, options = {}) {
   try {
     message = str(JSON.parse(text).error.message) || message;
   } catch { /* the text itself is the message */ }
-  if (response.status === 401) endAccess();
+  if (response.status === 401 && mine === bearer) {
+    if (options.isModel) ask('models').catch(() => {}); // ends the access if it was a2py that refused
+    else endAccess();
+  }
   throw new Failure(message, response.status);
 }
 
@@ -372,6 +376,10 @@ class Requests {
     this.more = true;
     /** @type {Promise<void>|null} */
     this.loading = null;
+    this.gaps = 0; // times that rows were missed, since all were fetched
+    /** @type {string|null} */
+    this.last = null; // id of the newest row before the first gap
+    this.round = 0; // times that the list began anew
   }
 
   /** @param {Row} row */
@@ -397,16 +405,44 @@ class Requests {
     return !known;
   }
 
-  /** Fetch what ended while nobody read. If that is more than one answer holds, begin anew. */
+  /** Fetch what ended while nobody read; again after 1, 2, 4 … 15 s if that fails. */
   async catchUp() {
-    const page = await askJson('requests?limit=200');
+    this.last ??= this.rows.length ? this.rows[this.rows.length - 1].id : '';
+    if (this.gaps++) return; // another call fetches, and will once more
+    for (let wait = 1; this.gaps && bearer;) {
+      const gaps = this.gaps;
+      try {
+        this.fill(await askJson('requests?limit=200'));
+        wait = 1;
+        if (this.gaps === gaps) this.gaps = 0;
+      } catch {
+        await sleep(wait * 1000);
+        wait = Math.min(wait * 2, 15);
+      }
+    }
+    if (!this.gaps) this.last = null;
+    this.gaps = 0;
+  }
+
+  /** Put the newest rows after those that are known without a gap, and before those that came since. If they are too
+   * few to close the gap, begin anew. @param {Json} page */
+  fill(page) {
     const rows = list(page.requests).reverse();
-    if (this.rows.length && !rows.some((row) => this.byId.has(str(row.id)))) {
+    const ids = new Set(rows.map((row) => str(row.id)));
+    const seq = this.byId.get(this.last ?? '')?.seq ?? -Infinity;
+    let known = this.rows.length;
+    while (known && this.rows[known - 1].seq > seq) known--;
+    let since = this.rows.splice(known);
+    for (const row of since) this.byId.delete(row.id);
+    if (known && ![...ids].some((id) => this.byId.has(id))) {
+      since = since.slice(since.reduce((after, row, i) => (ids.has(row.id) ? i + 1 : after), 0));
       this.rows.length = 0;
       this.byId.clear();
       this.more = Boolean(page.more);
+      this.round++;
     }
-    rows.forEach((row) => this.add(row));
+    [...rows, ...since.filter((row) => !ids.has(row.id))].forEach((row) => this.add(row));
+    if (rows.length) this.last = str(rows[rows.length - 1].id);
     changed('requests');
   }
 
@@ -430,8 +466,10 @@ class Requests {
   }
 
   async fetchOlder() {
+    const { round } = this;
     const before = this.rows.length ? `&before=${inPath(this.rows[0].id)}` : '';
     const page = await askJson(`requests?limit=200${before}`);
+    if (round !== this.round) return; // they belong before rows that are gone
     const fresh = list(page.requests).filter((row) => this.keep(row));
     const first = this.rows.length ? this.rows[0].seq : 0;
     fresh.forEach((row, n) => { row.seq = first - 1 - n; });
@@ -469,7 +507,7 @@ function changed(kind) {
 /** @param {Json} event */
 function take(event) {
   if (event.type === 'hello') {
-    if (live.hello.type) requests.catchUp().catch(() => {}); // the stream was away for a while
+    if (live.hello.type) requests.catchUp(); // the stream was away for a while
     live.hello = event;
     if (isNumber(event.time)) live.offset = event.time - Date.now() / 1000;
   } else if (event.type === 'now') {
@@ -484,7 +522,7 @@ function take(event) {
     changed('requests');
     return;
   } else if (event.type === 'missed') {
-    requests.catchUp().catch(() => {});
+    requests.catchUp();
     return;
   }
   changed(event.type);
@@ -510,8 +548,7 @@ async function follow() {
     try {
       const response = await ask('live', { signal: stop.signal });
       for await (const event of objects(response, sign)) {
-        if (mine !== bearer) stop.abort();
-        if (event.type === 'end') break;
+        if (mine !== bearer || event.type === 'end') break;
         showLink('good', 'Live');
         wait = 1;
         take(event);
@@ -522,10 +559,11 @@ async function follow() {
     stop.abort();
     clearTimeout(guard);
     if (mine !== bearer || !bearer) return;
-    for (let left = wait; left > 0; left--) {
+    for (let left = wait; left > 0 && mine === bearer; left--) {
       showLink('warn', `${why || 'Connection lost'}, next try in ${left} s`);
       await Promise.race([sleep(1000), new Promise((done) => { retryLive = () => { left = 0; done(null); }; })]);
     }
+    if (mine !== bearer) return;
     showLink('warn', 'Connecting…');
     wait = Math.min(wait * 2, 15);
   }
@@ -755,7 +793,8 @@ function endsInString(text, quoted) {
 /** Fill `rows` from its text, a few milliseconds at a time. JSON is laid out by its brackets without being parsed, so
  * that what is shown is what was sent: only spaces between values change.
  * @param {TextRows} rows @param {number} columns
- * @param {boolean} json @param {() => boolean} go whether to go on @param {() => void} shown */
+ * @param {boolean} json @param {() => boolean} go whether to go on @param {() => void} shown
+ * @returns {Promise<boolean>} whether the text has been laid out to its end */
 async function layOut(rows, columns, json, go, shown) {
   const text = rows.text;
   const lines = json ? jsonLines(text) : plainLines(text);
@@ -767,11 +806,12 @@ async function layOut(rows, columns, json, go, shown) {
       if ((++steps % 64 && end - start < 4096) || performance.now() < until) continue;
       shown();
       await breathe();
-      if (!go()) return;
+      if (!go()) return false;
       until = performance.now() + SLICE;
     }
   }
   shown();
+  return true;
 }
 
 /** @param {string} text @returns {Generator<[number, number, number]>} */
@@ -886,7 +926,9 @@ function textView(text, label) {
     columns = width;
     rows = new TextRows(text);
     const mine = ++round;
-    layOut(rows, columns, json, () => mine === round && box.isConnected, () => virtual.draw());
+    layOut(rows, columns, json, () => mine === round && box.isConnected, () => virtual.draw()).then((isWhole) => {
+      if (!isWhole && mine === round) columns = 0; // begin anew when it is shown again
+    });
   };
   const next = (step) => {
     const needle = field.value.toLowerCase();
@@ -936,9 +978,10 @@ function characterWidth() {
 
 /** Show a word on a button for a moment. @param {any} node @param {string} text */
 function flash(node, text) {
-  const before = node.textContent;
+  clearTimeout(node.flash_);
+  node.word_ ??= node.textContent;
   setText(node, text);
-  setTimeout(() => setText(node, before), 1200);
+  node.flash_ = setTimeout(() => setText(node, node.word_), 1200);
 }
 
 /** A text of a block, cut where it is long. @param {string} text @param {string} [cls] */
@@ -1108,9 +1151,9 @@ async function streamReply(box, path, body, signal) {
   const blocks = h('div', { class: 'section' });
   box.replaceChildren(blocks, figures);
   let first = 0;
-  let waiting = false;
+  let frame = 0;
   const draw = () => {
-    waiting = false;
+    frame = 0;
     const nodes = reply.blocks.map((block) => (block ? liveBlock(block) : null)).filter(Boolean);
     blocks.replaceChildren(...nodes);
     if (!first) return;
@@ -1122,7 +1165,7 @@ async function streamReply(box, path, body, signal) {
       isNumber(input) && `${whole(input + (read ?? 0) + (written ?? 0))} in`, reply.stop));
   };
   try {
-    const response = await ask(path, { method: 'POST', body, signal });
+    const response = await ask(path, { method: 'POST', body, signal, isModel: true });
     if (!(response.headers.get('content-type') ?? '').includes('event-stream')) reply.whole(await response.json());
     else for await (const part of pieces(response, '\n\n')) {
       for (const [, data] of sseEvents(part)) {
@@ -1131,11 +1174,11 @@ async function streamReply(box, path, body, signal) {
         if (event.type === 'content_block_start' && !first) first = (performance.now() - began) / 1000;
         reply.take(event);
       }
-      if (!waiting) requestAnimationFrame(draw);
-      waiting = true;
+      frame ||= requestAnimationFrame(draw);
     }
   } finally {
     first ||= (performance.now() - began) / 1000;
+    cancelAnimationFrame(frame);
     draw();
     reply.blocks.forEach((block) => { if (block) block.done = true; });
     blocks.replaceChildren(...replyBlocks(reply).querySelectorAll(':scope > .block, :scope > .note'));
@@ -1617,7 +1660,10 @@ function requestView(root, id) {
   let running = false;
   const load = async () => {
     try {
-      const row = await askJson(`requests/${inPath(id)}`, { signal: stop.signal });
+      let row = await askJson(`requests/${inPath(id)}`, { signal: stop.signal });
+      if (row.running && requests.byId.has(id)) { // it ended while the answer was on its way
+        row = await askJson(`requests/${inPath(id)}`, { signal: stop.signal });
+      }
       row.id = id;
       running = Boolean(row.running);
       body.className = 'section request';
@@ -2004,8 +2050,8 @@ function conversation(text) {
   const names = Object.keys(other).join(', ');
   items.push(() => folded('request', names, () => says(JSON.stringify(other, null, 2), 'code')));
   for (const block of contents(system)) items.push(() => systemBlock(block));
-  if (list(tools).length) items.push(() => toolsBlock(list(tools)));
-  for (const message of list(messages ?? input)) {
+  if (contents(tools).length) items.push(() => toolsBlock(contents(tools)));
+  for (const message of list(messages ?? input).filter(Boolean)) {
     for (const block of contents(message.content ?? message)) items.push(() => messageBlock(str(message.role), block));
   }
   return some(items, (make) => make(), 'blocks');
@@ -2014,7 +2060,7 @@ function conversation(text) {
 /** The blocks of a content, which may be a text. @param {any} content @returns {any[]} */
 function contents(content) {
   if (typeof content === 'string') return [{ type: 'text', text: content }];
-  return Array.isArray(content) ? content : content ? [content] : [];
+  return Array.isArray(content) ? content.filter(Boolean) : content ? [content] : [];
 }
 
 /** A block that is made when it is unfolded. @param {string} name @param {string} words @param {() => any} make */
@@ -2088,7 +2134,7 @@ function usageView(root) {
       groups = list(answer.groups);
       draw();
     } catch (error) {
-      box.replaceChildren(problem(error));
+      if (mine === round) box.replaceChildren(problem(error));
     }
   };
   const draw = () => box.replaceChildren(...usagePart(groups, usage.by, usage.measure));
@@ -2229,7 +2275,13 @@ function tryView(root) {
       placeholder: '[{"name": "get_weather", "description": "…", "input_schema": {"type": "object", …}}]' }));
   const send = button('Send', () => go(), { class: 'first' });
   const stop = button('Stop', () => trial.running?.abort(), { disabled: true });
-  const clear = button('New conversation', () => { trial.turns = []; talk.replaceChildren(); hint(); });
+  const clear = button('New conversation', () => {
+    trial.running?.abort();
+    trial.turns = [];
+    talk.replaceChildren();
+    hint();
+    label();
+  });
   const talk = h('div', { class: 'talk', 'aria-label': 'Conversation', role: 'log', 'aria-live': 'off' });
   const trouble = h('div', { role: 'alert' });
   const hint = () => {
@@ -2274,6 +2326,7 @@ function tryView(root) {
   };
   const run = async (body, turn) => {
     const mine = (trial.running = new AbortController());
+    const { turns } = trial;
     send.disabled = true;
     stop.disabled = false;
     show(turn);
@@ -2283,11 +2336,12 @@ function tryView(root) {
     try {
       const reply = await streamReply(box, 'try', body, mine.signal);
       const content = reply.blocks.filter(Boolean).map(toContent).filter(Boolean);
-      if (content.length) trial.turns.push(turn, { role: 'assistant', content });
-      say('The answer is complete.');
+      if (content.length) turns.push(turn, { role: 'assistant', content });
+      say(reply.error ? 'The answer ended with an error.' : 'The answer is complete.');
     } catch (error) {
       if (!mine.signal.aborted) box.append(problem(error));
-      if (!message.value && typeof turn.content === 'string') message.value = trial.message = turn.content;
+      const isGone = turns !== trial.turns || message.value;
+      if (!isGone && typeof turn.content === 'string') message.value = trial.message = turn.content;
     }
     trial.running = null;
     send.disabled = false;
@@ -2491,7 +2545,7 @@ function help() {
 /** Go to the request next to the one that is shown. @param {number} step */
 function neighbour(step) {
   const id = /^#\/requests\/(.+)$/.exec(location.hash)?.[1];
-  const i = id ? requests.rows.findIndex((row) => row.id === decodeURIComponent(id)) : -1;
+  const i = id ? requests.rows.findIndex((row) => row.id === outOfPath(id)) : -1;
   const next = requests.rows[i + step];
   if (i >= 0 && next) location.hash = `#/requests/${inPath(next.id)}`;
 }

@@ -278,6 +278,11 @@ class Fake:
             with contextlib.suppress(ConnectionError):
                 await response.write(data)
 
+    async def tell(self, *lines: Json) -> None:
+        """Send lines to the pages that are open."""
+        for response, _ in self.lives:
+            await self.write(response, *lines)
+
     @web.middleware
     async def guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
