@@ -11,9 +11,9 @@ from a2py.http1.response import ResponseReader
 def test_the_pieces_of_the_body_before_the_fault_are_kept() -> None:
     reader = ResponseReader()
     reader.receive(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-    with pytest.raises(BadResponse, match="hexadecimal") as exc_info:
+    with pytest.raises(BadResponse, match="hexadecimal") as excinfo:
         reader.receive(b"5\r\nHello\r\n6\r\n world\r\nzz\r\n")
-    assert exc_info.value.pieces == [b"Hello", b" world"]
+    assert excinfo.value.pieces == [b"Hello", b" world"]
 
 
 def test_without_a_body_there_are_none() -> None:

@@ -402,9 +402,9 @@ def test_the_head_is_there_as_soon_as_it_is_whole() -> None:
 
 def test_after_an_error_nothing_is_taken() -> None:
     reader = start_reader()
-    with pytest.raises(BadResponse) as exc_info:
+    with pytest.raises(BadResponse) as excinfo:
         reader.receive(HELLO + b"zz\r\n")
-    assert exc_info.value.pieces == [b"hello"] and reader.state is State.FAILED
+    assert excinfo.value.pieces == [b"hello"] and reader.state is State.FAILED
     assert reader.receive(HELLO) == []
     assert reader.state is State.FAILED and not reader.done and not reader.keeps_alive
     with pytest.raises(BadResponse, match="closed before the end"):

@@ -88,9 +88,9 @@ def test_how_it_ended(outcome: Outcome, expected: JSON) -> None:
 
 def test_an_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     error = ApiError("overloaded", "busy")
-    with pytest.raises(ApiError) as exc_info:
+    with pytest.raises(ApiError) as excinfo:
         new().message(Outcome(error=error), Usage())
-    assert exc_info.value is error
+    assert excinfo.value is error
     monkeypatch.setattr(sequence, "HELD_LIMIT", 10)
     full = new()
     full.args(0, "x" * 20)

@@ -184,10 +184,10 @@ def test_blocks_that_are_refused(block: Any, message: str) -> None:
 
 
 def expect_refusal(body: Any, message: str, **options: Any) -> None:
-    with pytest.raises(ApiError) as exc_info:
+    with pytest.raises(ApiError) as excinfo:
         parse(orjson.dumps(body), **options)
-    assert exc_info.value.kind == "invalid_request"
-    assert exc_info.value.message == message
+    assert excinfo.value.kind == "invalid_request"
+    assert excinfo.value.message == message
 
 
 @pytest.mark.parametrize(
@@ -292,10 +292,10 @@ def nest(levels: int, kind: str) -> JSON:
 @pytest.mark.parametrize("kind", ["tool_result", "document", "search_result"])
 def test_content_within_content_has_an_end(kind: str) -> None:
     assert read(**with_blocks(nest(4, kind)))
-    with pytest.raises(ApiError, match=r"messages\.0\.content\.0.*nested too deeply") as exc_info:
+    with pytest.raises(ApiError, match=r"messages\.0\.content\.0.*nested too deeply") as excinfo:
         read(**with_blocks(nest(80, kind)))
-    assert exc_info.value.kind == "invalid_request"
-    assert len(exc_info.value.message) < 2000
+    assert excinfo.value.kind == "invalid_request"
+    assert len(excinfo.value.message) < 2000
 
 
 json_values = st.recursive(
@@ -383,10 +383,10 @@ def test_what_is_too_long_is_refused(changes: JSON, message: str) -> None:
 @pytest.mark.parametrize("extra", [[[]] * 600_000, [0] * 1_010_000, {f"k{n}": 1 for n in range(550_000)}])
 def test_too_many_values_are_refused_before_they_are_parsed(extra: Any) -> None:
     raw = orjson.dumps({"model": "m", "x": extra})  # no message at all: that is never found out
-    with pytest.raises(ApiError) as exc_info:
+    with pytest.raises(ApiError) as excinfo:
         parse(raw)
-    assert (exc_info.value.status, exc_info.value.type) == (413, "request_too_large")
-    assert exc_info.value.message.startswith(
+    assert (excinfo.value.status, excinfo.value.type) == (413, "request_too_large")
+    assert excinfo.value.message.startswith(
         "Request exceeds the maximum size: it holds more than 1,010,000 JSON values."
     )
 
@@ -401,9 +401,9 @@ def test_a_deep_nest_is_refused_where_there_is_much_to_write(values: int, passes
     if passes:
         assert parse(raw).body["x"]
         return
-    with pytest.raises(ApiError) as exc_info:
+    with pytest.raises(ApiError) as excinfo:
         parse(raw)
-    assert (exc_info.value.status, exc_info.value.message) == (
+    assert (excinfo.value.status, excinfo.value.message) == (
         400,
         "The request body is nested too deeply: more than 254 levels",
     )

@@ -215,9 +215,9 @@ async def test_a_connection_that_ends_before_its_answer(start: bytes, how: str) 
             writer.transport.abort() if not start else writer.close()
 
     async with open_connection(serve) as connection:
-        with pytest.raises(Failure) as exc_info:
+        with pytest.raises(Failure) as excinfo:
             await connection.ask(HEAD + b"x" * 100, b"", Limits())
-        assert exc_info.value.cause.kind == "cut" and isinstance(exc_info.value, Unanswered) is not bool(start)
+        assert excinfo.value.cause.kind == "cut" and isinstance(excinfo.value, Unanswered) is not bool(start)
         assert connection.phase is Phase.CLOSED
 
 
@@ -232,13 +232,13 @@ async def test_limits(stage: str, limit: str) -> None:
     async with open_connection(serve) as connection:
         now = asyncio.get_running_loop().time()
         limits = Limits(silence=0.05) if limit == "silence" else Limits(due=now + 0.05)
-        with pytest.raises(Failure) as exc_info:
+        with pytest.raises(Failure) as excinfo:
             await connection.ask(HEAD, b"", limits)
             await body_of(connection)
-        assert exc_info.value.cause.kind == (
+        assert excinfo.value.cause.kind == (
             "timeout_first_byte" if stage != "body" else "timeout_idle" if limit == "silence" else "timeout_total"
         )
-        assert exc_info.value.cause.detail == ("no byte for 0.05 s" if limit == "silence" else "its limit has passed")
+        assert excinfo.value.cause.detail == ("no byte for 0.05 s" if limit == "silence" else "its limit has passed")
         assert connection.phase is Phase.CLOSED
 
 
@@ -402,9 +402,9 @@ async def test_the_silence_of_a_server_that_takes_nothing() -> None:
         await until_closed(reader)
 
     async with open_connection(serve) as connection:
-        with pytest.raises(Failure) as exc_info:
+        with pytest.raises(Failure) as excinfo:
             await connection.ask(HEAD, b"x" * (20 << 20), Limits(silence=0.1))
-        assert exc_info.value.cause.kind == "timeout_first_byte"
+        assert excinfo.value.cause.kind == "timeout_first_byte"
 
 
 def events(*pieces: bytes) -> bytes:
@@ -688,6 +688,6 @@ async def test_what_a_flow_raises_reaches_the_task(what: str) -> None:
 
 def test_the_reader_is_only_wrong_in_its_own_words() -> None:
     """No bytes of a response get into a message."""
-    with pytest.raises(BadResponse) as exc_info:
+    with pytest.raises(BadResponse) as excinfo:
         list(Inflater("gzip").pieces(b"secret"))
-    assert "secret" not in str(exc_info.value)
+    assert "secret" not in str(excinfo.value)

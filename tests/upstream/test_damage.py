@@ -67,9 +67,9 @@ async def test_what_came_before_a_fault_is_passed_on(server: tuple[list[bytes], 
     if cut:
         assert connection._transport is not None
         connection._transport.write(REQUEST)
-    with pytest.raises(Failure) as exc_info:
+    with pytest.raises(Failure) as excinfo:
         await asyncio.wait_for(reading, 10)
-    assert exc_info.value.cause.kind == "broken"
+    assert excinfo.value.cause.kind == "broken"
     assert flow.body() == (b"abchello" if b"hello" in fault else b"abc")
     assert connection.phase is Phase.CLOSED
 

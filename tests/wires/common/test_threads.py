@@ -22,9 +22,9 @@ def deployment(wire: str, betas: str) -> Deployment:
 
 @pytest.mark.parametrize(("wire", "betas"), [("chat", "all"), ("native", "none")])
 def test_an_upstream_that_keeps_no_threads_refuses_them(wire: str, betas: str) -> None:
-    with pytest.raises(ApiError, match="m keeps no conversations") as exc_info:
+    with pytest.raises(ApiError, match="m keeps no conversations") as excinfo:
         threads.check(THREAD, deployment(wire, betas))
-    assert exc_info.value.kind == "invalid_request" and exc_info.value.details == {"error_code": threads.CODE}
+    assert excinfo.value.kind == "invalid_request" and excinfo.value.details == {"error_code": threads.CODE}
     threads.check(parse(orjson.dumps(BODY)), deployment(wire, betas))
 
 

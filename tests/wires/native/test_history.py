@@ -55,9 +55,9 @@ def test_a_search_of_the_upstream_itself_stays(blocks: list[JSON]) -> None:
 
 
 def test_nothing_but_foreign_thinking_is_refused() -> None:
-    with pytest.raises(ApiError, match="nothing is left") as exc_info:
+    with pytest.raises(ApiError, match="nothing is left") as excinfo:
         body_of({"messages": [turn(THINKING)]})
-    assert exc_info.value.kind == "invalid_request"
+    assert excinfo.value.kind == "invalid_request"
 
 
 @pytest.mark.parametrize(("blocks", "kind"), [([THINKING], "disabled"), ([], "enabled")])

@@ -17,6 +17,6 @@ from a2py.wires.openai.media import MEDIA
 def test_a_file_of_anthropics_own_store_is_refused_by_the_name_of_its_block(kind: str) -> None:
     parts: Any = None  # none is made
     draft = Draft(Call(Request({}, "m", []), "msg_1", 0.0), Deployment("n", "i", "c", "m", "http://x"))
-    with pytest.raises(ApiError, match=rf"messages\.content\.{kind}\.source.*Send the file itself") as exc_info:
+    with pytest.raises(ApiError, match=rf"messages\.content\.{kind}\.source.*Send the file itself") as excinfo:
         MEDIA[kind]({"type": kind, "source": {"type": "file", "file_id": "file_1"}}, draft, parts)
-    assert exc_info.value.kind == "invalid_request"
+    assert excinfo.value.kind == "invalid_request"

@@ -61,9 +61,9 @@ def test_it_is_found(raw: bytes, name: str) -> None:
     ],
 )
 def test_two_are_refused(raw: bytes) -> None:
-    with pytest.raises(ApiError, match="more than one member `model`") as exc_info:
+    with pytest.raises(ApiError, match="more than one member `model`") as excinfo:
         find(raw)
-    assert exc_info.value.status == 400 and exc_info.value.field == "model"
+    assert excinfo.value.status == 400 and excinfo.value.field == "model"
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,9 @@ def test_two_are_refused(raw: bytes) -> None:
     ],
 )
 def test_no_name(raw: bytes, words: str) -> None:
-    with pytest.raises(ApiError, match=words) as exc_info:
+    with pytest.raises(ApiError, match=words) as excinfo:
         find(raw)
-    assert exc_info.value.status == 400 and exc_info.value.should_retry is False
+    assert excinfo.value.status == 400 and excinfo.value.should_retry is False
 
 
 def test_a_name_may_be_written_in_escapes() -> None:

@@ -81,9 +81,9 @@ def test_it_is_found_wherever_it_stands(raw: bytes) -> None:
     ],
 )
 def test_what_can_be_read_in_two_ways_is_refused(raw: bytes, words: str) -> None:
-    with pytest.raises(ApiError, match=words) as exc_info:
+    with pytest.raises(ApiError, match=words) as excinfo:
         find(raw)
-    assert exc_info.value.status == 400 and exc_info.value.field == "model"
+    assert excinfo.value.status == 400 and excinfo.value.field == "model"
 
 
 def test_too_many_parts_and_slices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,16 +79,16 @@ def test_a_content_type_that_means_something_else_is_not_sent(content_type: str,
 
 @pytest.mark.parametrize(("raw", "words"), [(b"", "not valid JSON"), (b"{", "not valid JSON"), (b"[1]", "JSON object")])
 def test_no_object(raw: bytes, words: str) -> None:
-    with pytest.raises(ApiError, match=words) as exc_info:
+    with pytest.raises(ApiError, match=words) as excinfo:
         parse(raw)
-    assert exc_info.value.status == 400
+    assert excinfo.value.status == 400
 
 
 def test_too_many_values() -> None:
     many = b'{"model":"m","a":[' + b"1," * jsonsize.VALUES_LIMIT + b"1]}"
-    with pytest.raises(ApiError) as exc_info:
+    with pytest.raises(ApiError) as excinfo:
         parse(many)
-    assert exc_info.value.status == 413
+    assert excinfo.value.status == 413
     commas = b'{"model":"m","a":"' + b"," * jsonsize.VALUES_LIMIT + b'"}'
     assert parse(commas).model == "m", "marks in a string are no values"
 
