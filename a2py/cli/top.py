@@ -12,6 +12,7 @@ import json
 import os
 import queue
 import shutil
+import socket
 import sys
 import threading
 import time
@@ -60,8 +61,10 @@ def open_live(args: argparse.Namespace) -> Iterator[tuple[str, Iterator[dict[str
     parts = urlsplit(link.url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=SILENCE)
+    sock = None
     try:
         connection.request("GET", parts.path + "/ui/api/live", headers={"authorization": f"Bearer {bearer}"})
+        sock = connection.sock
         response = connection.getresponse()
         if response.status != 200:
             answer = Answer(response.status, {}, response.read(LINE))
@@ -70,6 +73,10 @@ def open_live(args: argparse.Namespace) -> Iterator[tuple[str, Iterator[dict[str
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise Stop(f"the a2py at {link.url} has gone: {error or type(error).__name__}", FAILED) from None
     finally:
+        # Closing the response waits for the lock that the reading thread holds until its recv() returns.
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
         connection.close()
 
 

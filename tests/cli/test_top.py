@@ -6,14 +6,20 @@ import json
 import os
 import select
 import signal
+import socket
 import struct
 import sys
+import threading
 import time
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from a2py.cli import pagelink, top
 from a2py.cli.topview import View
 from tests.commands import LIMIT, a2py, clean_env, serving
 from tests.process import free_port
@@ -211,3 +217,53 @@ def ask(url: str) -> None:
     body = {"model": "demo", "max_tokens": 20, "messages": [{"role": "user", "content": "Hi"}]}
     with urllib.request.urlopen(f"{url}/v1/messages", json.dumps(body).encode(), timeout=30) as answer:
         assert answer.status == 200
+
+
+@contextmanager
+def silent_proxy(monkeypatch: pytest.MonkeyPatch, *, head: str = "") -> Iterator[str]:
+    """A proxy whose `live` has two lines and then says nothing. `head`: more of the response's head."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr(pagelink, "make_link", lambda args: pagelink.Link(url, "token"))
+        monkeypatch.setattr(pagelink, "begin_session", lambda link: "bearer")
+        connections = []
+
+        def serve() -> None:
+            connection = server.accept()[0]
+            connections.append(connection)
+            connection.recv(65536)
+            lines = "".join(json.dumps(line) + "\n" for line in (HELLO, NOW)).encode()
+            connection.sendall(f"HTTP/1.1 200 OK\r\n{head}transfer-encoding: chunked\r\n\r\n".encode())
+            connection.sendall(b"%x\r\n%s\r\n" % (len(lines), lines))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield url
+        finally:
+            thread.join(LIMIT)
+            for connection in connections:
+                connection.close()
+
+
+@pytest.mark.parametrize("head", ["", "connection: close\r\n"])
+def test_it_ends_at_once_while_nothing_comes(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that reads holds the lock of the response, which closing the response waits for."""
+    count = 0
+    with silent_proxy(monkeypatch, head=head):
+        with top.open_live(Namespace()) as (_, lines):
+
+            def read() -> None:
+                nonlocal count
+                with suppress(Exception):
+                    for _ in lines:
+                        count += 1
+
+            reader = threading.Thread(target=read, daemon=True)
+            reader.start()
+            while count < 2:
+                time.sleep(0.01)
+            time.sleep(0.1)  # now it waits for the third line
+            start = time.monotonic()
+        reader.join(LIMIT)
+        assert not reader.is_alive() and time.monotonic() - start < 5
