@@ -162,6 +162,6 @@ def _turn(message: dict[str, Any]) -> list[dict[str, Any]]:
     return results or [{"role": "user", "content": text}]
 
 
-def encoded(wire: str, body: dict[str, Any]) -> bytes:
+def encode(wire: str, body: dict[str, Any]) -> bytes:
     """Return a request as JSON bytes."""
     return json.dumps(openai(body) if wire == "openai" else body, ensure_ascii=False, separators=(",", ":")).encode()

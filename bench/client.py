@@ -15,7 +15,7 @@ import time
 from bisect import bisect_left
 from typing import Any, NamedTuple
 
-from bench.shapes import STAMP, Plan, anthropic_unary, expected, openai, openai_unary, render, unary_text
+from bench.shapes import STAMP, Plan, anthropic_unary, make_content, openai, openai_unary, render, unary_text
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
@@ -33,10 +33,10 @@ class Reply:
     """One reply. `reads`: for each read, the time (monotonic ns) and the number of bytes so far. `raw`: head and body
     as received."""
 
-    __slots__ = ("head", "parts", "reads", "sent", "size", "status")
+    __slots__ = ("head", "parts", "reads", "send_time", "size", "status")
 
     def __init__(self) -> None:
-        self.sent = 0
+        self.send_time = 0
         self.parts: list[bytes] = []
         self.reads: list[tuple[int, int]] = []
         self.size = 0
@@ -55,8 +55,8 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.reply = Reply()
         self.waiter: asyncio.Future[Reply] | None = None
-        self.lost = False
-        self._left = -1  # bytes still to come; -1: no head yet, -2: chunked, -3: until the connection is closed
+        self.is_lost = False
+        self._rest = -1  # bytes still to come; -1: no head yet, -2: chunked, -3: until the connection is closed
         self._close = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -64,21 +64,21 @@ class Connection(asyncio.Protocol):
         self.transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
-        if self._left == -3:
-            self._done()
+        self.is_lost = True
+        if self._rest == -3:
+            self._finish()
         elif self.waiter is not None and not self.waiter.done():
             self.waiter.set_exception(Mismatch(f"the connection was closed after {self.reply.size} bytes"))
 
     def ask(self, request: bytes) -> asyncio.Future[Reply]:
         assert self.transport is not None
         self.reply = Reply()
-        self._left = -1
+        self._rest = -1
         self.waiter = asyncio.get_running_loop().create_future()
-        if self.lost:
+        if self.is_lost:
             self.waiter.set_exception(Mismatch("the connection was closed before the request"))
         else:
-            self.reply.sent = time.monotonic_ns()
+            self.reply.send_time = time.monotonic_ns()
             self.transport.write(request)
         return self.waiter
 
@@ -88,15 +88,15 @@ class Connection(asyncio.Protocol):
         reply.parts.append(data)
         reply.size += len(data)
         reply.reads.append((now, reply.size))
-        if self._left == -2:
+        if self._rest == -2:
             if data[-5:] == _END or (len(data) < 5 and reply.raw[-5:] == _END):
-                self._done()
-        elif self._left == -1:
+                self._finish()
+        elif self._rest == -1:
             self._head()
-        elif self._left >= 0:
-            self._left -= len(data)
-            if self._left <= 0:
-                self._done()
+        elif self._rest >= 0:
+            self._rest -= len(data)
+            if self._rest <= 0:
+                self._finish()
 
     def _head(self) -> None:
         raw = self.reply.raw
@@ -108,21 +108,21 @@ class Connection(asyncio.Protocol):
         self._close = _CLOSE.search(head) is not None
         length = _LENGTH.search(head)
         if _CHUNKED.search(head):
-            self._left = -2
+            self._rest = -2
             if body[-5:] == _END:
-                self._done()
+                self._finish()
         elif length is not None:
-            self._left = int(length[1]) - len(body)
-            if self._left <= 0:
-                self._done()
+            self._rest = int(length[1]) - len(body)
+            if self._rest <= 0:
+                self._finish()
         else:
-            self._left = -3
+            self._rest = -3
 
-    def _done(self) -> None:
-        self._left = -1
+    def _finish(self) -> None:
+        self._rest = -1
         if self._close and self.transport is not None:
             self.transport.close()
-            self.lost = True
+            self.is_lost = True
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(self.reply)
 
@@ -162,11 +162,11 @@ def request(port: int, path: str, body: bytes, headers: dict[str, str]) -> bytes
 
 
 class Piece(NamedTuple):
-    """One piece of content. `stamp`: the upstream's clock (ns) when it was written. `arrived`: the client's clock when
+    """One piece of content. `stamp`: the upstream's clock (ns) when it was written. `arrival`: the client's clock when
     the read that contained its stamp returned."""
 
     stamp: int
-    arrived: int
+    arrival: int
 
 
 def body_of(reply: Reply) -> tuple[bytes, list[tuple[int, int]]]:
@@ -234,10 +234,12 @@ def _good(reply: Reply) -> tuple[bytes, list[tuple[int, int]]]:
     return body_of(reply)
 
 
-def _same(what: str, got: bytes, wanted: bytes) -> None:
-    if got != wanted:
-        at = next((n for n, (a, b) in enumerate(zip(got, wanted, strict=False)) if a != b), min(len(got), len(wanted)))
-        raise Mismatch(f"{what} differs at byte {at}: {got[at : at + 40]!r} instead of {wanted[at : at + 40]!r}")
+def _same(what: str, actual: bytes, right: bytes) -> None:
+    if actual != right:
+        at = next(
+            (n for n, (a, b) in enumerate(zip(actual, right, strict=False)) if a != b), min(len(actual), len(right))
+        )
+        raise Mismatch(f"{what} differs at byte {at}: {actual[at : at + 40]!r} instead of {right[at : at + 40]!r}")
 
 
 def _json(data: bytes) -> dict[str, Any]:
@@ -296,7 +298,7 @@ def _anthropic(plan: Plan, body: bytes, stamps: list[bytes]) -> None:
                 text.append(event["delta"].get(field, ""))
         elif event["type"] == "content_block_stop":
             open_at = None
-    _same(kind, "".join(text).encode(), expected(plan, stamps))
+    _same(kind, "".join(text).encode(), make_content(plan, stamps))
     if payloads[-2]["delta"].get("stop_reason") != reason:
         raise Mismatch(f"stop_reason {payloads[-2]['delta'].get('stop_reason')!r} instead of {reason!r}")
 

@@ -28,13 +28,13 @@ CHUNKS = 2000
 
 
 class Row(NamedTuple):
-    """One kind of chunk. `written`: bytes that the client got for all chunks. It is the same with and without the
+    """One kind of chunk. `size`: bytes that the client got for all chunks. It is the same with and without the
     splice."""
 
     kind: str
     us: float
     without_us: float
-    written: int
+    size: int
 
 
 class Transport(asyncio.Transport):
@@ -63,7 +63,7 @@ class Transport(asyncio.Transport):
         pass
 
 
-class _Decoded(ToClient):
+class _WithoutSplice(ToClient):
     """The decoder without its splice, so that each chunk is decoded."""
 
     __slots__ = ()
@@ -109,14 +109,14 @@ async def reading(flow_type: type[ToClient]) -> tuple[Connection, Transport, asy
 async def measure(kind: str, repeat: int) -> Row:
     pieces = chunks(kind)
     best, sizes = [], []
-    for flow_type in (ToClient, _Decoded):
+    for flow_type in (ToClient, _WithoutSplice):
         times = []
         for _ in range(repeat):
             connection, transport, task = await reading(flow_type)
-            begun = time.process_time()
+            began = time.process_time()
             for piece in pieces:
                 connection.data_received(piece)
-            times.append((time.process_time() - begun) / len(pieces) * 1e6)
+            times.append((time.process_time() - began) / len(pieces) * 1e6)
             task.cancel()
             await asyncio.wait([task])
         best.append(min(times))

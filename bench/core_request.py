@@ -63,13 +63,13 @@ def turns(size: int) -> Body:
     out = [first]
     n = 0
     while room > 0:
-        question, answered = json.loads(json.dumps(loop[n * 2 % len(loop) : n * 2 % len(loop) + 2]))
-        for block in [*question["content"], *answered["content"]]:
+        question, reply = json.loads(json.dumps(loop[n * 2 % len(loop) : n * 2 % len(loop) + 2]))
+        for block in [*question["content"], *reply["content"]]:
             for name in ("id", "tool_use_id"):
                 if name in block:
                     block[name] = f"call_{n:06d}"
-        out += [question, answered]
-        room -= len(json.dumps([question, answered]))
+        out += [question, reply]
+        room -= len(json.dumps([question, reply]))
         n += 1
     return {**body, "messages": out}
 
@@ -137,9 +137,9 @@ def _least(work: Callable[[], object], repeat: int) -> float:
     gc.disable()
     try:
         for _ in range(repeat):
-            begun = time.process_time_ns()
+            began = time.process_time_ns()
             result = work()
-            best = min(best, time.process_time_ns() - begun)
+            best = min(best, time.process_time_ns() - began)
             del result
     finally:
         gc.enable()
@@ -150,17 +150,17 @@ def measure(kind: str, size: int, to: Deployment, repeat: int) -> Row:
     body = KINDS[kind](size)
     raw = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     request = parse(raw)
-    sent = ask(raw, to)
+    upstream_request = ask(raw, to)
     parse_ms = _least(lambda: parse(raw), repeat)
     prepare_ms = _least(lambda: wire(to.wire).prepare(Call(request, "msg_1", NOW), to, True), repeat)
-    length = len(sent.body)
-    del sent
+    length = len(upstream_request.body)
+    del upstream_request
     gc.collect()
     tracemalloc.start()
-    prepared = wire(to.wire).prepare(Call(request, "msg_1", NOW), to, True)
+    result = wire(to.wire).prepare(Call(request, "msg_1", NOW), to, True)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    del prepared
+    del result
     return Row(
         kind, len(raw), len(body["messages"]), parse_ms, prepare_ms, peak / len(raw), _resident(raw, to.wire), length
     )
@@ -169,8 +169,8 @@ def measure(kind: str, size: int, to: Deployment, repeat: int) -> Row:
 def _resident(raw: bytes, wire: str) -> float:
     """Return the rise of resident memory over the body's size, measured in a process that has done nothing else."""
     command = [sys.executable, "-m", "bench.core_request", "--wire", wire, "--resident"]
-    done = subprocess.run(command, input=raw, capture_output=True, timeout=120, check=False)
-    return float(done.stdout) if done.returncode == 0 else 0.0
+    process = subprocess.run(command, input=raw, capture_output=True, timeout=120, check=False)
+    return float(process.stdout) if process.returncode == 0 else 0.0
 
 
 def _rise(raw: bytes, to: Deployment) -> float:
@@ -178,9 +178,9 @@ def _rise(raw: bytes, to: Deployment) -> float:
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak of resident memory
     before = _status("VmRSS")
-    prepared = ask(raw, to)
+    upstream_request = ask(raw, to)
     rise = _status("VmHWM") - before
-    del prepared
+    del upstream_request
     return rise / len(raw)
 
 

@@ -58,15 +58,15 @@ class Row(NamedTuple):
 
 
 def body(messages: list[JSON] | None = None, **more: Any) -> bytes:
-    whole = {"model": "m", "max_tokens": 9, "stream": True, "messages": messages or [said("Hi")], **more}
+    whole = {"model": "m", "max_tokens": 9, "stream": True, "messages": messages or [user("Hi")], **more}
     return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def said(*content: Any) -> JSON:
+def user(*content: Any) -> JSON:
     return {"role": "user", "content": content[0] if content and isinstance(content[0], str) else list(content)}
 
 
-def answered(*content: JSON) -> JSON:
+def assistant(*content: JSON) -> JSON:
     return {"role": "assistant", "content": list(content)}
 
 
@@ -74,9 +74,9 @@ def text(s: str) -> JSON:
     return {"type": "text", "text": s}
 
 
-def spliced(raw: bytes) -> bytes:
+def body_with(raw: bytes) -> bytes:
     """Return a body whose only text is `raw`, inserted without escaping."""
-    return body([said("@")]).replace(b'"@"', b'"%b"' % raw)
+    return body([user("@")]).replace(b'"@"', b'"%b"' % raw)
 
 
 def call(n: int, **input: Any) -> JSON:
@@ -119,38 +119,38 @@ def tool(name: str, properties: int = 1) -> JSON:
 
 def turn(*blocks: JSON) -> list[JSON]:
     """Return a completed turn of the assistant."""
-    return [said("Hi"), answered(*blocks), said("Go on")]
+    return [user("Hi"), assistant(*blocks), user("Go on")]
 
 
 SHAPES: dict[str, Callable[[], bytes]] = {
-    "messages": lambda: body([said("x"), {"role": "assistant", "content": "x"}] * 50_000),
-    "messages of 300 bytes": lambda: body([said("x" * 300), {"role": "assistant", "content": "x" * 300}] * 46_000),
-    "messages with a block": lambda: body([said(text("x")), answered(text("x"))] * 50_000),
-    "messages with calls": lambda: body([m for n in range(36_000) for m in (answered(call(n, a=1)), said(result(n)))]),
-    "messages of one role": lambda: body([said(text("x"))] * 100_000),
-    "system messages": lambda: body([said("x"), *[{"role": "system", "content": "x"}] * 99_999]),
-    "too many messages": lambda: body([said("x")] * 100_001),
-    "blocks of the user": lambda: body([said(*[text("x")] * 200_000)]),
+    "messages": lambda: body([user("x"), {"role": "assistant", "content": "x"}] * 50_000),
+    "messages of 300 bytes": lambda: body([user("x" * 300), {"role": "assistant", "content": "x" * 300}] * 46_000),
+    "messages with a block": lambda: body([user(text("x")), assistant(text("x"))] * 50_000),
+    "messages with calls": lambda: body([m for n in range(36_000) for m in (assistant(call(n, a=1)), user(result(n)))]),
+    "messages of one role": lambda: body([user(text("x"))] * 100_000),
+    "system messages": lambda: body([user("x"), *[{"role": "system", "content": "x"}] * 99_999]),
+    "too many messages": lambda: body([user("x")] * 100_001),
+    "blocks of the user": lambda: body([user(*[text("x")] * 200_000)]),
     "blocks of the assistant": lambda: body(turn(*[text("x")] * 200_000)),
-    "blocks of a result": lambda: body([*turn(call(1))[:2], said(result(1, [text("x")] * 200_000))]),
+    "blocks of a result": lambda: body([*turn(call(1))[:2], user(result(1, [text("x")] * 200_000))]),
     "calls of one turn": lambda: body(
-        [said("x"), answered(*map(call, range(45_000))), said(*map(result, range(45_000)))]
+        [user("x"), assistant(*map(call, range(45_000))), user(*map(result, range(45_000)))]
     ),
-    "results without calls": lambda: body([said(*map(result, range(125_000)))]),
+    "results without calls": lambda: body([user(*map(result, range(125_000)))]),
     "tools": lambda: body(tools=[tool(f"t{n}") for n in range(45_000)]),
     "a schema": lambda: body(tools=[tool("t", 150_000)]),
     "a schema of the reply": lambda: body(output_config={"format": {"type": "json_schema", "schema": schema(150_000)}}),
-    "one string": lambda: body([said("x" * (32 * MB - 200))]),
-    "escapes": lambda: spliced(b"\\n" * (16 * MB - 200)),
-    "two-byte characters": lambda: body([said("é" * (16 * MB - 200))]),
-    "surrogates": lambda: spliced(b"\\ud83d\\ude00" * (32 * MB // 12 - 100)),
-    "halves of surrogates": lambda: spliced(b"\\ud83d" * (32 * MB // 6 - 100)),
-    "half a surrogate, escapes": lambda: spliced(b"\\ud83d" + b"\\n" * (16 * MB - 200)),
-    "no UTF-8": lambda: spliced(b"\xff" * (32 * MB - 200)),
-    "punctuation in a string": lambda: spliced(b"[{,:" * (8 * MB - 100)),
-    "images": lambda: body([said(*(image(75_000, n) for n in range(320)))]),
-    "a JPEG of segments": lambda: body([said(jpeg())]),
-    "a PDF of pages": lambda: body([said(pdf())]),
+    "one string": lambda: body([user("x" * (32 * MB - 200))]),
+    "escapes": lambda: body_with(b"\\n" * (16 * MB - 200)),
+    "two-byte characters": lambda: body([user("é" * (16 * MB - 200))]),
+    "surrogates": lambda: body_with(b"\\ud83d\\ude00" * (32 * MB // 12 - 100)),
+    "halves of surrogates": lambda: body_with(b"\\ud83d" * (32 * MB // 6 - 100)),
+    "half a surrogate, escapes": lambda: body_with(b"\\ud83d" + b"\\n" * (16 * MB - 200)),
+    "no UTF-8": lambda: body_with(b"\xff" * (32 * MB - 200)),
+    "punctuation in a string": lambda: body_with(b"[{,:" * (8 * MB - 100)),
+    "images": lambda: body([user(*(image(75_000, n) for n in range(320)))]),
+    "a JPEG of segments": lambda: body([user(jpeg())]),
+    "a PDF of pages": lambda: body([user(pdf())]),
     "a call's input, one string": lambda: body(turn(call(1, a="x" * (31 * MB)))),
     "a call's input, names": lambda: body(turn(call(1, **{f"k{n}": f"v{n}" for n in range(500_000)}))),
     "a call's input, lists": lambda: body(turn(call(1, a=[["x"]] * 330_000))),
@@ -228,8 +228,8 @@ def ask(port: int, path: str, model: str) -> None:
     connection.request("POST", "/v1/messages", raw, {"content-type": "application/json"})
     response = connection.getresponse()
     data = response.read()
-    failed = b'"type":"error"' in data and response.status == 200
-    print(500 if failed else response.status, flush=True)
+    is_error = b'"type":"error"' in data and response.status == 200
+    print(500 if is_error else response.status, flush=True)
 
 
 # -- the proxy ---------------------------------------------------------------------------------------------------------
@@ -261,13 +261,20 @@ async def measure(shape: str, wire: str, server: Server, port: int) -> Row:
         file.flush()
         command = (sys.executable, "-m", "bench.longest_hold", "--ask", str(port), file.name, wire)
         process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
-        held = [0.0, 0.0, 0]
+        longest = [0.0, 0.0, 0]
         began = time.perf_counter()
-        watching = asyncio.create_task(watch(held))
+        watching = asyncio.create_task(watch(longest))
         output, _ = await process.communicate()
         watching.cancel()
     return Row(
-        shape, wire, len(raw), int(output or 0), held[0] * 1e3, held[1] * 1e3, int(held[2]), time.perf_counter() - began
+        shape,
+        wire,
+        len(raw),
+        int(output or 0),
+        longest[0] * 1e3,
+        longest[1] * 1e3,
+        int(longest[2]),
+        time.perf_counter() - began,
     )
 
 

@@ -322,7 +322,7 @@ async def killed(stage: Stage, session: ClientSession, seconds: float) -> dict[s
     await second.wait_until_ready(session)
     holders = [asyncio.ensure_future(ask(session, first)) for _ in range(places)]
     await asyncio.sleep(2)
-    refused = await ask(session, second)
+    refusal = await ask(session, second)
     stage.upstream.hold = 0
     first.stop(signal.SIGKILL)
     death = time.monotonic()
@@ -340,7 +340,7 @@ async def killed(stage: Stage, session: ClientSession, seconds: float) -> dict[s
         "most at a time": stage.upstream.peak,
         "killed": deaths,
         "statuses": count_statuses([status for _, status, _ in statuses]),
-        "all slots held by one: another gets": refused,
+        "all slots held by one: another gets": refusal,
         "slots back after its death, s": round(back, 1) if status == 200 else None,
     }
 

@@ -146,7 +146,7 @@ class Results:
                 ratios.append(value / base)
         return median(ratios) if ratios else None
 
-    def added(self, name: str, key: str) -> float | None:
+    def extra(self, name: str, key: str) -> float | None:
         """Return by how many milliseconds W4 is slower than without a proxy in the same round."""
         differences = []
         for round_ in self.data["rounds"]:
@@ -212,13 +212,13 @@ def _value(workload: str, key: str, factor: float = 1.0) -> Callable[[Results, s
     return measure
 
 
-def _lost(results: Results, name: str) -> float | None:
+def _count_lost(results: Results, name: str) -> float | None:
     values = results.values(name, "w5", "lost")
     return max(values) if values else None
 
 
 def _large(results: Results, name: str) -> float | None:
-    return results.added(name, "large_ms")
+    return results.extra(name, "large_ms")
 
 
 GOALS: tuple[Goal, ...] = (
@@ -237,7 +237,7 @@ GOALS: tuple[Goal, ...] = (
     Goal("short request (CPU)", 11.0, _ratio("w3", "cpu_us"), "× nginx"),
     Goal("100 KB body (CPU extra)", 1.0, _value("w4", "extra_cpu_us", 1e-3), "ms"),
     Goal("100 KB body, first token more than direct", 1.2, _large, "ms"),
-    Goal("1,000 slow streams: lost", 0.0, _lost, ""),
+    Goal("1,000 slow streams: lost", 0.0, _count_lost, ""),
     Goal("1,000 slow streams: memory each", 30.0, _value("w5", "kib"), "KiB"),
     Goal("cold start to the first answer", 0.35, _value("start", "seconds"), "s"),
     Goal("idle", 42.0, _value("start", "rss_mib"), "MiB"),

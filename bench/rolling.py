@@ -119,14 +119,14 @@ class Replica:
 
 
 class Load:
-    """`lost`: why streams were lost; `statuses`: of the answers of clients on kept connections."""
+    """`losses`: why streams were lost; `statuses`: of the answers of clients on kept connections."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.is_over = False
         self.streams = 0
         self.running = 0
-        self.lost: list[str] = []
+        self.losses: list[str] = []
         self.statuses: dict[str, int] = {}
         self.longest = 0.0
 
@@ -144,9 +144,9 @@ class Load:
                 async with client.post(**self._request(f"s{number}-{self.streams}", True)) as answer:
                     data = await answer.read()
                 if answer.status != 200 or b"event: message_stop" not in data or b"event: error" in data:
-                    self.lost.append(f"{answer.status} {data[-200:]!r}")
+                    self.losses.append(f"{answer.status} {data[-200:]!r}")
             except Exception as error:
-                self.lost.append(repr(error))
+                self.losses.append(repr(error))
             self.running -= 1
 
     async def ask(self, number: int, client: aiohttp.ClientSession) -> None:
@@ -192,12 +192,12 @@ async def run(kind: str, replicas: int, workers: int, streams: int, clients: int
             begin = time.monotonic()
             await asyncio.sleep(2)  # until the balancer knows who is ready
             async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as many:
-                kept = [
+                sessions = [
                     aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=1))
                     for _ in range(clients)
                 ]
                 tasks = [asyncio.ensure_future(load.stream(number, many)) for number in range(streams)]
-                tasks += [asyncio.ensure_future(load.ask(number, one)) for number, one in enumerate(kept)]
+                tasks += [asyncio.ensure_future(load.ask(number, one)) for number, one in enumerate(sessions)]
                 await asyncio.sleep(STREAM)
                 for one in every:
                     await one.stop()
@@ -205,7 +205,7 @@ async def run(kind: str, replicas: int, workers: int, streams: int, clients: int
                     await asyncio.sleep(3)  # until the balancer uses it again
                 load.is_over = True
                 await asyncio.gather(*tasks)
-                await asyncio.gather(*(one.close() for one in kept))
+                await asyncio.gather(*(one.close() for one in sessions))
         finally:
             processes += [one.process for one in every if one.process is not None]
             for process in processes:
@@ -217,8 +217,8 @@ async def run(kind: str, replicas: int, workers: int, streams: int, clients: int
         "balancer": kind,
         "seconds": round(time.monotonic() - begin, 1),
         "streams": load.streams,
-        "streams_lost": len(load.lost),
-        "lost": load.lost[:5],
+        "streams_lost": len(load.losses),
+        "lost": load.losses[:5],
         "answers": sum(load.statuses.values()),
         "statuses": load.statuses,
         "longest_answer": round(load.longest, 2),

@@ -42,14 +42,14 @@ RESULTS = Path(__file__).resolve().parent / "results.json"
 
 def cores() -> tuple[int, int]:
     """Return the cores of upstream and client, and those of the system under test."""
-    allowed = sorted(os.sched_getaffinity(0))
-    return allowed[0], allowed[-1]
+    numbers = sorted(os.sched_getaffinity(0))
+    return numbers[0], numbers[-1]
 
 
 class Bench:
-    def __init__(self, names: list[str], chosen: list[str], scale: Scale, trees: dict[str, Path]) -> None:
+    def __init__(self, names: list[str], workload_names: list[str], scale: Scale, trees: dict[str, Path]) -> None:
         self.names = names
-        self.chosen = chosen
+        self.workloads = workload_names
         self.scale = scale
         self.trees = trees  # system → the checkout that it runs instead of the installed version
         self.here, self.there = cores()
@@ -91,12 +91,12 @@ class Bench:
         if system.name in self.trees:
             env["PYTHONPATH"] = str(self.trees[system.name])
         await client.put(upstream, "/_plan", Plan("text", 5).encode())
-        begun = time.monotonic()
+        began = time.monotonic()
         process = self.start(argv, env, f"{system.name}-{label}", self.there)
         target = Target(system, port, upstream, process, self.scale)
         request = target.request(bodies.small(True))
         reason = "no answer"
-        while time.monotonic() - begun < START_LIMIT:
+        while time.monotonic() - began < START_LIMIT:
             if not process.alive:
                 return f"it ended: {process.tail()}"
             try:
@@ -113,7 +113,7 @@ class Bench:
                 continue
             finally:
                 connection.close()
-            took = time.monotonic() - begun
+            took = time.monotonic() - began
             await asyncio.sleep(1.0)
             return target, {"seconds": took, "rss_mib": process.rss() / 2**20}
         return f"{reason}; {process.tail()}"
@@ -122,38 +122,38 @@ class Bench:
         results: dict[str, dict[str, Any]] = {name: {} for name in self.names}
         self.rounds.append(results)
         for alone in (True, False):
-            chosen = [workload for workload in WORKLOADS if workload.name in self.chosen and workload.alone is alone]
-            if chosen:
-                await self._side_by_side(chosen, number, results)
+            part = [workload for workload in WORKLOADS if workload.name in self.workloads and workload.alone is alone]
+            if part:
+                await self._side_by_side(part, number, results)
 
     async def _side_by_side(
-        self, chosen: list[workloads.Workload], number: int, results: dict[str, dict[str, Any]]
+        self, part: list[workloads.Workload], number: int, results: dict[str, dict[str, Any]]
     ) -> None:
         upstream = await self.upstream()
         targets: dict[str, Target] = {}
         for name in self.names:
             if "failed" in results[name]:
                 continue
-            begun = await self.begin(BY_NAME[name], upstream, f"{number}-{chosen[0].name}")
-            if isinstance(begun, str):
-                results[name]["failed"] = begun
-                print(f"  {name}: does not start: {begun[-300:]}", flush=True)
+            start = await self.begin(BY_NAME[name], upstream, f"{number}-{part[0].name}")
+            if isinstance(start, str):
+                results[name]["failed"] = start
+                print(f"  {name}: does not start: {start[-300:]}", flush=True)
                 continue
-            targets[name] = begun[0]
-            if begun[1]:
-                results[name]["start"] = begun[1]
+            targets[name] = start[0]
+            if start[1]:
+                results[name]["start"] = start[1]
         order = list(targets)
         turn = number % len(order) if order else 0
-        for workload in chosen:
+        for workload in part:
             for name in order[turn:] + order[:turn]:
                 await self._measure(workload, targets[name], results[name])
         self.stop()
 
     async def _measure(self, workload: workloads.Workload, target: Target, results: dict[str, Any]) -> None:
-        target.errors, target.asked, target.quantiles = [], 0, []
+        target.errors, target.requests, target.quantiles = [], 0, []
         gc.collect()
         gc.disable()
-        begun = time.monotonic()
+        began = time.monotonic()
         try:
             result = await asyncio.wait_for(workload.run(target), self.scale.limit * 2)
         except (asyncio.TimeoutError, OSError, client.Mismatch) as error:
@@ -163,7 +163,7 @@ class Bench:
             gc.enable()
         entry: dict[str, Any] = {
             "values": result,
-            "asked": target.asked,
+            "asked": target.requests,
             "errors": len(target.errors),
             "reason": (target.errors or [""])[0][:300],
         }
@@ -173,7 +173,7 @@ class Bench:
         summary = "  ".join(f"{name} {value:.4g}" for name, value in result.items())
         wrong = f"  ERRORS {len(target.errors)}: {target.errors[0][:150]}" if target.errors else ""
         print(
-            f"  {workload.name:6} {target.system.name:12} {summary}{wrong}   ({time.monotonic() - begun:.1f} s)",
+            f"  {workload.name:6} {target.system.name:12} {summary}{wrong}   ({time.monotonic() - began:.1f} s)",
             flush=True,
         )
 
@@ -192,10 +192,10 @@ def machine() -> dict[str, str]:
 
 
 def commit() -> str:
-    done = subprocess.run(
+    process = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    return done.stdout.strip() or "unknown"
+    return process.stdout.strip() or "unknown"
 
 
 async def _run(bench: Bench, rounds: int) -> None:
@@ -233,17 +233,17 @@ def main() -> int:
     allow_files()
     versions, missing = systems.there(args.systems.split(",") if args.systems else None)
     print("\n".join(missing))
-    chosen = args.workloads.split(",") if args.workloads else [workload.name for workload in WORKLOADS]
+    names = args.workloads.split(",") if args.workloads else [workload.name for workload in WORKLOADS]
     trees = {name: ROOT for name in versions if args.tree and name.startswith("a2py")}
     if args.against:
         BY_NAME["a2py-before"] = BY_NAME["a2py"]._replace(name="a2py-before", label="a2py before")
         versions["a2py-before"] = versions.get("a2py", "")
         trees["a2py-before"] = args.against.resolve()
-    bench = Bench(list(versions), chosen, QUICK if args.quick else FULL, trees)
+    bench = Bench(list(versions), names, QUICK if args.quick else FULL, trees)
     os.sched_setaffinity(0, {bench.here})
     os.nice(args.nice)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
-    begun, before = time.monotonic(), os.getloadavg()[0]
+    began, before = time.monotonic(), os.getloadavg()[0]
     try:
         asyncio.run(_run(bench, args.rounds))
     finally:
@@ -254,7 +254,7 @@ def main() -> int:
             print(f"the systems' output: {bench.directory}")
     out = {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "took_s": round(time.monotonic() - begun),
+        "took_s": round(time.monotonic() - began),
         "machine": machine(),
         "commit": commit(),
         "quick": args.quick,
@@ -262,7 +262,7 @@ def main() -> int:
         "load": [f"{before:.1f}", f"{os.getloadavg()[0]:.1f}"],
         "scale": bench.scale._asdict(),
         "versions": versions,
-        "installed": {name: size for name in versions if (size := systems.installed(BY_NAME[name])) is not None},
+        "installed": {name: size for name in versions if (size := systems.measure_size(BY_NAME[name])) is not None},
         "quantiles": workloads.QUANTILES,
         "rounds": bench.rounds,
     }

@@ -81,7 +81,7 @@ def word(kind: str, n: int) -> str:
     return _json(text)[1:-1] if kind == "args" else text
 
 
-def expected(plan: Plan, stamps: list[bytes]) -> bytes:
+def make_content(plan: Plan, stamps: list[bytes]) -> bytes:
     """Return the content (text, thinking or arguments) of a reply with these stamps, as UTF-8."""
     text = "".join(f"~{stamp.decode()}~{word(plan.kind, n)}" for n, stamp in enumerate(stamps))
     return (f'{{"content":"{text}"}}' if plan.kind == "args" else text).encode()

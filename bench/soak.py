@@ -8,7 +8,7 @@
 Must not know: a2py's inside; what it holds is read from /proc and /metrics, and its objects are counted by
 bench/census.py.
 Invariants: exit code 0 only if no answer was wrong, nothing is left open at the end, and (`mixed`) the highest resident
-memory of the last third of the run is not above that of the time before by more than CEILING, and, from JUDGED seconds
+memory of the last third of the run is not above that of the time before by more than CEILING, and, from SLOPE_SECONDS
 on, memory and objects have no slope.
 
 The allocator keeps what a body of megabytes took, for a while: resident memory moves in steps of 20 MB, and the slope
@@ -38,16 +38,16 @@ from bench.client import Connection, Mismatch, check, connect, put, request
 from bench.procs import Process, allow_files, free_port
 from bench.shapes import Plan
 from bench.systems import ROOT
-from bench.traffic import HEADERS, KEY, KINDS, Mixed, Upstream
+from bench.traffic import HEADERS, KEY, KINDS, Traffic, Upstream
 
 #: Growth of the highest resident memory that is flat still.
 CEILING = 1.05
-#: Slope of a run of at least JUDGED seconds that is flat still: KB and tracked objects a minute, either way.
-SLOPE, OBJECTS, JUDGED = 100.0, 100.0, 600
+#: Slope of a run of at least SLOPE_SECONDS that is flat still: KB and tracked objects a minute, either way.
+SLOPE, OBJECTS, SLOPE_SECONDS = 100.0, 100.0, 600
 #: Part of a run that warms up: caches, pools and the allocator's arenas are filled once.
 WARM = 0.25
 #: Seconds in which everything must be closed after the last answer.
-CLOSED = 8.0
+CLOSE_SECONDS = 8.0
 #: Seconds after which idle upstream connections are gone too: 45 s, looked for every 45 s.
 POOL = 100.0
 
@@ -75,7 +75,7 @@ def a2py(folder: Path, models: list[dict[str, Any]], *module: str, **more: str) 
         process.stop()
 
 
-def served(name: str, base: str, wire: str = "chat", **params: Any) -> dict[str, Any]:
+def make_model(name: str, base: str, wire: str = "chat", **params: Any) -> dict[str, Any]:
     """A model of the configuration whose upstream's model has the same name."""
     prefix, base = ("anthropic", base.removesuffix("/v1")) if wire == "native" else ("llamacpp", base)
     return {
@@ -103,7 +103,7 @@ async def get(port: int, path: str) -> bytes:
     return reply.raw.partition(b"\r\n\r\n")[2]
 
 
-class Held(NamedTuple):
+class Usage(NamedTuple):
     """What the proxy holds. `rss`: bytes; `files`: open descriptors; `running`, `connections`: as /metrics tells."""
 
     rss: int
@@ -112,14 +112,14 @@ class Held(NamedTuple):
     connections: int
 
 
-async def held(process: Process, port: int) -> Held:
+async def measure_usage(process: Process, port: int) -> Usage:
     text = (await get(port, "/metrics")).decode()
     counts = {
         name: int(float(value))
         for name, value in re.findall(r"^(a2py_running|a2py_connections) (\S+)$", text, re.MULTILINE)
     }
     files = len(os.listdir(f"/proc/{process.pid}/fd"))
-    return Held(process.rss(), files, counts["a2py_running"], counts["a2py_connections"] - 1)
+    return Usage(process.rss(), files, counts["a2py_running"], counts["a2py_connections"] - 1)
 
 
 # -- many slow streams -------------------------------------------------------------------------------------------------
@@ -137,10 +137,10 @@ async def slow(folder: Path, streams: int, seconds: int) -> dict[str, Any]:
     plan = Plan(chunks=seconds, gap=1.0, streams=streams)
     errors: list[str] = []
     try:
-        with a2py(folder, [served(bodies.MODEL, f"http://127.0.0.1:{upstream_port}/v1")]) as (process, port):
+        with a2py(folder, [make_model(bodies.MODEL, f"http://127.0.0.1:{upstream_port}/v1")]) as (process, port):
             await up(upstream, upstream_port)
             await up(process, port)
-            body = request(port, "/v1/messages", bodies.encoded("anthropic", bodies.small(True)), HEADERS)
+            body = request(port, "/v1/messages", bodies.encode("anthropic", bodies.small(True)), HEADERS)
 
             async def one(connection: Connection, plan: Plan, limit: float) -> None:
                 try:
@@ -160,20 +160,20 @@ async def slow(folder: Path, streams: int, seconds: int) -> dict[str, Any]:
             await put(upstream_port, "/_plan", quick.encode())
             await wave(quick, 50)  # warm: code, pools
             await asyncio.sleep(1)
-            before, cpu, began = await held(process, port), process.cpu(), time.monotonic()
+            before, cpu, began = await measure_usage(process, port), process.cpu(), time.monotonic()
             await put(upstream_port, "/_plan", plan.encode())
             running = asyncio.ensure_future(wave(plan, streams))
             samples = []
             while not running.done():
                 await asyncio.sleep(2)
-                samples.append(await held(process, port))
+                samples.append(await measure_usage(process, port))
             await running
             took = time.monotonic() - began
             peak = max(samples, key=lambda sample: sample.running)
             most = max(sample.rss for sample in samples)
             cpu = process.cpu() - cpu
             await asyncio.sleep(POOL)
-            after = await held(process, port)
+            after = await measure_usage(process, port)
     finally:
         upstream.stop()
     return {
@@ -239,36 +239,36 @@ async def census(process: Process, path: Path, number: signal.Signals = signal.S
 async def mixed(folder: Path, seconds: float, clients: int, seed: int, wire: str, trim: bool) -> dict[str, Any]:
     upstream = Upstream(wire)
     base = f"http://127.0.0.1:{await upstream.start()}/v1"
-    models = [served(kind, base, wire, **({"max_retries": 2} if kind == "flaky" else {})) for kind in KINDS]
-    counted = folder / "census"
-    with a2py(folder, models, "bench.census", str(counted), **(TRIM if trim else {})) as (process, port):
+    models = [make_model(kind, base, wire, **({"max_retries": 2} if kind == "flaky" else {})) for kind in KINDS]
+    census_file = folder / "census"
+    with a2py(folder, models, "bench.census", str(census_file), **(TRIM if trim else {})) as (process, port):
         await up(process, port)
-        load = Mixed(port, seed)
+        load = Traffic(port, seed)
         load.until = time.monotonic() + seconds
-        before, began, cpu = await held(process, port), time.monotonic(), process.cpu()
+        before, began, cpu = await measure_usage(process, port), time.monotonic(), process.cpu()
         running = asyncio.gather(*(load.client() for _ in range(clients)))
-        samples: list[tuple[float, Held, dict[str, Any]]] = []
+        samples: list[tuple[float, Usage, dict[str, Any]]] = []
         while not running.done():
             await asyncio.sleep(min(5.0, seconds / 40))
-            counts = await census(process, counted)
-            samples.append(((time.monotonic() - began) / 60, await held(process, port), counts))
+            counts = await census(process, census_file)
+            samples.append(((time.monotonic() - began) / 60, await measure_usage(process, port), counts))
             if len(samples) % 24 == 0:
                 at, now, _ = samples[-1]
-                done = sum(load.outcomes.values())
+                answers = sum(load.outcomes.values())
                 print(
                     f"{at:5.1f} min  {now.rss / 2**20:6.1f} MB  {counts['objects']} objects  {counts['collected']} "
                     f"collected  {now.files} files"
-                    f"  {done} done, {len(load.errors)} wrong",
+                    f"  {answers} done, {len(load.errors)} wrong",
                     flush=True,
                 )
         await running
         cpu = process.cpu() - cpu
-        end = time.monotonic() + CLOSED
-        after = await held(process, port)
+        end = time.monotonic() + CLOSE_SECONDS
+        after = await measure_usage(process, port)
         while (after.running or after.connections) and time.monotonic() < end:
             await asyncio.sleep(0.5)
-            after = await held(process, port)
-        last = await census(process, counted, signal.SIGUSR2)
+            after = await measure_usage(process, port)
+        last = await census(process, census_file, signal.SIGUSR2)
         crashes = process.log.read_bytes().count(b" crash ") + process.log.read_bytes().count(b"Traceback")
     warm = samples[-1][0] * WARM
     memory = slope([(at, now.rss / 1024) for at, now, _ in samples if at >= warm])
@@ -276,7 +276,7 @@ async def mixed(folder: Path, seconds: float, clients: int, seed: int, wire: str
     rss = [now.rss for _, now, _ in samples]
     late = max(rss[len(rss) * 2 // 3 :]) / max(rss[: len(rss) * 2 // 3])
     requests = sum(load.outcomes.values()) + len(load.errors)
-    flat = seconds < JUDGED or (abs(memory["of_minutes"]) <= SLOPE and abs(objects["of_minutes"]) <= OBJECTS)
+    flat = seconds < SLOPE_SECONDS or (abs(memory["of_minutes"]) <= SLOPE and abs(objects["of_minutes"]) <= OBJECTS)
     return {
         "wire": wire,
         "trim": trim,
@@ -311,7 +311,7 @@ async def mixed(folder: Path, seconds: float, clients: int, seed: int, wire: str
         "cpu_seconds": round(cpu, 1),
         "cpu_us_per_request": round(cpu / requests * 1e6),
         "left": after._replace(rss=0)._asdict(),
-        "upstream": {"asked": upstream.asked, "left": upstream.left, "open": upstream.open},
+        "upstream": {"asked": upstream.requests, "left": upstream.disconnects, "open": upstream.open},
         "good": not load.errors
         and not crashes
         and not after.running

@@ -115,11 +115,11 @@ def curves(title: str, subtitle: str, lines: Sequence[Curve], across: Sequence[t
         body += [_line(left, y(mark), right, y(mark)), _text(left - 8, y(mark) + 4, f"{mark:g}", 11, "end", FAINT)]
     for share, name in across:
         body += [_line(x(share), TOP, x(share), bottom), _text(x(share), bottom + 16, name, 11, "middle", FAINT)]
-    taken: list[float] = []
+    heights: list[float] = []
     for line in sorted(lines, key=lambda line: -line.points[-1][1]):
         path = " ".join(f"{x(share):.1f},{y(value):.1f}" for share, value in line.points)
         body.append(f"<polyline points='{path}' fill='none' stroke='{line.colour}' stroke-width='2'/>")
-        at = max([y(line.points[-1][1]) + 4, *(t + 15 for t in taken[-1:])])
-        taken.append(at)
+        at = max([y(line.points[-1][1]) + 4, *(t + 15 for t in heights[-1:])])
+        heights.append(at)
         body.append(_text(right + 8, at, line.label, 12, colour=line.colour, weight="600"))
     return _page(bottom + 30, title, subtitle, body)

@@ -101,7 +101,7 @@ class Start(NamedTuple):
 class System(NamedTuple):
     """One system. `wire`: the protocol of its client. `kind`: `direct`, `pass` (a hop that copies) or `translate`.
     `files`: name → text with {port}, {upstream}, {dir} and {key}. `argv`: likewise. `install`: command lines, run in
-    .venv-bench. `weigh`: what `installed` measures."""
+    .venv-bench. `weigh`: what `measure_size` measures."""
 
     name: str
     label: str
@@ -119,13 +119,13 @@ class System(NamedTuple):
 
 def _output(*argv: str) -> str:
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        process = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     except OSError:
         return ""
-    return done.stdout + done.stderr
+    return process.stdout + process.stderr
 
 
-def _found(pattern: str, *argv: str) -> Callable[[], str | None]:
+def _from_output(pattern: str, *argv: str) -> Callable[[], str | None]:
     def version() -> str | None:
         match = re.search(pattern, _output(*argv))
         return match[1] if match else None
@@ -137,13 +137,13 @@ def _distribution(venv: str, *names: str) -> Callable[[], str | None]:
     """Return a function that reads versions from a virtual environment, without starting its interpreter."""
 
     def version() -> str | None:
-        found = []
+        versions = []
         for name in names:
             places = list((HOME / venv).glob(f"lib/python3.*/site-packages/{name.replace('-', '_')}-*.dist-info"))
             if not places:
                 return None
-            found.append(places[0].name.removesuffix(".dist-info").replace("-", " ", 1))
-        return ", ".join(found).removeprefix(f"{names[0]} ")
+            versions.append(places[0].name.removesuffix(".dist-info").replace("-", " ", 1))
+        return ", ".join(versions).removeprefix(f"{names[0]} ")
 
     return version
 
@@ -154,8 +154,8 @@ def _npm(prefix: str, package: str) -> Callable[[], str | None]:
             text = (HOME / prefix / "node_modules" / package / "package.json").read_text()
         except OSError:
             return None
-        told: str = json.loads(text)["version"]
-        return told
+        number: str = json.loads(text)["version"]
+        return number
 
     return version
 
@@ -192,7 +192,7 @@ SYSTEMS: tuple[System, ...] = (
         "pass",
         "openai",
         CHAT,
-        _found(r"nginx/(\S+)", "nginx", "-v"),
+        _from_output(r"nginx/(\S+)", "nginx", "-v"),
         ("nginx", "-c", "{dir}/nginx.conf", "-e", "{dir}/error.log"),
         {"nginx.conf": NGINX},
         remark="passes OpenAI through; proxy_buffering off, one worker",
@@ -203,7 +203,7 @@ SYSTEMS: tuple[System, ...] = (
         "pass",
         "openai",
         CHAT,
-        _found(r"HAProxy version (\S+)", "haproxy", "-v"),
+        _from_output(r"HAProxy version (\S+)", "haproxy", "-v"),
         ("haproxy", "-f", "{dir}/haproxy.cfg", "-db"),
         {"haproxy.cfg": HAPROXY},
         remark="passes OpenAI through; one thread",
@@ -349,7 +349,7 @@ def headers(system: System) -> dict[str, str]:
     return {"x-api-key": KEY, "anthropic-version": "2023-06-01"}
 
 
-def installed(system: System) -> int | None:
+def measure_size(system: System) -> int | None:
     """Return the bytes on disk that the system adds (site-packages without pip and setuptools; node_modules), None if
     it adds none."""
     if not system.weigh:
@@ -381,10 +381,10 @@ def install(names: list[str]) -> int:
     shutil.rmtree(
         ROOT / "build" / "lib", ignore_errors=True
     )  # else setuptools installs files that were deleted since the last build
-    failed = 0
+    code = 0
     for system in SYSTEMS:
-        wanted = system.name in names if names else system.name.startswith("a2py") or system.version() is None
-        if not wanted or (not system.install and system.kind != "pass"):
+        is_due = system.name in names if names else system.name.startswith("a2py") or system.version() is None
+        if not is_due or (not system.install and system.kind != "pass"):
             continue
         commands = system.install or _debian(system)
         for command in commands:
@@ -393,10 +393,10 @@ def install(names: list[str]) -> int:
                 continue
             if subprocess.run(argv, cwd=HOME, check=False).returncode:
                 print(f"{system.label}: failed: {' '.join(argv)}")
-                failed = 1
+                code = 1
                 break
         print(f"{system.label}: {system.version() or 'not there'}")
-    return failed
+    return code
 
 
 def _debian(system: System) -> tuple[tuple[str, ...], ...]:
@@ -416,8 +416,8 @@ def _debian(system: System) -> tuple[tuple[str, ...], ...]:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["install"]:
         raise SystemExit(install(sys.argv[2:]))
-    found, lines = there()
-    for name, version in found.items():
-        size = installed(BY_NAME[name])
+    present, lines = there()
+    for name, version in present.items():
+        size = measure_size(BY_NAME[name])
         print(f"{BY_NAME[name].label:24} {version:40} {f'{size / 2**20:.0f} MiB' if size else ''}")
     print("\n".join(lines))

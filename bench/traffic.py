@@ -46,7 +46,7 @@ FAILS = ("error", "cut", "inside")
 STATUSES = (400, 401, 404, 408, 413, 429, 500, 503, 529)
 
 
-def said(seed: int, words: int) -> list[str]:
+def make_words(seed: int, words: int) -> list[str]:
     """Return the pieces of the answer to the request `seed`. Both sides call this."""
     dice = random.Random(seed)
     return [
@@ -56,7 +56,7 @@ def said(seed: int, words: int) -> list[str]:
 
 
 def words_of(kind: str, seed: int) -> list[str]:
-    return said(seed, 4000 if kind == "flood" else 5 + seed % 60)
+    return make_words(seed, 4000 if kind == "flood" else 5 + seed % 60)
 
 
 def _chunk(delta: dict[str, Any] | None, finish: str | None = None, **more: Any) -> bytes:
@@ -191,26 +191,26 @@ _MODEL = re.compile(rb'"model":\s*"([a-z]+)"')
 
 
 class Upstream:
-    """Answers by the model's name and the seed in the prompt. `left`: answers whose reader disconnected. `open`:
+    """Answers by the model's name and the seed in the prompt. `disconnects`: answers whose reader disconnected. `open`:
     connections now."""
 
     def __init__(self, wire: str) -> None:
         self.wire = wire
-        self.left = self.open = self.asked = 0
-        self.seen: Counter[int] = Counter()
+        self.disconnects = self.open = self.requests = 0
+        self.attempts: Counter[int] = Counter()
 
     async def start(self) -> int:
-        self.server = await asyncio.start_server(self._connected, "127.0.0.1", 0, limit=1 << 25)
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 25)
         return int(self.server.sockets[0].getsockname()[1])
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
                 body = await reader.readexactly(int(length[1]) if length else 0)
-                self.asked += 1
+                self.requests += 1
                 if not head.split(b" ", 2)[1].endswith(
                     (b"/chat/completions", b"/messages")
                 ):  # a tokenizer is asked for
@@ -218,7 +218,7 @@ class Upstream:
                 elif not await self._answer(writer, body):
                     break
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            self.left += 1
+            self.disconnects += 1
         finally:
             self.open -= 1
             writer.close()
@@ -229,8 +229,8 @@ class Upstream:
         assert model and number, body[:200]
         kind, seed = model[1].decode(), int(number[1])
         dice = random.Random(seed + 1)
-        self.seen[seed] += 1
-        if kind == "error" or (kind == "flaky" and self.seen[seed] == 1):
+        self.attempts[seed] += 1
+        if kind == "error" or (kind == "flaky" and self.attempts[seed] == 1):
             self._reply(
                 writer,
                 dice.choice((500, 503, 529) if kind == "flaky" else STATUSES),
@@ -335,23 +335,23 @@ def verify(kind: str, seed: int, stream: bool, reply: Reply) -> str:
         if kind in FAILS and json.loads(data)["type"] == "error":
             return "error"
         raise Mismatch(f"{kind}: {reply.status} {data[:200]!r}")
-    return _streamed(kind, words, seed, events(data))
+    return _verify_stream(kind, words, seed, events(data))
 
 
-def _streamed(kind: str, words: list[str], seed: int, found: list[dict[str, Any]]) -> str:
-    names = [event["type"] for event in found]
+def _verify_stream(kind: str, words: list[str], seed: int, all_events: list[dict[str, Any]]) -> str:
+    names = [event["type"] for event in all_events]
     ends = [name for name in names if name in ("error", "message_stop")]
     if len(ends) != 1 or names[-1] != ends[0] or (names[0] != "message_start" and names != ["error"]):
         raise Mismatch(f"{kind}: {names[:2]} … {names[-3:]}")
     if names[-1] == "error":
         if kind not in FAILS:
-            raise Mismatch(f"{kind}: {found[-1]}")
+            raise Mismatch(f"{kind}: {all_events[-1]}")
         return "error event"
     if kind in FAILS:
         raise Mismatch(f"{kind}: a made-up end")
     parts: dict[int, list[str]] = {}
     kinds: dict[int, str] = {}
-    for event in found:
+    for event in all_events:
         if event["type"] == "content_block_start":
             kinds[event["index"]] = event["content_block"]["type"]
         elif event["type"] == "content_block_delta":
@@ -363,14 +363,14 @@ def _streamed(kind: str, words: list[str], seed: int, found: list[dict[str, Any]
     if kind == "tool":
         right = len(texts) == 1 + seed % 3 and all(json.loads(text) == {"words": words} for text in texts.values())
     else:
-        wanted = ["thinking", "text"] if kind == "think" else ["text"]
-        right = [kinds[at] for at in sorted(texts)] == wanted and all(text == "".join(words) for text in texts.values())
+        order = ["thinking", "text"] if kind == "think" else ["text"]
+        right = [kinds[at] for at in sorted(texts)] == order and all(text == "".join(words) for text in texts.values())
     if not right:
         raise Mismatch(f"{kind} {seed}: content differs: {str(texts)[:200]}")
     return "streamed"
 
 
-class Mixed:
+class Traffic:
     """The clients. `outcomes`: (kind, outcome) → how often. `errors`: what was wrong."""
 
     def __init__(self, port: int, seed: int) -> None:
@@ -385,7 +385,7 @@ class Mixed:
         """Send requests one after the other, on a kept connection as long as it lasts."""
         connection: Connection | None = None
         while time.monotonic() < self.until:
-            if connection is None or connection.lost or self.dice.random() < 0.05:
+            if connection is None or connection.is_lost or self.dice.random() < 0.05:
                 if connection is not None:
                     connection.close()
                 connection = await connect(self.port)
@@ -427,7 +427,7 @@ class Mixed:
         try:
             self.outcomes[f"{kind}: {verify(kind, seed, stream, await asyncio.wait_for(pending, LIMIT))}"] += 1
         except (Mismatch, asyncio.TimeoutError, ValueError, KeyError) as error:
-            reads = connection.reply.reads or [(connection.reply.sent, 0)]
+            reads = connection.reply.reads or [(connection.reply.send_time, 0)]
             ago = (time.monotonic_ns() - reads[-1][0]) / 1e9
             so_far = f"{reads[-1][1]} bytes in {len(reads)} reads, the last {ago:.1f} s ago"
             self.errors.append(f"{kind} seed {seed}: {type(error).__name__} {error} ({so_far})"[:300])
@@ -442,7 +442,7 @@ class Mixed:
         """Disconnect."""
         assert connection.transport is not None
         how = self.dice.choice(("reset", "close"))
-        if how == "reset" and not connection.lost:
+        if how == "reset" and not connection.is_lost:
             sock = connection.transport.get_extra_info("socket")
             sock.setsockopt(1, 13, struct.pack("ii", 1, 0))  # SOL_SOCKET, SO_LINGER: abort sends RST
         connection.transport.abort()

@@ -38,7 +38,7 @@ def http_chunk(event: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(event), event)
 
 
-def framed(script: Script) -> Script:
+def frame(script: Script) -> Script:
     """Return `script` with HTTP chunk framing. The length of a chunk includes the 17 digits of its stamp."""
     pieces = tuple(
         (b"%x\r\n%b" % (len(before) + 17 + len(after), before), after + b"\r\n") for before, after in script.pieces
@@ -60,13 +60,13 @@ class State:
         self.unary: dict[str, bytes] = {}
         self.streams: set[Stream] = set()
         self.connections: set[Connection] = set()
-        self.requests = self.broken = self.begun = 0
+        self.requests = self.broken = self.starts = 0
         self.set(self.plan)
 
     def set(self, plan: Plan) -> None:
         self.plan = plan
-        self.begun = 0
-        self.scripts = {wire: framed(script(plan)) for wire, script in SCRIPTS.items()}
+        self.starts = 0
+        self.scripts = {wire: frame(script(plan)) for wire, script in SCRIPTS.items()}
         bodies = {wire: body(plan) for wire, body in UNARY.items()}
         self.unary = {wire: _UNARY % (len(body), body) for wire, body in bodies.items()}
 
@@ -77,22 +77,22 @@ class State:
 class Stream:
     """One reply that is being written."""
 
-    __slots__ = ("at", "connection", "plan", "script", "sent", "state", "timer")
+    __slots__ = ("at", "connection", "plan", "position", "script", "state", "timer")
 
     def __init__(self, connection: Connection, script: Script) -> None:
         self.connection = connection
         self.script = script
         self.state = connection.state
         self.plan = self.state.plan
-        self.sent = 0
+        self.position = 0
         self.timer: asyncio.TimerHandle | None = None
         self.state.streams.add(self)
         self.at = 0.0
 
     def start(self) -> None:
         state = self.state
-        self.at = state.loop.time() + self.plan.gap * (state.begun % self.plan.streams) / self.plan.streams
-        state.begun += 1
+        self.at = state.loop.time() + self.plan.gap * (state.starts % self.plan.streams) / self.plan.streams
+        state.starts += 1
         if self.plan.gap:
             self.timer = self.state.loop.call_at(self.at, self.tick)
         else:
@@ -100,19 +100,19 @@ class Stream:
 
     def _pieces(self, count: int) -> bytes:
         pieces = self.script.pieces
-        out = [_HEAD + self.script.opening] if self.sent == 0 else []
-        for n in range(self.sent, self.sent + count):
+        out = [_HEAD + self.script.opening] if self.position == 0 else []
+        for n in range(self.position, self.position + count):
             before, after = pieces[n % len(pieces)]
             out.append(b"%b%017d%b" % (before, time.monotonic_ns(), after))
-        self.sent += count
-        if self.sent == self.plan.chunks:
+        self.position += count
+        if self.position == self.plan.chunks:
             out.append(self.script.closing)
         return b"".join(out)
 
     def tick(self) -> None:
         """Write one paced piece. A late timer does not shift the next ones."""
         self.connection.write(self._pieces(1))
-        if self.sent == self.plan.chunks:
+        if self.position == self.plan.chunks:
             self.end()
         else:
             self.at += self.plan.gap
@@ -120,10 +120,10 @@ class Stream:
 
     def flood(self) -> None:
         """Write a batch, and the next one as soon as the transport accepts it."""
-        if self.connection.paused or self.connection.stream is not self:
+        if self.connection.is_paused or self.connection.stream is not self:
             return
-        self.connection.write(self._pieces(min(self.plan.batch, self.plan.chunks - self.sent)))
-        if self.sent == self.plan.chunks:
+        self.connection.write(self._pieces(min(self.plan.batch, self.plan.chunks - self.position)))
+        if self.position == self.plan.chunks:
             self.end()
         else:
             self.state.loop.call_soon(self.flood)
@@ -144,10 +144,10 @@ class Connection(asyncio.Protocol):
     def __init__(self, state: State) -> None:
         self.state = state
         self.buffer = b""
-        self.paused = False
+        self.is_paused = False
         self.stream: Stream | None = None
         self.transport: asyncio.Transport | None = None
-        self.expected = False
+        self.has_sent_100 = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -161,10 +161,10 @@ class Connection(asyncio.Protocol):
             stream.broke()
 
     def pause_writing(self) -> None:
-        self.paused = True
+        self.is_paused = True
 
     def resume_writing(self) -> None:
-        self.paused = False
+        self.is_paused = False
         if self.stream is not None and not self.stream.plan.gap:
             self.stream.flood()
 
@@ -184,11 +184,11 @@ class Connection(asyncio.Protocol):
             return
         end = self._body_end(head, len(head) + 4)
         if end < 0 or len(self.buffer) < end:
-            if _EXPECT.search(head) and not self.expected:
-                self.expected = True
+            if _EXPECT.search(head) and not self.has_sent_100:
+                self.has_sent_100 = True
                 self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             return
-        self.expected = False
+        self.has_sent_100 = False
         body = self.buffer[len(head) + 4 : end]
         self.buffer = self.buffer[end:]
         self.answer(head.split(b" ", 2)[1].partition(b"?")[0], body)

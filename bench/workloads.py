@@ -55,7 +55,7 @@ class Target:
         self.process = process
         self.scale = scale
         self.errors: list[str] = []
-        self.asked = 0
+        self.requests = 0
         self.quantiles: list[float] = []
 
     def cpu(self) -> float:
@@ -63,7 +63,7 @@ class Target:
 
     def request(self, body: dict[str, object]) -> bytes:
         system = self.system
-        return request(self.port, system.path, bodies.encoded(system.wire, body), headers(system))
+        return request(self.port, system.path, bodies.encode(system.wire, body), headers(system))
 
     async def plan(self, plan: Plan) -> None:
         await put(self.upstream, "/_plan", plan.encode())
@@ -78,7 +78,7 @@ class Target:
 
     async def ask(self, connection: Connection, wire_request: bytes) -> Reply | None:
         """Return one reply; None, and record an error, if it broke."""
-        self.asked += 1
+        self.requests += 1
         try:
             return await connection.ask(wire_request)
         except Mismatch as error:
@@ -93,14 +93,14 @@ class Target:
             if reply is None:
                 continue
             try:
-                out += [(piece.arrived - piece.stamp) / 1e6 for piece in check(self.system.wire, plan, reply)]
+                out += [(piece.arrival - piece.stamp) / 1e6 for piece in check(self.system.wire, plan, reply)]
             except Mismatch as error:
                 self.errors.append(str(error))
         return sorted(out)
 
 
-def quantile(ordered: list[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+def quantile(values: list[float], share: float) -> float:
+    return values[min(len(values) - 1, int(share * len(values)))]
 
 
 async def _at_once(
@@ -110,25 +110,29 @@ async def _at_once(
     await target.plan(plan)
     connections = await target.connections(streams)
     payload = target.request(body)
-    cpu, begun = target.cpu(), time.monotonic()
+    cpu, began = target.cpu(), time.monotonic()
     replies = await asyncio.gather(*(target.ask(connection, payload) for connection in connections))
-    took, used = time.monotonic() - begun, target.cpu() - cpu
+    took, cpu_seconds = time.monotonic() - began, target.cpu() - cpu
     for connection in connections:
         connection.close()
-    return list(replies), took, used
+    return list(replies), took, cpu_seconds
 
 
-def _paced(streams: int) -> Callable[[Target], Awaitable[Result]]:
+def _pace(streams: int) -> Callable[[Target], Awaitable[Result]]:
     async def run(target: Target) -> Result:
         """W1: pieces 20 ms apart; the delay of each, and the CPU."""
         count = streams or target.scale.paced_streams
         plan = Plan("text", target.scale.paced_chunks, 0.02, 1, count)
-        replies, _, used = await _at_once(target, plan, bodies.small(True), count)
+        replies, _, cpu_seconds = await _at_once(target, plan, bodies.small(True), count)
         delays = target.delays(plan, replies)
         if not delays:
             return {}
         target.quantiles = [quantile(delays, share) for share in QUANTILES]
-        return {"p50_ms": quantile(delays, 0.5), "p99_ms": quantile(delays, 0.99), "cpu_us": used * 1e6 / len(delays)}
+        return {
+            "p50_ms": quantile(delays, 0.5),
+            "p99_ms": quantile(delays, 0.99),
+            "cpu_us": cpu_seconds * 1e6 / len(delays),
+        }
 
     return run
 
@@ -141,38 +145,38 @@ def _flood(kind: str, burst: bool = False) -> Callable[[Target], Awaitable[Resul
         await _at_once(
             target, plan._replace(chunks=scale.flood_chunks // 5), bodies.small(True, kind), scale.flood_streams
         )
-        chunks, took, used = 0, 0.0, 0.0
+        chunks, took, cpu_seconds = 0, 0.0, 0.0
         stop = time.monotonic() + scale.seconds
         while not chunks or time.monotonic() < stop:
             replies, seconds, cpu = await _at_once(target, plan, bodies.small(True, kind), scale.flood_streams)
             chunks += scale.flood_streams * scale.flood_chunks
             took += seconds
-            used += cpu
+            cpu_seconds += cpu
             if not target.delays(plan, replies):
                 return {}
-        return {"chunks_per_s": chunks / took, "cpu_us": used * 1e6 / chunks}
+        return {"chunks_per_s": chunks / took, "cpu_us": cpu_seconds * 1e6 / chunks}
 
     return run
 
 
 async def _loop(
-    target: Target, asked: bytes, connections: list[Connection], check: Callable[[Reply], object]
+    target: Target, payload: bytes, connections: list[Connection], check: Callable[[Reply], object]
 ) -> Result:
     """Send requests on each connection until the time of the scale is over. The replies are checked afterwards."""
     replies: list[tuple[Reply, int]] = []
 
     async def one(connection: Connection, stop: float) -> None:
         while time.monotonic() < stop:
-            reply = await target.ask(connection, asked)
+            reply = await target.ask(connection, payload)
             if reply is None:
                 return
-            replies.append((reply, time.monotonic_ns() - reply.sent))
+            replies.append((reply, time.monotonic_ns() - reply.send_time))
 
     await asyncio.gather(*(one(connection, 0.2 + time.monotonic()) for connection in connections))
     replies.clear()
-    cpu, begun = target.cpu(), time.monotonic()
-    await asyncio.gather(*(one(connection, begun + target.scale.seconds) for connection in connections))
-    took, used = time.monotonic() - begun, target.cpu() - cpu
+    cpu, began = target.cpu(), time.monotonic()
+    await asyncio.gather(*(one(connection, began + target.scale.seconds) for connection in connections))
+    took, cpu_seconds = time.monotonic() - began, target.cpu() - cpu
     for reply, _ in replies:
         try:
             check(reply)
@@ -185,7 +189,7 @@ async def _loop(
     times = sorted(ns / 1e6 for _, ns in replies)
     return {
         "per_s": len(replies) / took,
-        "cpu_us": used * 1e6 / len(replies),
+        "cpu_us": cpu_seconds * 1e6 / len(replies),
         "p50_ms": quantile(times, 0.5),
         "p99_ms": quantile(times, 0.99),
     }
@@ -221,7 +225,7 @@ async def first_token(target: Target) -> Result:
     (connection,) = await target.connections(1)
     asks = {"small": target.request(bodies.small(True)), "large": target.request(bodies.large())}
     firsts: dict[str, list[float]] = {name: [] for name in asks}
-    used = dict.fromkeys(asks, 0.0)
+    cpu_seconds = dict.fromkeys(asks, 0.0)
     for n in range(target.scale.asks + 2):
         for name, payload in asks.items():
             cpu = target.cpu()
@@ -235,8 +239,8 @@ async def first_token(target: Target) -> Result:
                 target.errors.append(str(error))
                 continue
             if n >= 2:
-                used[name] += spent
-                firsts[name].append((pieces[0].arrived - reply.sent) / 1e6)
+                cpu_seconds[name] += spent
+                firsts[name].append((pieces[0].arrival - reply.send_time) / 1e6)
             await asyncio.sleep(0.002)
     connection.close()
     if not firsts["small"] or not firsts["large"]:
@@ -244,7 +248,7 @@ async def first_token(target: Target) -> Result:
     out: Result = {}
     for name, times in firsts.items():
         out[f"{name}_ms"] = median(times)
-        out[f"{name}_cpu_us"] = used[name] * 1e6 / len(times)
+        out[f"{name}_cpu_us"] = cpu_seconds[name] * 1e6 / len(times)
     out["extra_cpu_us"] = out["large_cpu_us"] - out["small_cpu_us"]
     return out
 
@@ -290,8 +294,8 @@ class Workload(NamedTuple):
 
 WORKLOADS: tuple[Workload, ...] = (
     Workload("w5", "W5 slow: 1,000 streams, a piece a second", slow, alone=True),
-    Workload("w1_1", "W1 paced, 1 stream: 200 pieces, 20 ms apart", _paced(1)),
-    Workload("w1_50", "W1 paced, 50 streams", _paced(0)),
+    Workload("w1_1", "W1 paced, 1 stream: 200 pieces, 20 ms apart", _pace(1)),
+    Workload("w1_50", "W1 paced, 50 streams", _pace(0)),
     Workload("w2", "W2 flood: 16 streams of 500 pieces, no pause", _flood("text")),
     Workload("w2_burst", "W2 flood, 64 pieces in a write", _flood("text", burst=True)),
     Workload("w3", "W3 short: 64 connections, replies of 5 pieces", short),

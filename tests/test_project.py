@@ -160,7 +160,7 @@ def test_a_release_sets_the_version_tests_builds_and_pushes_nothing(clone: Path)
 @pytest.mark.parametrize("failing", ["check", "test", "tools.pyz"])
 def test_a_failed_step_puts_the_version_back(clone: Path, failing: str) -> None:
     steps = Steps(failing)
-    with pytest.raises(release.Refused, match=f"{re.escape(failing)}` failed"):
+    with pytest.raises(release.ReleaseError, match=f"{re.escape(failing)}` failed"):
         release.release(clone, "0.2.0", steps)
     assert steps.commands[-1] == failing
     assert release.current(clone) == "0.1.0" and not release.git(
@@ -181,23 +181,23 @@ def test_a_failed_step_puts_the_version_back(clone: Path, failing: str) -> None:
 )
 def test_a_version_that_cannot_be_released(clone: Path, version: str, reason: str) -> None:
     steps = Steps()
-    with pytest.raises(release.Refused, match=re.escape(reason)):
+    with pytest.raises(release.ReleaseError, match=re.escape(reason)):
         release.release(clone, version, steps)
     assert not steps.commands and release.current(clone) == "0.1.0"
 
 
 def test_a_tree_with_changes_or_a_tag_is_refused(clone: Path) -> None:
     git(clone, "tag", "v0.2.0")
-    with pytest.raises(release.Refused, match=r"the tag v0\.2\.0 exists"):
+    with pytest.raises(release.ReleaseError, match=r"the tag v0\.2\.0 exists"):
         release.check(clone, "0.2.0")
     git(clone, "tag", "-d", "v0.2.0")
     (clone / "new.txt").write_text("", "utf-8")
-    with pytest.raises(release.Refused, match="not committed"):
+    with pytest.raises(release.ReleaseError, match="not committed"):
         release.check(clone, "0.2.0")
 
 
 def test_the_real_tree_names_its_version_where_the_release_looks() -> None:
-    line = release.SHOWN.format(a2py.__version__)
+    line = release.BANNER.format(a2py.__version__)
     assert release.current(ROOT) == a2py.__version__
     assert any(line in path.read_text("utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
     assert sorted(["0.2.0", "0.2.0rc1", "0.10.0"], key=release.order) == ["0.2.0rc1", "0.2.0", "0.10.0"]

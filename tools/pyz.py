@@ -105,18 +105,18 @@ def wheels(own: Path, version: str, extras: set[str], folder: Path) -> list[Path
     shutil.copy(own, folder)
     while True:
         paths = {str(canonicalize_name(path.name.split("-")[0])): path for path in folder.glob("*.whl")}
-        needed = closure(paths, environment(version), extras)
-        missing = [f"{name}{limits}" for name, limits in needed.items() if name not in paths]
+        versions = closure(paths, environment(version), extras)
+        missing = [f"{name}{limits}" for name, limits in versions.items() if name not in paths]
         if not missing:
             break
         tag = "cp" + version.replace(".", "")
         target = ["--implementation", "cp", "--python-version", version, "--abi", tag, "--abi", "abi3", "--abi", "none"]
         target += [word for platform in PLATFORMS for word in ("--platform", platform)]
         pip("download", "--only-binary=:all:", *target, "--dest", str(folder), "--no-deps", *missing)
-    for name, limits in needed.items():
+    for name, limits in versions.items():
         if paths[name].name.split("-")[1] not in limits:  # a wheel that was read later needs it
             raise SystemExit(f"{paths[name].name} is not {limits or 'any version'}: pin it in setup.cfg")
-    return [paths[name] for name in sorted(needed)]
+    return [paths[name] for name in sorted(versions)]
 
 
 def environment(version: str) -> dict[str, str]:
@@ -136,28 +136,28 @@ def environment(version: str) -> dict[str, str]:
     }
 
 
-def closure(found: Mapping[str, Path], env: Mapping[str, str], extras: set[str]) -> dict[str, SpecifierSet]:
-    """Return all that a2py needs according to the wheels in `found`: name → allowed versions."""
-    needed: dict[str, SpecifierSet] = {}
+def closure(paths: Mapping[str, Path], env: Mapping[str, str], extras: set[str]) -> dict[str, SpecifierSet]:
+    """Return all that a2py needs according to the wheels in `paths`: name → allowed versions."""
+    versions: dict[str, SpecifierSet] = {}
     names: set[str] = set()
     ahead: list[tuple[str, SpecifierSet, set[str]]] = [("a2py", SpecifierSet(), extras)]
     while ahead:
-        name, limits, chosen = ahead.pop()
-        needed[name] = needed.get(name, SpecifierSet()) & limits
-        if name in names or name not in found:
+        name, limits, extra_names = ahead.pop()
+        versions[name] = versions.get(name, SpecifierSet()) & limits
+        if name in names or name not in paths:
             continue
         names.add(name)
-        for requirement in requirements(found[name]):
+        for requirement in requirements(paths[name]):
             marker = requirement.marker
-            if marker is None or any(marker.evaluate({**env, "extra": extra}) for extra in chosen | {""}):
+            if marker is None or any(marker.evaluate({**env, "extra": extra}) for extra in extra_names | {""}):
                 ahead.append((str(canonicalize_name(requirement.name)), requirement.specifier, set(requirement.extras)))
-    return needed
+    return versions
 
 
 def requirements(wheel: Path) -> Iterator[Requirement]:
-    with zipfile.ZipFile(wheel) as opened:
-        name = next(name for name in opened.namelist() if name.endswith(".dist-info/METADATA"))
-        for line in HeaderParser().parsestr(opened.read(name).decode()).get_all("Requires-Dist", []):
+    with zipfile.ZipFile(wheel) as zip_file:
+        name = next(name for name in zip_file.namelist() if name.endswith(".dist-info/METADATA"))
+        for line in HeaderParser().parsestr(zip_file.read(name).decode()).get_all("Requires-Dist", []):
             yield Requirement(line)
 
 
@@ -168,19 +168,19 @@ def files(paths: Iterable[Path]) -> Files:
     """Return name → content of the files that the wheels install."""
     out: Files = {}
     for path in paths:
-        with zipfile.ZipFile(path) as opened:
-            for name in opened.namelist():
+        with zipfile.ZipFile(path) as zip_file:
+            for name in zip_file.namelist():
                 if name.endswith("/") or LEFT_OUT.search(name):
                     continue
                 if ".data/" in name:
                     raise SystemExit(
                         f"{path.name} installs {name} outside the library: tools/pyz.py has no place for it"
                     )
-                out[name] = stripped(opened.read(name)) if name.endswith(".so") else opened.read(name)
+                out[name] = strip(zip_file.read(name)) if name.endswith(".so") else zip_file.read(name)
     return {name: short(content) if name.endswith("/METADATA") else content for name, content in out.items()}
 
 
-def stripped(library: bytes) -> bytes:
+def strip(library: bytes) -> bytes:
     """Return an extension module without debug information; unchanged if `strip` is not installed."""
     program = shutil.which("strip")
     if program is None:
@@ -200,11 +200,11 @@ def short(metadata: bytes) -> bytes:
 def archive(parts: Mapping[str, Files], holds: str) -> bytes:
     """Return the whole file. `parts`: suffix of extension modules → files. `holds`: a summary of the content for
     people."""
-    common = shared(list(parts.values()))
-    inner, names = {"common.zip": packed(common)}, {}
+    common = find_shared(list(parts.values()))
+    inner, names = {"common.zip": pack(common)}, {}
     for end, content in parts.items():
         names[end] = end.strip(".").removesuffix(".so") + ".zip"
-        inner[names[end]] = packed({name: data for name, data in content.items() if name not in common})
+        inner[names[end]] = pack({name: data for name, data in content.items() if name not in common})
     start = (ROOT / "tools" / "pyz_main.py").read_text("utf-8")
     digest = hashlib.sha256(b"".join([start.encode(), *inner.values()])).hexdigest()[:16]
     for name, value in {"PARTS": names, "COMMON": "common.zip", "DIGEST": digest, "VERSIONS": holds}.items():
@@ -220,17 +220,17 @@ def archive(parts: Mapping[str, Files], holds: str) -> bytes:
     return out.getvalue()
 
 
-def shared(all_files: Sequence[Files]) -> Files:
+def find_shared(all_files: Sequence[Files]) -> Files:
     """Return the files that are the same, byte for byte, for every version."""
     first, *rest = all_files
     return {name: data for name, data in first.items() if all(other.get(name) == data for other in rest)}
 
 
-def packed(content: Files) -> bytes:
+def pack(content: Files) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as opened:
+    with zipfile.ZipFile(out, "w") as zip_file:
         for name in sorted(content):
-            opened.writestr(entry(name), content[name], zipfile.ZIP_DEFLATED, 9)
+            zip_file.writestr(entry(name), content[name], zipfile.ZIP_DEFLATED, 9)
     return out.getvalue()
 
 

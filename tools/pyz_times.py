@@ -29,13 +29,13 @@ def serving(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> tuple[
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(path)
         manager.settimeout(LIMIT)
-        begun = perf_counter()
+        began = perf_counter()
         process = subprocess.Popen(
             [*command, "--demo", "--port", "0"], env={**env, "NOTIFY_SOCKET": path}, cwd=cwd, stderr=subprocess.DEVNULL
         )
         while b"READY=1" not in manager.recv(4096):
             pass
-        wall = perf_counter() - begun
+        wall = perf_counter() - began
         process.send_signal(signal.SIGTERM)
         cpu = _cpu(process)
     os.unlink(path)
@@ -44,10 +44,10 @@ def serving(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> tuple[
 
 def version(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> tuple[float, float]:
     """Return seconds and CPU seconds of `--version`."""
-    begun = perf_counter()
+    began = perf_counter()
     process = subprocess.Popen([*command, "--version"], env=env, cwd=cwd, stdout=subprocess.DEVNULL)
     cpu = _cpu(process)
-    return perf_counter() - begun, cpu
+    return perf_counter() - began, cpu
 
 
 def _cpu(process: subprocess.Popen[bytes]) -> float:
@@ -81,13 +81,13 @@ def main(archive: str, wheel: str, *pythons: str) -> None:
                 str(folder / "venv/bin/python"),
                 os.path.abspath(archive),
             ]  # the same interpreter, site and all, for both
-            installed = [str(folder / "venv/bin/a2py")]
+            package = [str(folder / "venv/bin/a2py")]
             name = subprocess.run([python, "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
             for measure in (version, serving):
                 shutil.rmtree(folder / ".cache", ignore_errors=True)
                 first = measure(single, env, folder)
                 pairs = [
-                    (measure(single, env, folder), measure(installed, env, folder)) for _ in range(RUNS)
+                    (measure(single, env, folder), measure(package, env, folder)) for _ in range(RUNS)
                 ]  # interleaved
                 wall = [min(pair[side][0] for pair in pairs) for side in (0, 1)]
                 cpu = [statistics.median(pair[side][1] for pair in pairs) for side in (0, 1)]

@@ -13,7 +13,7 @@ import pytest
 
 from bench import bodies, client
 from bench.client import Connection, Mismatch, Reply, check, check_unary
-from bench.shapes import KINDS, SCRIPTS, STAMP, UNARY, WORDS, Plan, expected, render, word
+from bench.shapes import KINDS, SCRIPTS, STAMP, UNARY, WORDS, Plan, make_content, render, word
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -83,8 +83,8 @@ def test_arrivals_survive_any_cut_of_chunks_and_reads() -> None:
             digits = b"%017d" % piece.stamp
             if digits + b"~" in raw:
                 end = raw.index(digits + b"~") + 18
-                assert piece.arrived == next(time for time, size in answer.reads if size >= end)
-        assert [p.arrived for p in pieces] == sorted(p.arrived for p in pieces)
+                assert piece.arrival == next(time for time, size in answer.reads if size >= end)
+        assert [p.arrival for p in pieces] == sorted(p.arrival for p in pieces)
 
 
 def test_anthropic_faults_have_words() -> None:
@@ -147,7 +147,7 @@ def test_broken_framing_is_seen(damage: Callable[[bytes], bytes]) -> None:
 
 def test_arguments_are_json() -> None:
     plan = Plan("args", 2 * len(WORDS))
-    value = json.loads(expected(plan, stamps(2 * len(WORDS))))
+    value = json.loads(make_content(plan, stamps(2 * len(WORDS))))
     assert value["content"].startswith(f"~{0:017d}~{WORDS[0]}") and word("args", 6) == ' \\"quoted\\"'
 
 
@@ -182,9 +182,9 @@ def test_bodies_have_the_size_and_shape_of_claude_code() -> None:
     body = bodies.large()
     assert len(body["tools"]) == 20 and len(body["messages"]) == 33
     for wire in SCRIPTS:
-        data = bodies.encoded(wire, body)
+        data = bodies.encode(wire, body)
         assert 95_000 < len(data) < 105_000
-        assert data == bodies.encoded(wire, bodies.large())
+        assert data == bodies.encode(wire, bodies.large())
     turns = bodies.openai(body)["messages"]
     assert [turn["role"] for turn in turns[:4]] == ["system", "user", "assistant", "tool"]
     calls = {call["id"] for turn in turns for call in turn.get("tool_calls", ())}

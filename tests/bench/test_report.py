@@ -61,7 +61,7 @@ def test_medians_and_ratios() -> None:
     results = Results(made_up())
     assert results.median("nginx", "w2", "cpu_us") == 20
     assert results.ratio("a2py", "w2", "cpu_us") == pytest.approx(1.1)
-    assert results.added("a2py", "large_ms") == pytest.approx(20 * 0.6)
+    assert results.extra("a2py", "large_ms") == pytest.approx(20 * 0.6)
     assert results.median("direct", "w2", "cpu_us") is None
     assert results.median("a2py", "installed", "") == 15
     assert results.median("a2py", "w2", "no such key") is None
@@ -174,8 +174,8 @@ def test_installed_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     }.items():
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         (site / name).write_bytes(b"x" * size)
-    assert systems.installed(BY_NAME["a2py"]) == 110
-    assert systems.installed(BY_NAME["nginx"]) is None
+    assert systems.measure_size(BY_NAME["a2py"]) == 110
+    assert systems.measure_size(BY_NAME["nginx"]) is None
 
 
 def test_quantiles() -> None:

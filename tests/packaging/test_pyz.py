@@ -53,7 +53,7 @@ def installed() -> dict[str, bytes]:
         for file in package.files or ():
             if not pyz.LEFT_OUT.search(str(file)) and ".." not in file.parts and file.suffix != ".pyc":
                 content = Path(file.locate()).read_bytes()
-                out[str(file)] = pyz.stripped(content) if file.suffix == ".so" else content
+                out[str(file)] = pyz.strip(content) if file.suffix == ".so" else content
     return out
 
 
