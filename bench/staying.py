@@ -28,8 +28,9 @@ from typing import Any
 from bench import bodies
 from bench.client import Connection, Mismatch, body_of, connect, request
 from bench.procs import free_port
-from bench.soak import HEADERS, KEY, LIMIT, Upstream, served, verify
+from bench.soak import make_model
 from bench.systems import ROOT
+from bench.traffic import HEADERS, KEY, LIMIT, Upstream, verify
 
 #: How often each is done, unless `--seconds` is over first.
 RELOADS, KILLS, RESTARTS = 300, 60, 100
@@ -41,48 +42,48 @@ HELLO = b"GET /health/liveliness HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
 class Load:
-    """Clients that stream, and clients that only ask for the health page, on new and on kept connections. `lost`: what
-    went wrong, with the client's port. `excused`: ports of connections that a killed worker had. `longest`: the longest
-    time in seconds until the first byte of a health page."""
+    """Clients that stream, and clients that only ask for the health page, on new and on kept connections. `losses`:
+    what went wrong, with the client's port. `victim_ports`: ports of connections that a killed worker had.
+    `longest`: the longest time in seconds until the first byte of a health page."""
 
     def __init__(self, port: int, seed: int) -> None:
         self.port = port
         self.dice = random.Random(seed)
         self.seeds = (n for n in range(seed * 10_000_000, 1 << 60) if n % 60 < SHORT)
         self.outcomes: Counter[str] = Counter()
-        self.lost: list[tuple[int, str]] = []
-        self.excused: set[int] = set()
+        self.losses: list[tuple[int, str]] = []
+        self.victim_ports: set[int] = set()
         self.longest = 0.0
         self.stop = False
 
     @property
-    def counted(self) -> list[str]:
+    def own_losses(self) -> list[str]:
         """The losses that no killed worker explains."""
-        return [what for port, what in self.lost if port not in self.excused]
+        return [what for port, what in self.losses if port not in self.victim_ports]
 
     async def client(self, streams: bool) -> None:
-        kept: Connection | None = None
+        idle: Connection | None = None
         while not self.stop:
-            if kept is not None and (kept.lost or self.dice.random() < 0.3):
-                kept.close()
-                kept = None
-            is_kept = kept is not None
+            if idle is not None and (idle.is_lost or self.dice.random() < 0.3):
+                idle.close()
+                idle = None
+            is_kept = idle is not None
             try:
-                connection = kept if kept is not None else await asyncio.wait_for(connect(self.port), LIMIT)
+                connection = idle if idle is not None else await asyncio.wait_for(connect(self.port), LIMIT)
             except (OSError, asyncio.TimeoutError) as error:
-                self.lost.append((0, f"connect: {error!r}"))
+                self.losses.append((0, f"connect: {error!r}"))
                 await asyncio.sleep(0.05)
                 continue
-            kept = connection if await self.one(connection, streams, "kept" if is_kept else "new") else None
+            idle = connection if await self.one(connection, streams, "kept" if is_kept else "new") else None
             await asyncio.sleep(self.dice.random() * 0.03)
-        if kept is not None:
-            kept.close()
+        if idle is not None:
+            idle.close()
 
     async def one(self, connection: Connection, streams: bool, which: str) -> bool:
         """Send one request. Return False if the connection is closed."""
         seed, transport = next(self.seeds), connection.transport
         assert transport is not None
-        if connection.lost:
+        if connection.is_lost:
             return False  # closed before the request was sent
         port = transport.get_extra_info("sockname")[1]
         began = time.monotonic()
@@ -103,17 +104,17 @@ class Load:
                 self.outcomes["slow sign of life"] += time.monotonic() - began > SLOW
         except (Mismatch, asyncio.TimeoutError, ValueError, KeyError, OSError) as error:
             what = "stream" if streams else "sign of life"
-            self.lost.append(
+            self.losses.append(
                 (port, f"{what}, {which} connection, after {time.monotonic() - began:.2f} s: {error!r}"[:300])
             )
             connection.close()
             return False
         self.outcomes[f"{'stream' if streams else 'sign of life'}, {which} connection"] += 1
-        return not connection.lost
+        return not connection.is_lost
 
 
 @asynccontextmanager
-async def loaded(port: int, clients: int, seed: int) -> AsyncIterator[Load]:
+async def run_load(port: int, clients: int, seed: int) -> AsyncIterator[Load]:
     load = Load(port, seed)
     running = [asyncio.ensure_future(load.client(n % 3 != 0)) for n in range(clients)]
     try:
@@ -146,7 +147,7 @@ def clients_of(pid: int, port: int) -> set[int]:
 def write(folder: Path, base: str, mark: int) -> None:
     """Write the configuration. `mark`: a text that makes it differ from the one before."""
     config = {
-        "model_list": [served("text", base)],
+        "model_list": [make_model("text", base)],
         "general_settings": {"master_key": KEY},
         "router_settings": {"num_retries": 0, "disable_cooldowns": True},
         "a2py": {"keepalive_seconds": 20 + mark},
@@ -185,7 +186,7 @@ async def until(what: Callable[[], bool], seconds: float = LIMIT) -> bool:
     return True
 
 
-def gone(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
@@ -218,73 +219,73 @@ async def status(folder: Path) -> dict[str, Any]:
 async def reloads(folder: Path, seconds: float, clients: int, seed: int) -> dict[str, Any]:
     """Send SIGHUP again and again, each time with another configuration, and kill a worker after every fifth."""
     until_when = time.monotonic() + seconds
-    done: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     async with running(folder, 3) as (port, base):
         pid = int((await status(folder))["pid"])
         dice = random.Random(seed)
-        async with loaded(port, clients, seed) as load:
-            while time.monotonic() < until_when and done["reloads"] < RELOADS:
-                write(folder, base, done["reloads"] % 2)
+        async with run_load(port, clients, seed) as load:
+            while time.monotonic() < until_when and counts["reloads"] < RELOADS:
+                write(folder, base, counts["reloads"] % 2)
                 os.kill(pid, signal.SIGHUP)
-                done["reloads"] += 1
+                counts["reloads"] += 1
                 await asyncio.sleep(0.1 + dice.random() * 0.4)
-                if done["reloads"] % (RELOADS // KILLS) == 0:
+                if counts["reloads"] % (RELOADS // KILLS) == 0:
                     await until(lambda: len(children(pid)) == 3)
                     victim = dice.choice(children(pid))
                     os.kill(
                         victim, signal.SIGSTOP
                     )  # it accepts nothing from here on, so only its present connections can be lost
-                    load.excused |= clients_of(victim, port)
+                    load.victim_ports |= clients_of(victim, port)
                     os.kill(victim, signal.SIGKILL)
-                    done["kills"] += 1
+                    counts["kills"] += 1
                     await asyncio.sleep(dice.random())
             await until(lambda: len(children(pid)) == 3)
     log = log_of(folder)
-    return result(load, done, log, "reload refused")
+    return result(load, counts, log, "reload refused")
 
 
 async def restarts(folder: Path, seconds: float, clients: int, seed: int) -> dict[str, Any]:
     """Restart from 3 workers to 2 and back, and from 1 to 1. Each restart begins when the process before has ended."""
     half = seconds / 2
-    done: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     every: list[Load] = []
     log = ""
     for workers in ((3, 2), (1, 1)):
         until_when = time.monotonic() + half
-        wanted = f"{workers[0]} to {workers[1]}"
-        async with running(folder, workers[0]) as (port, _), loaded(port, clients, seed) as load:
+        direction = f"{workers[0]} to {workers[1]}"
+        async with running(folder, workers[0]) as (port, _), run_load(port, clients, seed) as load:
             every.append(load)
             now = workers[0]
-            while time.monotonic() < until_when and done[wanted] < RESTARTS:
+            while time.monotonic() < until_when and counts[direction] < RESTARTS:
                 old = int((await status(folder))["pid"])
                 new = workers[1] if now == workers[0] else workers[0]
                 await a2py(folder, "restart", "--port", str(port), "--num-workers", str(new))
-                if not await until(lambda old=old: gone(old)):
-                    load.lost.append((0, f"pid {old} does not end"))
-                done[f"{now} to {new}"] += 1
+                if not await until(lambda old=old: has_ended(old)):
+                    load.losses.append((0, f"pid {old} does not end"))
+                counts[f"{now} to {new}"] += 1
                 now = new
-                if sum(done.values()) % 20 == 0:
-                    print(dict(done), sum(len(one.counted) for one in every), "lost", flush=True)
+                if sum(counts.values()) % 20 == 0:
+                    print(dict(counts), sum(len(one.own_losses) for one in every), "lost", flush=True)
         log += log_of(folder)
     whole = Load(0, 0)
     for load in every:
         whole.outcomes += load.outcomes
-        whole.lost += load.lost
+        whole.losses += load.losses
         whole.longest = max(whole.longest, load.longest)
-    return result(whole, done, log)
+    return result(whole, counts, log)
 
 
-def result(load: Load, done: Counter[str], log: str, *faults: str) -> dict[str, Any]:
+def result(load: Load, counts: Counter[str], log: str, *faults: str) -> dict[str, Any]:
     wrong = {word: log.count(word) for word in (" crash ", "Traceback", *faults)}
     return {
-        "done": dict(done),
+        "done": dict(counts),
         "outcomes": dict(sorted(load.outcomes.items())),
-        "lost_with_a_killed_worker": len(load.lost) - len(load.counted),
-        "lost": len(load.counted),
-        "first_lost": load.counted[:10],
+        "lost_with_a_killed_worker": len(load.losses) - len(load.own_losses),
+        "lost": len(load.own_losses),
+        "first_lost": load.own_losses[:10],
         "longest_sign_of_life": round(load.longest, 2),
         "in_the_log": wrong,
-        "good": not load.counted and not any(wrong.values()) and not load.outcomes["slow sign of life"],
+        "good": not load.own_losses and not any(wrong.values()) and not load.outcomes["slow sign of life"],
     }
 
 
