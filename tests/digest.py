@@ -98,6 +98,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     ),
     "native_betas": ("all",),
     "native_thinking": ("adaptive",),
+    "phases": ("none", "all"),
 }
 
 
