@@ -29,11 +29,11 @@ def choose_home(session: str, deployments: Sequence[Deployment]) -> Deployment:
     """Return the one of `deployments` that `session` stays with. A weight of 0 gets no session unless all are 0."""
     if len(deployments) == 1:
         return deployments[0]
-    weighted = [one for one in deployments if one.weight > 0]
-    if not weighted:
+    candidates = [one for one in deployments if one.weight > 0]
+    if not candidates:
         return min(deployments, key=lambda one: (-math.log(draw(session, one.seat or one.id)), one.id))
     # The lowest of 1 / score: a weight may be so large that the score itself is infinite.
-    return min(weighted, key=lambda one: (-math.log(draw(session, one.seat or one.id)) / one.weight, one.id))
+    return min(candidates, key=lambda one: (-math.log(draw(session, one.seat or one.id)) / one.weight, one.id))
 
 
 def draw(session: str, seat: str) -> float:

@@ -103,7 +103,7 @@ class Deployment:
     #: quirk fields that the configuration sets for this deployment
     overrides: Mapping[str, Any] = field(default_factory=dict)
     #: quirk fields that the configuration has set, here or by a pattern: nothing that is learned changes them
-    fixed: frozenset[str] = frozenset()
+    fixed_quirks: frozenset[str] = frozenset()
     source: str = ""  #: file and line
     price: Price | None = None  #: that the configuration sets; None: the list price, if there is one
     account: str = ""  #: digest of address and key (`digest_account`): state that a vendor keeps for one account
@@ -139,11 +139,11 @@ class Deployment:
     def secrets(self) -> tuple[str, ...]:
         """What no message and no capture may repeat: the key, and values in headers, query and body whose names say
         that they are secret."""
-        sent = (*self.headers.items(), *parse_qsl(self.query), *_texts(self.extra_body))
-        named = [value for name, value in sent if is_secret_name(name)]
-        bare = [value.partition(" ")[2].strip() for value in named]  # without "Bearer"
-        logins = [_password(value) for value in named]
-        return tuple(value for value in (self.key, *named, *bare, *logins) if len(value) >= _SHORT)
+        fields = (*self.headers.items(), *parse_qsl(self.query), *_texts(self.extra_body))
+        values = [value for name, value in fields if is_secret_name(name)]
+        bare = [value.partition(" ")[2].strip() for value in values]  # without "Bearer"
+        logins = [_password(value) for value in values]
+        return tuple(value for value in (self.key, *values, *bare, *logins) if len(value) >= _SHORT)
 
 
 def _password(header: str) -> str:

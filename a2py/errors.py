@@ -104,7 +104,7 @@ class ApiError(Exception):
 
     Five attributes are set afterwards. `code`: OpenAI's `error.code`, where it is not the kind's. `details`:
     Anthropic's `error.details`, by which its SDKs recover. `rate_limits`: the upstream's headers about them. `blame`:
-    what the failure says about the deployment. `echoed`: the words that decided the kind and the field are in the
+    what the failure says about the deployment. `is_echo`: the words that decided the kind and the field are in the
     request, too, so they may be the client's own.
     """
 
@@ -131,7 +131,7 @@ class ApiError(Exception):
         self.details: dict[str, Any] | None = None
         self.rate_limits: Mapping[str, str] = {}
         self.blame = Blame.KIND
-        self.echoed = False
+        self.is_echo = False
         self.code = ""
 
     @property

@@ -80,9 +80,9 @@ def loads_in_slices(raw: bytes) -> Slices[Any]:
     except ValueError:
         pass
     yield
-    repaired = yield from repair_in_slices(raw)
+    text = yield from repair_in_slices(raw)
     yield
-    return orjson.loads(repaired)
+    return orjson.loads(text)
 
 
 def loads(raw: bytes) -> Any:
@@ -116,11 +116,11 @@ def _writable(value: Any, depth: int) -> Any:
     return value
 
 
-#: Bytes of the largest text that `packed` copies.
+#: Bytes of the largest text that `dumps_to_keep` copies.
 SMALL = 16 * 1024
 
 
-def packed(value: Any) -> bytes:
+def dumps_to_keep(value: Any) -> bytes:
     """Return `dumps(value)` for what is kept a while.
 
     The bytes that orjson 3.13 returns occupy 4 to 13 times their size (8 KiB for 600 bytes). A copy does not."""

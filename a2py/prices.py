@@ -105,8 +105,8 @@ def read_price(values: Mapping[str, Any]) -> Price | None:
     above = []
     for threshold, suffix in sorted(tiers.items(), reverse=True):
         own = _rates(values, suffix)
-        merged = (base_rate if rate is None else rate for rate, base_rate in zip(own, base, strict=True))
-        above.append((threshold, Rates(*merged)))
+        rates = (base_rate if rate is None else rate for rate, base_rate in zip(own, base, strict=True))
+        above.append((threshold, Rates(*rates)))
     return Price(base, tuple(above))
 
 

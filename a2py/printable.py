@@ -6,14 +6,15 @@ and error messages pass foreign text through here.
 
 Knows: Unicode's general categories.
 Must not know: where a text comes from, or where it is shown.
-Invariants: the result holds no character of HIDDEN other than those in `keep`. A JSON document stays the same document.
+Invariants: the result holds no character of HIDDEN_CATEGORIES other than those in `keep`. A JSON document stays the
+same document.
 """
 
 from __future__ import annotations
 
 #: Categories of characters that are never shown: control (Cc), format (Cf), line and paragraph separators (Zl, Zp),
 #: lone surrogates (Cs).
-HIDDEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
+HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
 #: Hidden characters that only separate words. They become a space. (JSON has none of them inside a string.)
 _BREAKS = frozenset("\t\n\v\f\r")
 
@@ -27,7 +28,9 @@ def printable(text: str, keep: str = "") -> str:
         return text
     from unicodedata import category  # a shared library, which hardly any process needs
 
-    return "".join(_visible(char) if char not in keep and category(char) in HIDDEN else char for char in text)
+    return "".join(
+        _visible(char) if char not in keep and category(char) in HIDDEN_CATEGORIES else char for char in text
+    )
 
 
 def lower_first(text: str) -> str:

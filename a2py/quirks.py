@@ -315,24 +315,24 @@ def override(quirks: Quirks, changes: Mapping[str, Any]) -> Quirks:
             value = tuple(map(str, value))
         elif isinstance(current, float) and type(value) is int:
             value = float(value)
-        allowed = words().get(name, ())
+        choices = words().get(name, ())
         if type(value) is not type(current):
             expected = (
-                f"one of {_join_words(allowed)}" if isinstance(current, str) and allowed else _KINDS[type(current)]
+                f"one of {_join_words(choices)}" if isinstance(current, str) and choices else _KINDS[type(current)]
             )
             raise TypeError(f"{name} must be {expected}, got {value!r}")
-        if allowed:
-            _check_words(name, (value,) if isinstance(value, str) else sorted(value), allowed)
+        if choices:
+            _check_words(name, (value,) if isinstance(value, str) else sorted(value), choices)
         clean[name] = value
     return replace(quirks, **clean)
 
 
-def _check_words(name: str, values: Iterable[str], allowed: tuple[str, ...]) -> None:
+def _check_words(name: str, values: Iterable[str], choices: tuple[str, ...]) -> None:
     for word in values:
-        if word not in allowed:
-            near = get_close_matches(word, allowed, 1, 0.6)
+        if word not in choices:
+            near = get_close_matches(word, choices, 1, 0.6)
             guess = f". Did you mean {near[0]}?" if near else ""
-            raise ValueError(f"{name} must be one of {_join_words(allowed)}, got {word!r}{guess}")
+            raise ValueError(f"{name} must be one of {_join_words(choices)}, got {word!r}{guess}")
 
 
 def _join_words(words: tuple[str, ...]) -> str:

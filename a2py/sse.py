@@ -58,7 +58,7 @@ class SSEParser:
         if rest:
             self._line += rest
         fields = self._data
-        counted = len(fields)
+        first_new = len(fields)
         for line in lines:
             if line[:6] == b"data: ":
                 fields.append(line[6:])
@@ -67,13 +67,13 @@ class SSEParser:
             elif fields:
                 events.append((self._name, fields[0] if len(fields) == 1 else b"\n".join(fields)))
                 fields.clear()
-                counted = self._data_size = 0
+                first_new = self._data_size = 0
                 self._name = b""
             else:
                 self._name = b""
         self.size = len(rest)
         if fields:
-            self._data_size += sum(map(len, fields[counted:])) + LINE_COST * (len(fields) - counted)
+            self._data_size += sum(map(len, fields[first_new:])) + LINE_COST * (len(fields) - first_new)
             self.size += self._data_size
         self.overflow = self.size > LINE_LIMIT
         return events

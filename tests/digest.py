@@ -226,7 +226,7 @@ def prepare(turn: Turn, name: str, quirks: Quirks) -> JSON:
         "headers": sorted(request.headers.items()),
         "body": request.body.decode("utf-8", "surrogatepass"),
         "degraded": request.degraded,
-        "added": sorted(request.added),
+        "added": sorted(request.added_fields),
         "stream": request.stream,
         "names": sorted(request.names.items()),
         "stops": request.stops,

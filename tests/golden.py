@@ -23,7 +23,7 @@ from a2py.deployment import Deployment
 from a2py.errors import CLIENT_ERRORS, ApiError, Blame
 from a2py.messages import signatures
 from a2py.messages.request import parse
-from a2py.messages.sent import Sent
+from a2py.messages.sent import SentBody
 from a2py.messages.types import JSON, Call, Prepared
 from a2py.quirks import override
 from a2py.wires import failure, wire
@@ -297,7 +297,7 @@ def error_lines(error: ApiError) -> list[str]:
         f"kind: {error.kind}",
         *(f"{name}: {value}" for name, value in error.headers().items()),
         *([f"blame: {error.blame.value}"] if error.blame is not Blame.KIND and error.kind not in CLIENT_ERRORS else []),
-        *(["echoed: yes"] if error.echoed else []),
+        *(["echoed: yes"] if error.is_echo else []),
     ]
 
 
@@ -330,7 +330,7 @@ def deployment(config: JSON) -> Deployment:
         auth=auth,
         wire=name,
         quirks=quirks,
-        fixed=frozenset(config.get("quirks", ())) & {"reasoning_history"},
+        fixed_quirks=frozenset(config.get("quirks", ())) & {"reasoning_history"},
         **attributes,
     )
 
@@ -388,7 +388,7 @@ class Run:
             return
         self.check(step, "upstream-request", orjson.loads(request.body))
         self.check(step, "upstream-url", [request.url])
-        self.check(step, "added", sorted(request.added))
+        self.check(step, "added", sorted(request.added_fields))
         self.headers(step, request)
         if "upstream-request" in step.blocks or "degraded" in step.blocks:
             self.check(step, "degraded", list(request.degraded))
@@ -410,7 +410,7 @@ class Run:
 
     def refusal(self, upstream: Block, status: int, request: Prepared) -> ApiError:
         headers = {name.lower(): value for name, _, value in (o.partition("=") for o in upstream.options) if value}
-        return failure.read(status, headers, upstream_bytes(upstream), Peer(sent=Sent(request.body)))
+        return failure.read(status, headers, upstream_bytes(upstream), Peer(sent_body=SentBody(request.body)))
 
     def stream(self, step: Step, data: bytes, to: Deployment, request: Prepared, options: JSON) -> JSON:
         message = streams.check_contract(wire(to.wire), request, data, **options)

@@ -107,7 +107,7 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
         False,
     ): "what is kept of a closed call is never given out, it only counts",
     **{
-        ("a2py/messages/sequence.py", "self._held.items", value): "the next block opens later, its bytes are the same"
+        ("a2py/messages/sequence.py", "self._queue.items", value): "the next block opens later, its bytes are the same"
         for value in (True, False)
     },
     ("a2py/messages/sequence.py", "item.size > SCAN_SIZE", True): "only slower",
@@ -141,11 +141,11 @@ SURVIVORS: dict[tuple[str, str, bool], str] = {
     },
     ("a2py/wires/common/schema.py", "not level", True): "only a schema nested deeper than DEPTH tells: fuzz tests",
     ("a2py/wires/common/intake.py", "parser.overflow", False): "32 MiB in one event",
-    ("a2py/wires/common/intake.py", "not self.finished", True): "the events behind the end are not looked at",
-    ("a2py/wires/common/intake.py", "self.finished", False): "the events behind the end are not looked at either",
+    ("a2py/wires/common/intake.py", "not self.is_finished", True): "the events behind the end are not looked at",
+    ("a2py/wires/common/intake.py", "self.is_finished", False): "the events behind the end are not looked at either",
     (
         "a2py/wires/chat/stream.py",
-        "self.finished and self._error is not None and (not delta)",
+        "self.is_finished and self._error is not None and (not delta)",
         False,
     ): "the error stands already",
     ("a2py/wires/chat/output.py", "not self.has_filters", False): "the short way; the long one gives the same",

@@ -112,7 +112,7 @@ def drive(
     decoder = wire.decoder(request, sink)
     out = []
     for piece in pieces:
-        if hang_up and decoder.finished:
+        if hang_up and decoder.is_finished:
             break
         decoder.feed(piece)
         out.append(sink.take())
@@ -213,8 +213,8 @@ class Recorder:
     def args_json(self, key: Key, raw: bytes) -> None:
         self._add("args", key, orjson.loads(b'"' + raw + b'"'))
 
-    def done(self, key: Key) -> None:
-        self.calls.append(("done", key))
+    def complete(self, key: Key) -> None:
+        self.calls.append(("complete", key))
 
     def server_tool(self, key: Key, id: str, name: str, input: JSON) -> None:
         self.calls.append(("server_tool", key, id, name, input))

@@ -13,7 +13,7 @@ import pytest
 
 from a2py.cli.terminal import Terminal
 from a2py.errors import ApiError
-from a2py.printable import HIDDEN, lower_first, printable
+from a2py.printable import HIDDEN_CATEGORIES, lower_first, printable
 from a2py.proxy.log import Log, Record
 from a2py.wires.refusal.scrub import LIMIT, scrub
 from tests.commands import a2py
@@ -36,7 +36,7 @@ def test_no_hidden_character_is_left() -> None:
     for code in range(sys.maxunicode + 1):
         char = chr(code)
         text = printable(char)
-        assert (text != char) == (unicodedata.category(char) in HIDDEN), hex(code)
+        assert (text != char) == (unicodedata.category(char) in HIDDEN_CATEGORIES), hex(code)
         assert not find_unprintable(text, "")
 
 

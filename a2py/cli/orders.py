@@ -31,7 +31,7 @@ class Orders:
         self.log = log
         self.is_handed_over = False
         self.announce: Callable[[], None] = lambda: None
-        self.tell_others: Callable[[message.Learned], None] = lambda report: None
+        self.tell_others: Callable[[message.ServerReport], None] = lambda report: None
 
     def begin(self, server: Server) -> asyncio.Future[None]:
         """Start to follow orders. Cancel the result to stop."""
@@ -54,7 +54,7 @@ class Orders:
         self.server.leave()
         self.worker.say(LEFT)
 
-    def share(self, report: message.Learned) -> None:
+    def share(self, report: message.ServerReport) -> None:
         """Tell the parent what a server says of itself, so that all other workers learn it, and other processes."""
         self.tell_others(report)
         self.worker.report(message.encode(report))

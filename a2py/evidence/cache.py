@@ -13,7 +13,7 @@ from typing import NamedTuple
 #: docs.claude.com, prompt caching, 2026-10).
 SHORT_LIFE, LONG_LIFE = 300.0, 3600.0
 #: The part of what was cached before that must still be cached.
-KEPT = 0.9
+LEAST_SHARE = 0.9
 
 
 class Turn(NamedTuple):
@@ -37,7 +37,7 @@ def list_losses(before: Turn, now: Turn, prefix: int, cached: int, age: float) -
 
     `prefix`: the number of the present history's first `before.messages` messages; `cached`: tokens of the present
     prompt that were cached; `age`: seconds from the end of the turn before to this request."""
-    if cached >= before.cached * KEPT:
+    if cached >= before.cached * LEAST_SHARE:
         return ()
     reasons = []
     if before.deployment != now.deployment:

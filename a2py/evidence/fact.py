@@ -32,8 +32,8 @@ def add(facts: Facts, changes: Mapping[str, Any], source: Source, reason: str, d
     """Put `changes` (quirk → value) into `facts`, over what is of the same source or a weaker one."""
     rank = SOURCES.index(source)
     for name, value in changes.items():
-        known = facts.get(name)
-        if known is None or SOURCES.index(known.source) <= rank:
+        current = facts.get(name)
+        if current is None or SOURCES.index(current.source) <= rank:
             facts[name] = Fact(value, source, reason, date)
 
 
@@ -42,12 +42,12 @@ def values(facts: Mapping[str, Fact]) -> dict[str, Any]:
     return {name: fact.value for name, fact in facts.items()}
 
 
-def fixed(facts: Mapping[str, Fact]) -> frozenset[str]:
+def find_fixed_quirks(facts: Mapping[str, Fact]) -> frozenset[str]:
     """Return the quirks that the configuration has set: nothing that is learned changes them."""
     return frozenset(name for name, fact in facts.items() if fact.source == "file")
 
 
-def explained(facts: Mapping[str, Fact], defaults: object) -> dict[str, Fact]:
+def find_differences(facts: Mapping[str, Fact], defaults: object) -> dict[str, Fact]:
     """Return the facts that differ from `defaults`, the common subset, by name."""
     return {name: fact for name, fact in sorted(facts.items()) if fact.value != getattr(defaults, name, None)}
 

@@ -19,7 +19,7 @@ from a2py.evidence.server import (
     MAX_MODELS,
     PROGRAMS,
     VERSION_LENGTH,
-    Listed,
+    ListedModel,
     ServerWord,
 )
 from a2py.jsonsize import exceeds
@@ -33,7 +33,7 @@ MAX_BASE, MAX_REASON = 2048, 200
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:T\d\d:\d\dZ)?")
 
 
-class Learned(NamedTuple):
+class ServerReport(NamedTuple):
     """What a server said of itself. `base`: where it is asked; `date`: when that was learned (ISO, with or without the
     time)."""
 
@@ -42,33 +42,33 @@ class Learned(NamedTuple):
     date: str
 
 
-def encode(learned: Learned) -> bytes:
-    word = learned.word
+def encode(report: ServerReport) -> bytes:
+    word = report.word
     return orjson.dumps(
         {
-            "base": learned.base,
-            "date": learned.date,
+            "base": report.base,
+            "date": report.date,
             "program": word.program,
             "version": word.version,
             "slots": word.slots,
             "reason": word.reason,
             "has_vision": word.has_vision,
-            "models": [list(listed) for listed in word.models],
+            "models": [list(model) for model in word.models],
         }
     )
 
 
-def decode(data: bytes) -> Learned | None:
+def decode(data: bytes) -> ServerReport | None:
     """Return what `encode` was given, None if `data` is nothing of its making."""
     if len(data) > MAX_BYTES or exceeds(data, MAX_VALUES):
         return None
     try:
-        return _learned(orjson.loads(data))
+        return _read_report(orjson.loads(data))
     except (ValueError, TypeError, KeyError):
         return None
 
 
-def _learned(message: Any) -> Learned:
+def _read_report(message: Any) -> ServerReport:
     """Raise ValueError, TypeError or KeyError for a message that is not as `encode` makes it."""
     program = _text(message["program"], MAX_ID)
     row, is_relay = PROGRAMS[program] if program else ("", False)
@@ -80,7 +80,7 @@ def _learned(message: Any) -> Learned:
         row=row,
         is_relay=is_relay,
         version=_text(message["version"], VERSION_LENGTH),
-        models=tuple(map(_listed, models)),
+        models=tuple(map(_read_model, models)),
         slots=_number(message["slots"]),
         reason=_text(message["reason"], MAX_REASON),
         has_vision=_yes_or_no(message["has_vision"]),
@@ -88,14 +88,14 @@ def _learned(message: Any) -> Learned:
     base, date = _text(message["base"], MAX_BASE), _text(message["date"], MAX_ID)
     if not base or not _DATE.fullmatch(date):
         raise ValueError("base or date")
-    return Learned(base, word, date)
+    return ServerReport(base, word, date)
 
 
-def _listed(entry: Any) -> Listed:
+def _read_model(entry: Any) -> ListedModel:
     id, context, is_chat, is_loaded = entry
     if not id:
         raise ValueError("model")
-    return Listed(_text(id, MAX_ID), _number(context), _yes_or_no(is_chat), _yes_or_no(is_loaded))
+    return ListedModel(_text(id, MAX_ID), _number(context), _yes_or_no(is_chat), _yes_or_no(is_loaded))
 
 
 def _text(value: Any, limit: int) -> str:

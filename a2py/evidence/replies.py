@@ -19,7 +19,7 @@ from a2py.quirks import OTHER_LIMIT_NAME, Quirks
 #: template tokens differently.
 SLACK_FACTOR, SLACK_TOKENS = 1.5, 64
 #: Stop reasons of a reply that ended as the model wanted.
-ENDED = frozenset(("end_turn", "tool_use"))
+NORMAL_REASONS = frozenset(("end_turn", "tool_use"))
 
 
 class Expectation(NamedTuple):
@@ -52,20 +52,20 @@ def expectation_of(request: Request, prepared: Prepared) -> Expectation:
     return Expectation(name, kind in ("tool", "any"), request.max_tokens)
 
 
-def judge(expected: Expectation, quirks: Quirks, outcome: Outcome) -> Finding:
+def judge(expectation: Expectation, quirks: Quirks, outcome: Outcome) -> Finding:
     """Return what a reply that was read to its end shows."""
-    if outcome.error is not None or (outcome.final_reason or outcome.reason) not in ENDED:
+    if outcome.error is not None or (outcome.final_reason or outcome.reason) not in NORMAL_REASONS:
         return NOTHING
-    if expected.tool and expected.tool not in outcome.called:
+    if expectation.tool and expectation.tool not in outcome.called_tools:
         changes = {"tool_choice_named": "only"} if quirks.tool_choice_named == "object" else {}
         return Finding(changes, "the reply did not call the tool that was forced")
-    if expected.is_forced and not outcome.called:
+    if expectation.is_forced and not outcome.called_tools:
         return Finding(note="the reply called no tool, although one was forced")
     output = outcome.usage.output - outcome.usage.thinking if outcome.usage is not None else 0
     if (
         quirks.max_tokens_field
-        and 0 < expected.limit < output
-        and output > expected.limit * SLACK_FACTOR + SLACK_TOKENS
+        and 0 < expectation.limit < output
+        and output > expectation.limit * SLACK_FACTOR + SLACK_TOKENS
     ):
         other = OTHER_LIMIT_NAME[quirks.max_tokens_field]
         return Finding(

@@ -27,7 +27,7 @@ Patterns = Mapping[str, Mapping[str, Any]]
 
 #: allowed_openai_params → the quirks that send the field after all. A quirk that has a value of its own already (a
 #: word, a limit) keeps it.
-_ALLOWED: dict[str, dict[str, Any]] = {
+_CHANGES: dict[str, dict[str, Any]] = {
     "tools": {"tools": True},
     "parallel_tool_calls": {"parallel_tool_calls": True},
     "tool_choice": {"tool_choice_named": "object", "tool_choice_any": "required"},
@@ -73,13 +73,19 @@ def apply_evidence(deployment: Deployment, patterns: Patterns, word: ServerWord 
     facts = resolve(deployment, patterns, word)
     context = deployment.max_input_tokens or (word.context(deployment.model) if word is not None else 0)
     slots = word.slots if word is not None else 0
-    return replace(deployment, quirks=quirks_of(facts), fixed=fact.fixed(facts), max_input_tokens=context, slots=slots)
+    return replace(
+        deployment,
+        quirks=quirks_of(facts),
+        fixed_quirks=fact.find_fixed_quirks(facts),
+        max_input_tokens=context,
+        slots=slots,
+    )
 
 
 def _add_configuration(facts: Facts, deployment: Deployment, patterns: Patterns) -> None:
     """Add what the configuration says: allowed_openai_params, then `a2py: quirks` by pattern, then the entry's own."""
     for name in sorted(deployment.allow):
-        fact.add(facts, _allowed(name, quirks_of(facts)), "file", f"allowed_openai_params of {deployment.name}")
+        fact.add(facts, _find_changes(name, quirks_of(facts)), "file", f"allowed_openai_params of {deployment.name}")
     names = {deployment.name, deployment.id, f"{deployment.provider}/{deployment.model}", deployment.model}
     for pattern, changes in patterns.items():
         if any(name == pattern or fnmatchcase(name, pattern) for name in names):
@@ -88,8 +94,8 @@ def _add_configuration(facts: Facts, deployment: Deployment, patterns: Patterns)
     fact.add(facts, deployment.overrides, "file", place)
 
 
-def _allowed(name: str, quirks: Quirks) -> dict[str, Any]:
+def _find_changes(name: str, quirks: Quirks) -> dict[str, Any]:
     if name in ("temperature", "top_p", "top_k"):
         return {"sampling": quirks.sampling | {name}}
-    changes = _ALLOWED.get(name, {})
+    changes = _CHANGES.get(name, {})
     return {quirk: value for quirk, value in changes.items() if getattr(quirks, quirk) in (False, 0, "none", "")}

@@ -41,7 +41,7 @@ class Answer(NamedTuple):
     body: Any
 
 
-class Listed(NamedTuple):
+class ListedModel(NamedTuple):
     """A model of the server's list. `context`: tokens of prompt and reply together, 0 if unknown; `is_chat`: whether
     its name is not that of an embedding or another model that does not chat; `is_loaded`: False only if the server says
     so."""
@@ -62,7 +62,7 @@ class ServerWord(NamedTuple):
     row: str = ""
     is_relay: bool = False
     version: str = ""
-    models: tuple[Listed, ...] = ()
+    models: tuple[ListedModel, ...] = ()
     slots: int = 0
     reason: str = ""
     has_vision: bool = True
@@ -70,16 +70,16 @@ class ServerWord(NamedTuple):
     def context(self, model: str) -> int:
         """Return the context of `model` in tokens, 0 if it is unknown. A server with one model serves it under any name
         (llama.cpp)."""
-        for listed in self.models:
-            if listed.id == model:
-                return listed.context
+        for entry in self.models:
+            if entry.id == model:
+                return entry.context
         return self.models[0].context if len(self.models) == 1 and self.program == "llama.cpp" else 0
 
     @property
     def chat_models(self) -> tuple[str, ...]:
         """Ids of the listed models that chat, the loaded ones first."""
-        chat = [listed for listed in self.models if listed.is_chat]
-        return tuple(listed.id for listed in sorted(chat, key=lambda listed: not listed.is_loaded))
+        chat = [model for model in self.models if model.is_chat]
+        return tuple(model.id for model in sorted(chat, key=lambda model: not model.is_loaded))
 
 
 class _Program(NamedTuple):
@@ -126,9 +126,9 @@ def read(answers: Mapping[str, Answer]) -> ServerWord:
     props = _object(answers, "/props")
     settings, modalities = props.get("default_generation_settings"), props.get("modalities")
     slot_context = _tokens(settings.get("n_ctx")) if isinstance(settings, dict) else 0
-    models = tuple(_listed(entry, slot_context if program is _LLAMA_CPP else 0) for entry in entries)
+    models = tuple(_read_model(entry, slot_context if program is _LLAMA_CPP else 0) for entry in entries)
     if not models and program is _OLLAMA:
-        models = tuple(Listed(name, 0, is_chat_name(name)) for name in _tags(answers))
+        models = tuple(ListedModel(name, 0, is_chat_name(name)) for name in _tags(answers))
     return ServerWord(
         program=program.name if program else "",
         row=program.row if program else "",
@@ -216,14 +216,14 @@ def _entries(listing: Answer | None) -> Iterator[dict[str, Any]]:
             yield entry
 
 
-def _listed(entry: dict[str, Any], slot_context: int) -> Listed:
+def _read_model(entry: dict[str, Any], slot_context: int) -> ListedModel:
     id = entry["id"]
     meta = entry.get("meta")
     context = slot_context or next(filter(None, (_tokens(entry.get(name)) for name in _CONTEXT_FIELDS)), 0)
     if not context and isinstance(meta, dict):
         context = _tokens(meta.get("n_ctx"))
     kind = str(entry.get("type") or entry.get("model_type") or "").lower()
-    return Listed(id, context, "embed" not in kind and is_chat_name(id), entry.get("state") != "not-loaded")
+    return ListedModel(id, context, "embed" not in kind and is_chat_name(id), entry.get("state") != "not-loaded")
 
 
 #: Names under which servers and relays give the context: vLLM and SGLang; LM Studio; OpenRouter-like relays; Groq-like;

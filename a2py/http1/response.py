@@ -12,7 +12,7 @@ MAX_HEAD plus one read, work by the number of bytes. After an error, or after th
            │                                        └ size 0 ──▶ TRAILERS ─────────────┤
            ├─ neither ─────▶ UNTIL_CLOSE ─ end of input ───────────────────────────────┤
            └─ no body ─────────────────────────────────────────────────────────────────┘
-    any state ── BadResponse ──▶ FAILED
+    any state ── BadResponse ──▶ ERROR
 
 Departures from the RFC in a body, each with one possible meaning only, are accepted: LF alone after a chunk size and
 after a chunk's data, blanks after a chunk size, leading zeros in a number, `identity` in Transfer-Encoding, `chunked`
@@ -71,7 +71,7 @@ class State(Enum):
     TRAILERS = "trailers"
     UNTIL_CLOSE = "body until the connection closes"
     DONE = "after the response"
-    FAILED = "after an error"
+    ERROR = "after an error"
 
 
 _BETWEEN_CHUNKS = State.BETWEEN_CHUNKS  # to look up an attribute of an Enum class takes 40 ns (CPython 3.11)
@@ -81,25 +81,25 @@ class ResponseReader:
     """Reads the response to one request. `method`: of the request; the responses to HEAD, and to a CONNECT that
     succeeds, have no body.
 
-    `state`: see `State`. `head`: the final response's head, None before it is complete. `started`: a byte of a response
-    has come. `surplus`: bytes came after the end of the response, or its framing is doubtful: the connection must not
-    be used again."""
+    `state`: see `State`. `head`: the final response's head, None before it is complete. `has_started`: a byte of a
+    response has come. `surplus`: bytes came after the end of the response, or its framing is doubtful: the connection
+    must not be used again."""
 
-    __slots__ = ("_buffer", "_interim", "_left", "_method", "_size", "head", "started", "state", "surplus")
+    __slots__ = ("_buffer", "_interim", "_method", "_missing", "_size", "has_started", "head", "state", "surplus")
 
     def __init__(self, method: str = "POST") -> None:
         self._method = method
         self.state = State.HEAD
         self.head: Head | None = None
-        self.started = False
+        self.has_started = False
         self.surplus = False
         self._buffer = bytearray()  # an incomplete head, chunk line, line end or trailer section
         self._size = 0  # bytes of heads that are no longer in the buffer
-        self._left = 0  # bytes still missing of the body or of the chunk
+        self._missing = 0  # bytes still missing of the body or of the chunk
         self._interim = 0
 
     @property
-    def done(self) -> bool:
+    def is_done(self) -> bool:
         return self.state is State.DONE
 
     @property
@@ -136,7 +136,7 @@ class ResponseReader:
         try:
             self._receive(data, pieces)
         except BadResponse as error:
-            self.state = State.FAILED
+            self.state = State.ERROR
             self._buffer.clear()
             error.pieces = pieces
             raise
@@ -148,12 +148,12 @@ class ResponseReader:
             self.state = State.DONE
             self.surplus = True
         elif self.state is not State.DONE:
-            self.state = State.FAILED
+            self.state = State.ERROR
             raise BadResponse("the connection was closed before the end of the response")
 
     def _receive(self, data: bytes, pieces: list[bytes]) -> None:
         if self.state is State.HEAD:
-            self.started = self.started or bool(data)
+            self.has_started = self.has_started or bool(data)
             data = self._read_head(data)
         if not data:
             return
@@ -162,7 +162,7 @@ class ResponseReader:
             self._read_length(data, pieces)
         elif state is State.UNTIL_CLOSE:
             pieces.append(data)
-        elif state is State.DONE or state is State.FAILED:
+        elif state is State.DONE or state is State.ERROR:
             self.surplus = True
         else:
             self._read_chunks(data, pieces)
@@ -233,7 +233,7 @@ class ResponseReader:
         elif codings:
             self._begin_coded_body(head, codings, length)
         elif length is not None:
-            self._left = length
+            self._missing = length
             self.state = State.LENGTH if length else State.DONE
         else:
             self.state = State.UNTIL_CLOSE
@@ -257,14 +257,14 @@ class ResponseReader:
     # -- the body ------------------------------------------------------------------------------------------------------
 
     def _read_length(self, data: bytes, pieces: list[bytes]) -> None:
-        left = self._left - len(data)
-        if left > 0:
-            self._left = left
+        remainder = self._missing - len(data)
+        if remainder > 0:
+            self._missing = remainder
             pieces.append(data)
             return
         self.state = State.DONE
-        if left < 0:
-            data = data[:left]
+        if remainder < 0:
+            data = data[:remainder]
             self.surplus = True
         pieces.append(data)
 
@@ -281,7 +281,7 @@ class ResponseReader:
                         pieces.append(data[at:stop])
                         at = stop + 2
                     else:
-                        self._left = stop - at
+                        self._missing = stop - at
                         self.state = State.CHUNK_DATA
                 elif data.startswith(_PLAIN_LAST_CHUNK, at):
                     self.state = State.DONE
@@ -289,9 +289,9 @@ class ResponseReader:
                 else:
                     self.state = State.CHUNK_LINE
             elif state is State.CHUNK_DATA:
-                stop = at + self._left
+                stop = at + self._missing
                 if stop > end:
-                    self._left = stop - end
+                    self._missing = stop - end
                     stop = end
                 else:
                     self.state = State.CHUNK_END
@@ -318,9 +318,9 @@ class ResponseReader:
             raise BadResponse(f"a chunk's first line of more than {MAX_CHUNK_LINE} bytes")
         if not stop:
             return len(data)
-        self._left = _chunk_size(bytes(buffer))
+        self._missing = _chunk_size(bytes(buffer))
         buffer.clear()
-        if self._left:
+        if self._missing:
             self.state = State.CHUNK_DATA
         else:
             self.state = State.TRAILERS
@@ -362,10 +362,10 @@ def content_length(headers: Mapping[str, str]) -> int | None:
     """Return the length that `headers` announce, None if they don't. Raise BadResponse.
 
     Equal values may be repeated (RFC 9110, section 8.6)."""
-    written = headers.get("content-length")
-    if written is None:
+    header = headers.get("content-length")
+    if header is None:
         return None
-    values = {value.strip(" \t") for value in written.split(",")}
+    values = {value.strip(" \t") for value in header.split(",")}
     value = values.pop()
     digits = value.lstrip("0")  # `int` refuses more than 4,300 digits, zeros included
     if values or not value.isascii() or not value.isdigit() or len(digits) > _MAX_DIGITS:

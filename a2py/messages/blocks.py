@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from a2py import jsonsize, jsontext
 from a2py.messages.arguments import OBJECTS_LIMIT
 from a2py.messages.items import KINDS, TEXT, THINKING, TOOL, WHOLE, Item
-from a2py.messages.raw import HIDDEN
+from a2py.messages.raw import NO_INDEX
 from a2py.messages.sequence import PART_COST, SCAN_SIZE, Sequence
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Blocks(Sequence):
             self._output.add_text(s)
             item.parts.append(s)
             item.size += len(s)
-            if self._held.items or item.size > SCAN_SIZE:
+            if self._queue.items or item.size > SCAN_SIZE:
                 self._check_open_call(item)
         elif s:
             self._add_arguments(self._find_call(key), s)
@@ -109,12 +109,12 @@ class Blocks(Sequence):
             self._output.add_json(raw)
             item.parts.append(raw)
             item.size += len(raw)
-            if self._held.items or item.size > SCAN_SIZE:
+            if self._queue.items or item.size > SCAN_SIZE:
                 self._check_open_call(item)
         elif raw:
             self._add_arguments(self._find_call(key), raw)
 
-    def done(self, key: Key) -> None:
+    def complete(self, key: Key) -> None:
         item = self._calls.get(key)
         if item is not None:
             item.is_done = True
@@ -136,7 +136,7 @@ class Blocks(Sequence):
         if key == self._open_key and self._current is not None and self._current.kind == TEXT:
             self._output.cite(citation)
             return
-        item = self._held.newest(key, TEXT)
+        item = self._queue.newest(key, TEXT)
         if item is not None:
             item.citations.append(citation)
             self._keep(item, "", PART_COST + jsonsize.weight(jsontext.dumps(citation)))
@@ -162,7 +162,7 @@ class Blocks(Sequence):
 
     def _find_run(self, key: Key, kind: str) -> Item:
         """Return the run `key` if it is still the newest item, else a new run. Thinking does not end a text."""
-        last = self._held.newest_but(THINKING if kind == TEXT else "", self._current)
+        last = self._queue.newest_but(THINKING if kind == TEXT else "", self._current)
         if last is None or last.key != key or last.kind != kind:
             last = Item(kind, key)
             self._add_item(last)
@@ -201,7 +201,7 @@ class Blocks(Sequence):
         if kind == TOOL and self.tools_emitted >= CALLS_LIMIT:
             self._give_up(f"the upstream sent more than {CALLS_LIMIT} tool calls in one reply")
         if self.problem is not None or (block["type"] in _HIDDEN_TYPES and self._thinking == "none"):
-            raw.add_block(upstream_index, HIDDEN)
+            raw.add_block(upstream_index, NO_INDEX)
             return
         raw.add_block(upstream_index, self.count)
         event, data = raw.renumber(event, data)
@@ -247,13 +247,13 @@ class Blocks(Sequence):
 
     def _close_all(self, outcome: Outcome) -> None:
         is_cut = self._is_cut = was_cut(outcome.reason)
-        while self._current is not None or self._held.items:
+        while self._current is not None or self._queue.items:
             item = self._current
-            is_behind = self.count and not self.tools_emitted and self._held.has_only_thinking()
+            is_behind = self.count and not self.tools_emitted and self._queue.has_only_thinking()
             if is_behind and (item is None or item.is_only_state()):
                 # `claude -p` (2.1.332) takes the last block for its result, and no vendor needs it back there
                 outcome.notes.append("vendor state or reasoning behind the text was left out")
-                self._held.items, self._current = [], None
+                self._queue.items, self._current = [], None
             elif item is None:
                 self._take_next()
             elif item.kind == TOOL and not item.is_started and item.is_lost(is_cut):
@@ -280,4 +280,4 @@ class Blocks(Sequence):
         for n, text in enumerate(texts):
             call = self._calls[f"{item.key} {n}"] = Item(TOOL, f"{item.key} {n}")
             call.name, call.parts, call.is_done = item.name, [text], True
-            self._held.items.insert(n, call)
+            self._queue.items.insert(n, call)

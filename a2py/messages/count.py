@@ -332,41 +332,41 @@ class Calibration:
 
     def wants(self, model: str) -> bool:
         """Return whether the next reply of `model` is worth a careful count. Each call counts as one reply."""
-        real, counted, replies = self._models.get(model, (0.0, 0.0, 0))
-        self._store(model, real, counted, replies + 1)
+        real, count, replies = self._models.get(model, (0.0, 0.0, 0))
+        self._store(model, real, count, replies + 1)
         return replies < self.FIRST or replies % self.EVERY == 0
 
-    def observe(self, model: str, counted: int, real: int) -> bool:
+    def observe(self, model: str, count: int, real: int) -> bool:
         """Learn from one reply. Return False, and learn nothing, if the ratio is not plausible."""
-        if counted <= 0 or not self.LEAST <= real / counted <= self.MOST:
+        if count <= 0 or not self.LEAST <= real / count <= self.MOST:
             return False
         real_sum, counted_sum, replies = self._models.get(model, (0.0, 0.0, 0))
-        self._store(model, real_sum * self.KEEP + real, counted_sum * self.KEEP + counted, replies)
+        self._store(model, real_sum * self.KEEP + real, counted_sum * self.KEEP + count, replies)
         return True
 
     def sums(self, model: str) -> tuple[float, float]:
         """Return the sums of real and of counted tokens, for `adopt` of another process."""
-        real, counted, _ = self._models.get(model, (0.0, 0.0, 0))
-        return real, counted
+        real, count, _ = self._models.get(model, (0.0, 0.0, 0))
+        return real, count
 
-    def adopt(self, model: str, real: float, counted: float) -> bool:
+    def adopt(self, model: str, real: float, count: float) -> bool:
         """Replace the sums by those of another process. Return False, and change nothing, if they are not plausible."""
-        if counted <= 0 or not self.LEAST <= real / counted <= self.MOST:
+        if count <= 0 or not self.LEAST <= real / count <= self.MOST:
             return False
-        self._store(model, real, counted, self._models.get(model, (0.0, 0.0, 0))[2])
+        self._store(model, real, count, self._models.get(model, (0.0, 0.0, 0))[2])
         return True
 
     def ratio(self, model: str) -> float:
         """Return the real tokens per counted token; 1.0 for an unknown model."""
-        real, counted, _ = self._models.get(model, (0.0, 0.0, 0))
-        return real / counted if counted else 1.0
+        real, count, _ = self._models.get(model, (0.0, 0.0, 0))
+        return real / count if count else 1.0
 
-    def apply(self, model: str, counted: int) -> int:
+    def apply(self, model: str, count: int) -> int:
         """Return the corrected number of tokens."""
-        return max(1, round(counted * self.ratio(model)))
+        return max(1, round(count * self.ratio(model)))
 
-    def _store(self, model: str, real: float, counted: float, replies: int) -> None:
+    def _store(self, model: str, real: float, count: float, replies: int) -> None:
         self._models.pop(model, None)
-        self._models[model] = (real, counted, replies)
+        self._models[model] = (real, count, replies)
         if len(self._models) > self.MODELS:
             del self._models[next(iter(self._models))]

@@ -26,26 +26,26 @@ ORIGINAL_LIMIT = 1024
 
 
 class Allocator:
-    """Gives each call of one reply an id that is neither in the history (`used`) nor earlier in the reply."""
+    """Gives each call of one reply an id that is neither in the history (`history_ids`) nor earlier in the reply."""
 
-    __slots__ = ("_emitted", "_n", "_used")
+    __slots__ = ("_history_ids", "_n", "_reply_ids")
 
-    def __init__(self, used: frozenset[str] = frozenset()) -> None:
-        self._used = used
-        self._emitted: set[str] = set()
+    def __init__(self, history_ids: frozenset[str] = frozenset()) -> None:
+        self._history_ids = history_ids
+        self._reply_ids: set[str] = set()
         self._n = 0
 
     def legal(self, id: str) -> str:
         """Return `id` if it is legal and new, else its reversible form."""
-        if _LEGAL.match(id) and not _OURS.match(id) and id not in self._used and id not in self._emitted:
-            self._emitted.add(id)
+        if _LEGAL.match(id) and not _OURS.match(id) and id not in self._history_ids and id not in self._reply_ids:
+            self._reply_ids.add(id)
             return id
-        coded = base64.urlsafe_b64encode(id.encode("utf-8", "replace")[:ORIGINAL_LIMIT]).decode().rstrip("=")
+        suffix = base64.urlsafe_b64encode(id.encode("utf-8", "replace")[:ORIGINAL_LIMIT]).decode().rstrip("=")
         while True:
             self._n += 1
-            out = f"a2py_{len(self._used) + self._n}_{coded}"
-            if out not in self._used and out not in self._emitted:
-                self._emitted.add(out)
+            out = f"a2py_{len(self._history_ids) + self._n}_{suffix}"
+            if out not in self._history_ids and out not in self._reply_ids:
+                self._reply_ids.add(out)
                 return out
 
 

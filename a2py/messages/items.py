@@ -60,7 +60,7 @@ class Item:
     __slots__ = (
         "_is_forgotten",
         "_scan",
-        "_scanned",
+        "_scan_count",
         "block",
         "citations",
         "id",
@@ -93,7 +93,7 @@ class Item:
         self.citations: list[JSON] = []
         self.rest: list[str] = []
         self._scan = JsonScan()  # of a call's arguments
-        self._scanned = 0  # how many of the pieces it has read
+        self._scan_count = 0  # how many of the pieces it has read
         self._is_forgotten = False
 
     def opening(self) -> JSON:
@@ -104,19 +104,19 @@ class Item:
             return {"type": "thinking", "thinking": "", "signature": ""}
         return {"type": "text", "text": ""} if self.kind == TEXT else self.block
 
-    def joined(self) -> str:
+    def join_parts(self) -> str:
         """Return all kept pieces as one text."""
         return "".join(map(as_text, self.parts))
 
     def begins_object(self) -> bool:
         """Return whether the arguments so far begin a JSON object. `{}` alone does not: it may be a placeholder."""
-        text = without_placeholder(self.joined()).lstrip()
+        text = without_placeholder(self.join_parts()).lstrip()
         return text[:1] == "{" and text.rstrip() != "{}"
 
     def settle_arguments(self, *, is_whole: bool, is_cut: bool) -> None:
         """Join the arguments to one piece without a placeholder. If they are all (`is_whole`) and mean none, they
         become `{}`. If the reply was not cut, those that are encoded twice are decoded."""
-        text = self.joined()
+        text = self.join_parts()
         if is_whole and text.strip() in NO_ARGUMENTS:
             text = "{}"
         elif is_whole and not is_cut:
@@ -126,20 +126,20 @@ class Item:
     def is_encoded_twice(self) -> bool:
         """Return whether the arguments seem to be JSON text inside a JSON string. Only a reply that ends properly shows
         that they are."""
-        return not self.is_started and begins_string(self.joined())
+        return not self.is_started and begins_string(self.join_parts())
 
     def has_whole_object(self) -> bool:
         """Return whether the arguments so far close their JSON object."""
-        for part in self.parts[self._scanned :]:
+        for part in self.parts[self._scan_count :]:
             self._scan.feed(as_text(part))
-        self._scanned = len(self.parts)
+        self._scan_count = len(self.parts)
         return self._scan.is_complete
 
     def forget_parts(self) -> None:
         """Forget the pieces of a call whose block is open. They are scanned before."""
         self.has_whole_object()
         self.parts = []
-        self._scanned = self.size = 0
+        self._scan_count = self.size = 0
         self._is_forgotten = True
 
     def take_piece(self, part: Part) -> Part:
@@ -154,7 +154,7 @@ class Item:
             self.rest.append(text[end:])
             part = text[:end]
         self.parts.append(part)
-        self._scanned = len(self.parts)
+        self._scan_count = len(self.parts)
         self.size += len(part)
         return part
 
@@ -163,7 +163,7 @@ class Item:
 
         Afterwards `rest` holds what belongs to this call after all: everything if the reply was cut (`is_cut`), or if
         nobody can know."""
-        calls = None if is_cut or self._is_forgotten else read_calls(self.joined(), "".join(self.rest))
+        calls = None if is_cut or self._is_forgotten else read_calls(self.join_parts(), "".join(self.rest))
         if calls is None:
             return []
         self.rest = []
@@ -178,7 +178,7 @@ class Item:
         """Return whether the arguments begin a JSON object and do not end it."""
         if not self._is_forgotten:
             # Arguments that parse need no scan: orjson is some 20 times faster.
-            text = self.joined()
+            text = self.join_parts()
             try:
                 raw = text.encode()
                 if jsonsize.exceeds(raw):
@@ -190,13 +190,13 @@ class Item:
                     return False
         return not self.has_whole_object()
 
-    def may_close(self, held: Held) -> bool:
-        """Return whether the block may be closed because the items in `held` wait.
+    def may_close(self, queue: ItemQueue) -> bool:
+        """Return whether the block may be closed because the items in `queue` wait.
 
         A call that has shown only `{}` may not: the object may still come. A text is not torn for thinking, because
         `claude -p` (2.1.332) prints only the last text of a reply."""
         if self.kind == TEXT:
-            return not held.has_only_thinking()
+            return not queue.has_only_thinking()
         if self.kind != TOOL:
             return True
         if not self.is_started:
@@ -206,14 +206,14 @@ class Item:
     def is_lost(self, is_cut: bool) -> bool:
         """Return whether a call that has not started must be left out: it has no name, or the reply was cut (`is_cut`)
         before its arguments began. An empty object in their place would be run."""
-        return not self.name or (is_cut and not self.is_done and self.joined().strip() in NO_ARGUMENTS)
+        return not self.name or (is_cut and not self.is_done and self.join_parts().strip() in NO_ARGUMENTS)
 
     def is_only_state(self) -> bool:
         """Return whether a thinking item has vendor state and no text."""
         return self.kind == THINKING and not self.is_started and not self.parts
 
 
-class Held:
+class ItemQueue:
     """The items that wait until the open block is closed, oldest first.
 
     `size`: characters (or the like) that they hold, and that the current item holds; what too much is, `Blocks`

@@ -104,13 +104,13 @@ def _type_of(head: bytes) -> str:
     return "image/webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else ""
 
 
-def image_type(data: str, claimed: str) -> str:
-    """Return the media type of a base64 image: that of its bytes, or the `claimed` one if they show none.
+def image_type(data: str, media_type: str) -> str:
+    """Return the media type of a base64 image: that of its bytes, or `media_type` if they show none.
 
     Clients name the type by a file's ending. Servers compare it with the bytes, and refuse the conversation for ever:
     "Image does not match the provided media type image/png" (Anthropic, anthropics/claude-code#11975, 2025-12, and
     #39146, 2026-03)."""
-    return _type_of(_decode(data, TYPE_HEAD)) or ALIASES.get(claimed.lower(), claimed)
+    return _type_of(_decode(data, TYPE_HEAD)) or ALIASES.get(media_type.lower(), media_type)
 
 
 def size(data: str) -> tuple[int, int]:
@@ -141,11 +141,11 @@ def pdf_pages(data: str, *, look: bool = True) -> int:
     if not look:
         return by_size
     body = _decode(data, len(data))
-    named = sum(1 for _ in islice(_PAGE.finditer(body), MATCHES))
-    counted = max((int(match[1]) for match in islice(_COUNT.finditer(body), MATCHES)), default=0)
-    if counted * 50 > len(body):  # a page needs at least 50 bytes, so this is no number of pages
-        counted = 0
-    return named or counted or by_size
+    pages = sum(1 for _ in islice(_PAGE.finditer(body), MATCHES))
+    page_count = max((int(match[1]) for match in islice(_COUNT.finditer(body), MATCHES)), default=0)
+    if page_count * 50 > len(body):  # a page needs at least 50 bytes, so this is no number of pages
+        page_count = 0
+    return pages or page_count or by_size
 
 
 def pdf_tokens(data: str, *, look: bool = True) -> int:

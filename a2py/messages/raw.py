@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _INPUT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _NUMBERS = (*_INPUT, "output_tokens")
 #: The index of a block that the client does not get.
-HIDDEN = -1
+NO_INDEX = -1
 
 
 class RawMessage:
@@ -32,7 +32,7 @@ class RawMessage:
     def __init__(self) -> None:
         self.opening: JSON | None = None
         self.closing: JSON | None = None
-        self._indexes: dict[int, int] = {}  # the upstream's index of an open block → the client's, or HIDDEN
+        self._indexes: dict[int, int] = {}  # the upstream's index of an open block → the client's, or NO_INDEX
         self._is_estimated = False  # message_start had an estimate, because the upstream gave no number
         self._opening_usage: JSON = {}
 
@@ -43,7 +43,7 @@ class RawMessage:
         self._indexes = {}
 
     def add_block(self, upstream_index: int, index: int) -> None:
-        """Give an upstream's block its index in the client's message; HIDDEN if the client does not get it."""
+        """Give an upstream's block its index in the client's message; NO_INDEX if the client does not get it."""
         self._indexes[upstream_index] = index
 
     def remove_block(self, upstream_index: int) -> None:
@@ -57,33 +57,33 @@ class RawMessage:
         index = self._indexes[upstream_index]
         if index == upstream_index:
             return event, data
-        return ({}, b"") if index == HIDDEN else ({**event, "index": index}, b"")
+        return ({}, b"") if index == NO_INDEX else ({**event, "index": index}, b"")
 
     def opening_usage(self, usage: JSON, estimate: Usage) -> JSON:
         """Return `usage` for message_start. An estimate takes the place of an input that the upstream does not know
         yet."""
-        out = _counted({"output_tokens": 1, **usage})
+        out = _fill_counts({"output_tokens": 1, **usage})
         self._is_estimated = not any(out[name] for name in _INPUT)
         out["input_tokens"] = max(1, estimate.input if self._is_estimated else out["input_tokens"])
         self._opening_usage = out
         return out
 
-    def closing_usage(self, usage: JSON, reported: Usage) -> JSON:
+    def closing_usage(self, usage: JSON, reply_usage: Usage) -> JSON:
         """Return `usage` for message_delta. A number that it lacks is that of message_start.
 
         Claude Code merges the two field by field, and values above 0 win. So after an estimate of 40,000 an upstream's
         `input_tokens: 0, cache_read_input_tokens: 50000` would add up to 90,000: `input_tokens` becomes 1."""
-        opening, closing = self._opening_usage, _counted(usage)
+        opening, closing = self._opening_usage, _fill_counts(usage)
         out = {**usage, **{name: closing[name] or opening[name] for name in _INPUT}}
         if self._is_estimated and not closing["input_tokens"] and any(closing[name] for name in _INPUT):
             out["input_tokens"] = 1
         out["output_tokens"] = (
-            closing["output_tokens"] if usage.get("output_tokens").__class__ is int else reported.output
+            closing["output_tokens"] if usage.get("output_tokens").__class__ is int else reply_usage.output
         )
         return out
 
 
-def _counted(usage: JSON) -> JSON:
+def _fill_counts(usage: JSON) -> JSON:
     """Return `usage` with all four numbers that clients add up; 0 for one that is missing or no count."""
     return {
         **usage,

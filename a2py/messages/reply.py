@@ -28,17 +28,17 @@ REPLY_LIMIT, BLOCK_COST = 32 * 1024 * 1024, 1024
 #: Types of deltas that hold text, and their field for it. The fields of a delta of any other type are copied into the
 #: block.
 _TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
-_RESERVED = frozenset({"type", "input", *_TEXTS.values()})
+_RESERVED_FIELDS = frozenset({"type", "input", *_TEXTS.values()})
 
 
-def unparsed(raw: str) -> JSON:
+def wrap_unparsed(raw: str) -> JSON:
     """Return tool input that shows `raw`, which is no object, and can't be run. Claude Code itself replays such input
     in this form."""
     return {"__unparsedToolInput": {"raw": raw, "len": len(raw)}}
 
 
 def tool_input(raw: str) -> JSON:
-    """Return a call's arguments as an object: `{}` if there are none, `unparsed` if they are no object."""
+    """Return a call's arguments as an object: `{}` if there are none, `wrap_unparsed` if they are no object."""
     try:
         body = raw.encode()
         value: Any = None if jsonsize.exceeds(body) else jsontext.loads(body)
@@ -48,7 +48,7 @@ def tool_input(raw: str) -> JSON:
         value = None
     if isinstance(value, dict):
         return value
-    return {} if raw.strip() in NO_ARGUMENTS else unparsed(raw)
+    return {} if raw.strip() in NO_ARGUMENTS else wrap_unparsed(raw)
 
 
 def _join(parts: list[str]) -> str:
@@ -65,13 +65,13 @@ def _join(parts: list[str]) -> str:
 class _Content(Output):
     """The content blocks of a message. `blocks`: empty once they were too large to keep."""
 
-    __slots__ = ("_parts", "_size", "_unfinished", "blocks")
+    __slots__ = ("_open_deltas", "_parts", "_size", "blocks")
 
     def __init__(self) -> None:
         super().__init__()
         self.blocks: list[JSON] = []
         self._parts: list[str] = []  # of the open block
-        self._unfinished: dict[
+        self._open_deltas: dict[
             int, dict[str, list[str]]
         ] = {}  # index of an open block of whole events → field → its deltas
         self._size = 0
@@ -83,7 +83,7 @@ class _Content(Output):
             self.problem = ApiError(
                 "upstream", f"the reply is longer than {REPLY_LIMIT} characters; only a client that streams can get it"
             )
-            self.blocks, self._parts, self._unfinished = [], [], {}
+            self.blocks, self._parts, self._open_deltas = [], [], {}
         return self.problem is None
 
     def start(self, index: int, item: Item) -> None:
@@ -125,7 +125,7 @@ class _Content(Output):
         if not self._make_room(cost + PART_COST):
             return
         if type == "content_block_start":
-            self._unfinished[event["index"]] = {}
+            self._open_deltas[event["index"]] = {}
             block = {**event["content_block"]}
             if isinstance(block.get("citations"), list):
                 block["citations"] = [*block["citations"]]
@@ -139,28 +139,28 @@ class _Content(Output):
         block, kind = self.blocks[index], delta["type"]
         field = _TEXTS.get(kind)
         if field:
-            self._unfinished[index].setdefault(field, []).append(delta[field])
+            self._open_deltas[index].setdefault(field, []).append(delta[field])
         elif kind == "citations_delta":
             if not isinstance(block.get("citations"), list):
                 block["citations"] = []
             block["citations"].append(delta.get("citation"))
         else:
-            block.update({name: value for name, value in delta.items() if name not in _RESERVED})
+            block.update({name: value for name, value in delta.items() if name not in _RESERVED_FIELDS})
 
     def complete_all(self) -> None:
         """Complete the blocks that the upstream has not stopped. A call among them can't be run: its input may be
         cut."""
-        for index in list(self._unfinished):
+        for index in list(self._open_deltas):
             self._complete(index, is_stopped=False)
 
     def _complete(self, index: int, *, is_stopped: bool) -> None:
         block = self.blocks[index]
         if not is_stopped and block["type"] == "tool_use":
-            block["input"] = unparsed("")
-        for field, parts in self._unfinished.pop(index, {}).items():
+            block["input"] = wrap_unparsed("")
+        for field, parts in self._open_deltas.pop(index, {}).items():
             text = _join(parts)
             if field == "partial_json":
-                block["input"] = tool_input(text) if is_stopped else unparsed(text)
+                block["input"] = tool_input(text) if is_stopped else wrap_unparsed(text)
             else:
                 before = block.get(field)  # a block of an unknown type may start with text
                 block[field] = before + text if isinstance(before, str) else text
@@ -170,12 +170,17 @@ class Reply(Blocks):
     """A reply for a client that does not stream: the verbs of `Sink`, then `message`."""
 
     def __init__(
-        self, message_id: str, model: str, origin: str = "", thinking: str = "show", used: frozenset[str] = frozenset()
+        self,
+        message_id: str,
+        model: str,
+        origin: str = "",
+        thinking: str = "show",
+        history_ids: frozenset[str] = frozenset(),
     ) -> None:
         self._content = _Content()
         self._message_id = message_id
         self._model = model
-        super().__init__(self._content, origin, thinking, used)
+        super().__init__(self._content, origin, thinking, history_ids)
 
     def message(self, outcome: Outcome, estimate: Usage) -> JSON:
         """Return the whole Message. `estimate`: tokens where the upstream reported none. Raises the problem or
@@ -187,7 +192,7 @@ class Reply(Blocks):
         if raw.opening is not None and raw.closing is not None:
             return self._raw_message(raw.opening, raw.closing, outcome.final_usage(estimate), estimate)
         reason = outcome.final_reason = self.finish(outcome)
-        outcome.called = frozenset(self.called)
+        outcome.called_tools = frozenset(self.called_tools)
         if self.problem is not None:  # what waited for the end was too much
             raise self.problem
         message: JSON = {

@@ -229,8 +229,8 @@ def _tools(tools: Any) -> Slices[list[JSON]]:
         raise _fail("tools", "Input should be a valid list")
     mender, pause = Mender(), ITEMS
     for n, tool in enumerate(tools):
-        if n % ITEMS == ITEMS - 1 or mender.visited > pause:
-            pause = mender.visited + ITEMS
+        if n % ITEMS == ITEMS - 1 or mender.node_count > pause:
+            pause = mender.node_count + ITEMS
             yield
         if not isinstance(tool, dict):
             raise _fail(f"tools.{n}", "Input should be a valid dictionary")

@@ -39,7 +39,7 @@ _ALIASES = {
     "none": "null",
 }
 #: The value of a keyword that is left out, because nothing sensible can be made of it.
-_GONE: Any = object()
+_ABSENT: Any = object()
 
 
 class _TooLarge(Exception):
@@ -52,16 +52,16 @@ def make_valid(schema: JSON) -> JSON:
 
 
 class Mender:
-    """Makes schemas valid. `visited`: nodes so far, so that the caller can pause."""
+    """Makes schemas valid. `node_count`: nodes so far, so that the caller can pause."""
 
-    __slots__ = ("_limit", "visited")
+    __slots__ = ("_limit", "node_count")
 
     def __init__(self) -> None:
-        self.visited = self._limit = 0
+        self.node_count = self._limit = 0
 
     def valid(self, schema: JSON) -> JSON:
         """Return `schema` as a valid one, the same object if it is one."""
-        self._limit = self.visited + NODES
+        self._limit = self.node_count + NODES
         try:
             valid: JSON = self.schema(schema, 0)
         except _TooLarge:
@@ -82,18 +82,18 @@ class Mender:
         if not isinstance(node, dict):
             if node.__class__ is bool:
                 return node
-            kind = _type(node) if isinstance(node, str) else _GONE  # "a": "string"
-            return {} if kind is _GONE else {"type": kind}
-        self.visited += 1
-        if depth > DEPTH or self.visited > self._limit:
+            kind = _type(node) if isinstance(node, str) else _ABSENT  # "a": "string"
+            return {} if kind is _ABSENT else {"type": kind}
+        self.node_count += 1
+        if depth > DEPTH or self.node_count > self._limit:
             raise _TooLarge
         changes: JSON = {}
         for key, value in node.items():
             check = _PLAIN.get(key)
             if check is not None:
                 new = check(value)
-            elif key in _NESTED:
-                new = _NESTED[key](self, value, depth + 1)
+            elif key in _SUBSCHEMAS:
+                new = _SUBSCHEMAS[key](self, value, depth + 1)
             else:
                 continue
             if new is not value:
@@ -102,8 +102,8 @@ class Mender:
             return node
         _read_draft_3(node, changes)
         _read_draft_4(node, changes)
-        mended = {**node, **changes}
-        return {key: value for key, value in mended.items() if value is not _GONE}
+        result = {**node, **changes}
+        return {key: value for key, value in result.items() if value is not _ABSENT}
 
     def table(self, value: Any, depth: int) -> Any:
         """Return the schemas of a keyword like `properties`, by name."""
@@ -114,14 +114,14 @@ class Mender:
 
     def single(self, value: Any, depth: int) -> Any:
         """Return the schema of a keyword like `additionalProperties`."""
-        return _GONE if value is None else self.schema(value, depth)
+        return _ABSENT if value is None else self.schema(value, depth)
 
     def items(self, value: Any, depth: int) -> Any:
         """Return the schema of `items`. A list has one for each place (draft 7): every item may match any of them."""
         if not isinstance(value, list):
             return self.schema(value, depth)
         choices = self.choices(value, depth)
-        if choices is _GONE:
+        if choices is _ABSENT:
             return {}
         return choices[0] if len(choices) == 1 else {"anyOf": choices}
 
@@ -130,11 +130,11 @@ class Mender:
         if isinstance(value, dict):
             value = _php_list(value) or [value]
         if not isinstance(value, list):
-            return _GONE
+            return _ABSENT
         new = [self.schema(child, depth) for child in value if isinstance(child, (dict, bool, str))]
         if len(new) == len(value) and all(a is b for a, b in zip(new, value, strict=True)):
-            return value or _GONE
-        return new or _GONE
+            return value or _ABSENT
+        return new or _ABSENT
 
 
 def _read_draft_3(node: JSON, changes: JSON) -> None:
@@ -144,9 +144,9 @@ def _read_draft_3(node: JSON, changes: JSON) -> None:
         return
     names = [name for name, child in properties.items() if isinstance(child, dict) and child.get("required") is True]
     required = changes.get("required", node.get("required"))
-    listed = required if isinstance(required, list) else []
-    if not set(names) <= set(listed):
-        changes["required"] = list(dict.fromkeys([*listed, *names]))
+    required_names = required if isinstance(required, list) else []
+    if not set(names) <= set(required_names):
+        changes["required"] = list(dict.fromkeys([*required_names, *names]))
 
 
 def _read_draft_4(node: JSON, changes: JSON) -> None:
@@ -154,10 +154,10 @@ def _read_draft_4(node: JSON, changes: JSON) -> None:
     for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
         limit = changes.get(bound, node.get(bound))
         if node.get(exclusive) is True and isinstance(limit, (int, float)):
-            changes[exclusive], changes[bound] = limit, _GONE
+            changes[exclusive], changes[bound] = limit, _ABSENT
 
 
-# -- keywords without schemas in them: functions that return the same object, a better one, or _GONE
+# -- keywords without schemas in them: functions that return the same object, a better one, or _ABSENT
 
 
 def _php_list(value: JSON) -> list[Any]:
@@ -169,12 +169,12 @@ def _type(value: Any) -> Any:
     if isinstance(value, str):
         name = value.strip().lower()
         name = _ALIASES.get(name, name)
-        return value if value in TYPES else name if name in TYPES else _GONE
+        return value if value in TYPES else name if name in TYPES else _ABSENT
     if not isinstance(value, list):
-        return _GONE
+        return _ABSENT
     names = dict.fromkeys(_type("null" if name is None else name) for name in value if not isinstance(name, list))
-    names.pop(_GONE, None)
-    return value if value and list(names) == value else list(names) or _GONE
+    names.pop(_ABSENT, None)
+    return value if value and list(names) == value else list(names) or _ABSENT
 
 
 def _required(value: Any) -> Any:
@@ -183,7 +183,7 @@ def _required(value: Any) -> Any:
     else:
         names = value if isinstance(value, list) else [value]
     distinct = list(dict.fromkeys(name for name in names if isinstance(name, str)))
-    return value if distinct == value else distinct or _GONE
+    return value if distinct == value else distinct or _ABSENT
 
 
 def _enum(value: Any) -> Any:
@@ -192,7 +192,7 @@ def _enum(value: Any) -> Any:
     elif value is not None and not isinstance(value, list):
         value = [value]
     if not value:
-        return _GONE  # an empty list would allow nothing
+        return _ABSENT  # an empty list would allow nothing
     distinct: dict[Any, Any] = {}
     for n, item in enumerate(value):
         # true equals 1 in Python, but not in JSON
@@ -201,15 +201,15 @@ def _enum(value: Any) -> Any:
 
 
 def _text(value: Any) -> Any:
-    return value if isinstance(value, str) else _GONE
+    return value if isinstance(value, str) else _ABSENT
 
 
 def _flag(value: Any) -> Any:
-    return value if isinstance(value, bool) else _GONE
+    return value if isinstance(value, bool) else _ABSENT
 
 
 def _list(value: Any) -> Any:
-    return value if isinstance(value, list) else _GONE if value is None else [value]
+    return value if isinstance(value, list) else _ABSENT if value is None else [value]
 
 
 def _number(value: Any) -> Any:
@@ -217,21 +217,21 @@ def _number(value: Any) -> Any:
         try:
             value = float(value)
         except ValueError:
-            return _GONE
+            return _ABSENT
         if not math.isfinite(value):
-            return _GONE
+            return _ABSENT
         return int(value) if value.is_integer() else value
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else _GONE
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else _ABSENT
 
 
 def _step(value: Any) -> Any:
     number = _number(value)
-    return number if number is not _GONE and number > 0 else _GONE
+    return number if number is not _ABSENT and number > 0 else _ABSENT
 
 
 def _size(value: Any) -> Any:
     number = _number(value)
-    return number if number is not _GONE and number >= 0 and number == number // 1 else _GONE
+    return number if number is not _ABSENT and number >= 0 and number == number // 1 else _ABSENT
 
 
 _PLAIN: dict[str, Callable[[Any], Any]] = {
@@ -252,7 +252,7 @@ _SINGLE = (
     *("additionalProperties", "unevaluatedProperties", "unevaluatedItems", "propertyNames", "contains"),
     *("not", "if", "then", "else"),
 )
-_NESTED: dict[str, Callable[[Mender, Any, int], Any]] = {
+_SUBSCHEMAS: dict[str, Callable[[Mender, Any, int], Any]] = {
     "items": Mender.items,
     **dict.fromkeys(_TABLES, Mender.table),
     **dict.fromkeys(_SINGLE, Mender.single),

@@ -17,7 +17,7 @@ BUDGET = 48 * 1024 * 1024
 SEARCHES = 64
 
 
-class Sent:
+class SentBody:
     """One request body. `forget` releases it. A forgotten or empty body contains nothing."""
 
     __slots__ = ("_body", "_bytes", "_searches")
@@ -35,13 +35,13 @@ class Sent:
         """Return a number that two bodies share only if they are the same."""
         return hash(self._body)
 
-    def holds(self, piece: bytes, *, unsearched: bool = True) -> bool:
-        """Whether the body contains `piece`; `unsearched` if it may no longer be searched."""
+    def holds(self, piece: bytes, *, default: bool = True) -> bool:
+        """Whether the body contains `piece`; `default` if it may no longer be searched."""
         body = self._body
         if not body:
             return False
         if not self._searches or self._bytes < len(body):
-            return unsearched
+            return default
         at = body.find(piece)
         self._searches -= 1
         self._bytes -= len(body) if at < 0 else at + len(piece)
@@ -53,4 +53,4 @@ class Sent:
 
 
 #: No request is known: no text is an echo.
-NOTHING = Sent()
+NOTHING = SentBody()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from a2py import jsonsize, jsontext
 from a2py.errors import ApiError
 from a2py.messages import ids, signatures
-from a2py.messages.items import TEXT, THINKING, TOOL, WHOLE, Held, Item, Part
+from a2py.messages.items import TEXT, THINKING, TOOL, WHOLE, Item, ItemQueue, Part
 
 if TYPE_CHECKING:
     from a2py.messages.output import Output
@@ -36,27 +36,27 @@ class Sequence:
     """Items that become blocks of `output`.
 
     `origin`: who replies, for the signatures. `thinking`: `show`, `omit` (blocks with empty text, whose text is in the
-    signature) or `none`. `used`: tool ids of the request's history. `count`: blocks that were opened; `tools_emitted`:
-    calls among them."""
+    signature) or `none`. `history_ids`: tool ids of the request's history. `count`: blocks that were opened;
+    `tools_emitted`: calls among them."""
 
     def __init__(
-        self, output: Output, origin: str = "", thinking: str = "show", used: frozenset[str] = frozenset()
+        self, output: Output, origin: str = "", thinking: str = "show", history_ids: frozenset[str] = frozenset()
     ) -> None:
         self._output = output
         self._origin = origin
         self._reasoning_field = ""  # where the upstream writes its reasoning
         self._thinking = thinking
-        self._ids = ids.Allocator(used)
+        self._ids = ids.Allocator(history_ids)
         self._current: Item | None = None  # the item whose pieces are written, or will be when its block opens
         self._open_key: Key | None = None  # its key, while its block is open and its pieces need nothing but writing
         self._open_call: Key | None = None  # its key, while its block is open and is a call
-        self._held = Held()
+        self._queue = ItemQueue()
         self._calls: dict[Key, Item] = {}
         self._is_cut = False  # the reply was
         self._is_call_cut = False  # a call was closed whose arguments have no end
         self.count = 0
         self.tools_emitted = 0
-        self.called: set[str] = set()  # names of the tools
+        self.called_tools: set[str] = set()  # names of the tools
 
     @property
     def problem(self) -> ApiError | None:
@@ -71,7 +71,7 @@ class Sequence:
         if self._current is None:
             self._current = item
             return
-        self._held.items.append(item)
+        self._queue.items.append(item)
         block = jsonsize.weight(jsontext.dumps(item.block)) + sum(map(len, item.parts)) if item.block else 0
         self._keep(item, "", ITEM_COST + block)
         self._advance()
@@ -108,22 +108,22 @@ class Sequence:
                 self._write_kept(item)
             if not item.is_started:
                 self._keep(item, item.parts.pop())
-        if self._held.items:
+        if self._queue.items:
             self._advance()
 
     def _check_open_call(self, item: Item) -> None:
         """The open call `item` got more: scan much of it, and close the block if it is complete and others wait."""
         if item.size > SCAN_SIZE:
             item.forget_parts()
-        if self._held.items:
+        if self._queue.items:
             self._advance()
 
     def _keep(self, item: Item, part: Part, cost: int = PART_COST) -> None:
         """Keep `part` until it can be written. Too much ends the reply: nothing with a gap is opened or closed."""
         if self.problem is not None:
             return
-        self._held.keep(item, part, cost)
-        if self._held.size > HELD_LIMIT:
+        self._queue.keep(item, part, cost)
+        if self._queue.size > HELD_LIMIT:
             self._give_up(
                 f"the upstream interleaved more than {HELD_LIMIT} characters of tool calls or hidden thinking"
             )
@@ -131,7 +131,7 @@ class Sequence:
     def _give_up(self, reason: str) -> None:
         """End the reply with an error, because more of it can't be kept."""
         self._output.problem = self._output.problem or ApiError("upstream", reason)
-        self._held.items.clear()
+        self._queue.items.clear()
         if self._current is not None and not self._current.is_started:
             self._current = None
 
@@ -139,14 +139,14 @@ class Sequence:
 
     def _advance(self) -> None:
         """Close the current block and take the next item, for as long as items wait and blocks are complete."""
-        while self._held.items and (self._current is None or self._current.may_close(self._held)):
+        while self._queue.items and (self._current is None or self._current.may_close(self._queue)):
             if self._current is not None:
                 self._close_block()
             self._take_next()
 
     def _take_next(self) -> None:
         """Make the next held item the current one, and write what it has."""
-        item = self._current = self._held.take_next()
+        item = self._current = self._queue.take_next()
         if item.kind == TOOL:
             self._continue_call(item)
         elif item.kind == WHOLE:
@@ -169,7 +169,7 @@ class Sequence:
             item.settle_arguments(is_whole=is_whole, is_cut=self._is_cut)
         self._open_block(item)
         if not self._is_hidden(item):
-            self._held.release(item)
+            self._queue.release(item)
             parts = item.parts
             if item.kind == TOOL and not is_whole:
                 item.parts = []
@@ -185,7 +185,7 @@ class Sequence:
         if item.kind == TOOL:
             item.id = self._ids.legal(item.id)
             self.tools_emitted += 1
-            self.called.add(item.name)
+            self.called_tools.add(item.name)
         index = self.count
         self.count += 1
         self._output.start(index, item)
@@ -221,7 +221,7 @@ class Sequence:
             self._is_call_cut = self._is_call_cut or item.is_cut_off()
         self._output.stop()
         if self._is_hidden(item):
-            self._held.release(item)
+            self._queue.release(item)
         item.parts = []
         item.is_closed = True
         self._current = None
@@ -232,5 +232,5 @@ class Sequence:
         if self._reasoning_field:
             state["r"] = self._reasoning_field
         if self._thinking == "omit":
-            state["text"] = item.joined()
+            state["text"] = item.join_parts()
         return signatures.make(item.state_kind or signatures.PLAIN, self._origin, state)

@@ -46,9 +46,9 @@ def name_session(headers: Mapping[str, str]) -> str:
 
 def find_session(headers: Mapping[str, str], request: Request) -> str:
     """Return the client's session: of a header, else of `metadata.user_id`, else ""."""
-    named = name_session(headers)
-    if named:
-        return named
+    header_session = name_session(headers)
+    if header_session:
+        return header_session
     metadata = request.body.get("metadata")
     user = metadata.get("user_id") if isinstance(metadata, dict) else None
     if not isinstance(user, str) or len(user) > USER_LIMIT:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 
-from a2py.messages.sent import NOTHING, Sent
+from a2py.messages.sent import NOTHING, SentBody
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,7 +115,7 @@ class Outcome:
     """How a reply ended. `reason`: an Anthropic stop reason (the sink changes it to `tool_use` if and only if it
     emitted a tool block); `final_reason`: the stop reason that the client got; `error`: the reply failed, and `reason`
     means nothing. `output_estimate`: output tokens if the upstream reports no usage; `notes`: what was left out or odd,
-    for the log; `called`: names of the tools that were called; `has_phases`: a message of the reply has a phase;
+    for the log; `called_tools`: names of the tools that were called; `has_phases`: a message of the reply has a phase;
     `is_estimated`: the upstream reported no usage, and `usage` is a2py's own guess."""
 
     reason: str = "end_turn"
@@ -127,7 +127,7 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     output_estimate: int = 0
     final_reason: str = ""
-    called: frozenset[str] = frozenset()
+    called_tools: frozenset[str] = frozenset()
     has_phases: bool = False
     is_estimated: bool = False
 
@@ -179,7 +179,7 @@ class Call:
 
 class Prepared(NamedTuple):
     """A request as it goes upstream. `names`: tool name as sent → the client's, if they differ; `stops`: stop sequences
-    that the decoder applies; `added`: optional fields that the proxy added itself (a lesson may remove them);
+    that the decoder applies; `added_fields`: optional fields that the proxy added itself (a lesson may remove them);
     `degraded`: what the upstream's format can't express."""
 
     url: str
@@ -189,7 +189,7 @@ class Prepared(NamedTuple):
     names: Mapping[str, str] = {}
     stops: tuple[str, ...] = ()
     degraded: tuple[str, ...] = ()
-    added: frozenset[str] = frozenset()
+    added_fields: frozenset[str] = frozenset()
     think_tags: bool = False
     think_open: bool = False
     #: output tokens that were requested. A reply that used exactly these was cut, whatever the upstream says; 0: not
@@ -199,7 +199,7 @@ class Prepared(NamedTuple):
     address: str = ""  #: host and port, for messages about the upstream
     tools: frozenset[str] = frozenset()  #: names of the tools, as sent
     search: str = ""  #: the question of a web search that the upstream runs by itself (chat wire)
-    sent: Sent = NOTHING  #: the body once it was sent, for reading errors inside the reply
+    sent_body: SentBody = NOTHING  #: the body once it was sent, for reading errors inside the reply
 
     def __repr__(self) -> str:
         """Return a text without headers and query, which hold keys, and without content."""
@@ -240,7 +240,7 @@ class Sink(Protocol):
 
     def args_json(self, key: Key, raw: bytes) -> None: ...
 
-    def done(self, key: Key) -> None:
+    def complete(self, key: Key) -> None:
         """The upstream says that this item is complete."""
 
     def server_tool(self, key: Key, id: str, name: str, input: JSON) -> None:
@@ -262,11 +262,11 @@ class Sink(Protocol):
 class Decoder(Protocol):
     """Turns upstream bytes into verbs. No input raises.
 
-    `finished`: nothing more will be read, so the relay may hang up. `splice`: turns the next HTTP chunk into one for
+    `is_finished`: nothing more will be read, so the relay may hang up. `splice`: turns the next HTTP chunk into one for
     the client without this decoder; valid until the decoder is fed again, None if there is none. `progress`: grows with
     each event that has content; comments and empty events leave it as it is."""
 
-    finished: bool
+    is_finished: bool
     splice: Splice | None
 
     @property

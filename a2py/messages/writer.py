@@ -146,11 +146,11 @@ class Writer(Blocks):
         estimate: Usage,
         origin: str = "",
         thinking: str = "show",
-        used: frozenset[str] = frozenset(),
+        history_ids: frozenset[str] = frozenset(),
     ) -> None:
         self._events = _Events(message_id, model, estimate)
         self._estimate = estimate
-        super().__init__(self._events, origin, thinking, used)
+        super().__init__(self._events, origin, thinking, history_ids)
 
     @property
     def has_begun(self) -> bool:
@@ -208,7 +208,7 @@ class Writer(Blocks):
             self._events.end("message_delta", {**raw.closing, "usage": usage})
             return
         reason = outcome.final_reason = self.finish(outcome)
-        outcome.called = frozenset(self.called)
+        outcome.called_tools = frozenset(self.called_tools)
         delta: JSON = {
             "stop_reason": reason,
             "stop_sequence": outcome.stop_sequence if reason == "stop_sequence" else None,

@@ -141,7 +141,7 @@ class StreamAnswer:
         self.client.rate_limits = rate_limits(headers)
 
     def open_sink(self, deployment: Deployment, prepared: Prepared) -> Writer:
-        self._request_body = prepared.sent
+        self._request_body = prepared.sent_body
         writer = self._writer = self._keepalive.writer = self._new_writer(deployment.origin, deployment.model)
         return writer
 

@@ -5,7 +5,7 @@
 Knows: the time limits of each step, what is counted towards the deployment's limits. Must not know: which deployment is
 next (router), what the client gets (answer.py), HTTP parsing (a2py/upstream), upstream formats (wires).
 Invariants: the upstream's response is closed or released, and the reservation is settled, in every way out; the request
-body is not referred to once the reply has begun, except by `Prepared.sent`.
+body is not referred to once the reply has begun, except by `Prepared.sent_body`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.evidence.replies import Expectation, expectation_of
-from a2py.messages.sent import Sent
+from a2py.messages.sent import SentBody
 from a2py.messages.types import Call, Decoder, Outcome, Prepared, Usage
 from a2py.proxy.answer import AnswerT, DecodedAnswer
 from a2py.proxy.inbound import Inbound
@@ -150,7 +150,7 @@ class Attempt(Generic[AnswerT]):
         body = await response.error_body()
         if self._inbound.recording is not None:
             self._inbound.recording.add_reply(body)
-        error = read(response.status, response.headers, body, Peer.of(deployment, prepared.sent))
+        error = read(response.status, response.headers, body, Peer.of(deployment, prepared.sent_body))
         error = self._judge_refusal(error, response, body)
         error.rate_limits = rate_limits(response.headers)
         return error
@@ -161,7 +161,7 @@ class Attempt(Generic[AnswerT]):
         if response is not None:
             # after a stop sequence the upstream goes on writing what nobody will read: close instead of reuse
             is_complete = outcome is not None and outcome.error is None and outcome.reason != "stop_sequence"
-            response.leave(finished=is_complete)
+            response.leave(is_complete=is_complete)
 
     async def _send(self) -> Response:
         """Send the request, and return the response once its head has come. Raise `ApiError`."""
@@ -178,7 +178,7 @@ class Attempt(Generic[AnswerT]):
         if response.resent:
             inbound.record.notes.append("sent again: the kept connection had been closed")
         # The body is kept as `sent` until the reply begins, because an error may quote it.
-        self.prepared = prepared._replace(headers={}, body=b"", sent=Sent(prepared.body))
+        self.prepared = prepared._replace(headers={}, body=b"", sent_body=SentBody(prepared.body))
         self._answer.set_rate_limits(response.headers)
         if recording is not None:
             recording.add_head(response.status, response.headers)

@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from a2py.deployment import Deployment
-from a2py.evidence.message import Learned
+from a2py.evidence.message import ServerReport
 from a2py.evidence.server import MODELS, ROOT_PATHS, Answer, ServerWord, read
 from a2py.jsonsize import exceeds
 from a2py.providers import row_is_guess
@@ -70,9 +70,9 @@ class Discovery:
     `is_asker`: ask private servers at the start; `on_report`: called with each answer, for other processes."""
 
     def __init__(self, on_change: Callable[[Mapping[str, ServerWord]], None]) -> None:
-        self.reports: dict[str, Learned] = {}  # by base
+        self.reports: dict[str, ServerReport] = {}  # by base
         self.is_on = self.is_asker = True
-        self.on_report: Callable[[Learned], None] = lambda report: None
+        self.on_report: Callable[[ServerReport], None] = lambda report: None
         self._on_change = on_change
         self._upstream: Upstream | None = None
         self._stale: dict[str, Deployment] = {}  # private servers that could not be reached
@@ -110,7 +110,7 @@ class Discovery:
         if self.is_on and deployment.base not in self._tasks and _is_asked_at_start(deployment):
             self._stale.setdefault(deployment.base, deployment)
 
-    def take(self, report: Learned) -> None:
+    def take(self, report: ServerReport) -> None:
         """Take what another process has report: this one need not ask."""
         base = report.base
         self._stale.pop(base, None)
@@ -140,11 +140,11 @@ class Discovery:
             if is_private(base):
                 self._stale[base] = deployment
         else:
-            report = Learned(base, word, iso_date(time.time()))
+            report = ServerReport(base, word, iso_date(time.time()))
             self._keep(report)
             self.on_report(report)
 
-    def _keep(self, report: Learned) -> None:
+    def _keep(self, report: ServerReport) -> None:
         earlier = self.reports.get(report.base)
         if len(self.reports) >= MAX_SERVERS if earlier is None else earlier.word == report.word:
             return

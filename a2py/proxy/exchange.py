@@ -32,7 +32,7 @@ from a2py.proxy.refusals import Refusals
 from a2py.proxy.router import AtLimit, Plan, Step
 from a2py.proxy.services import Services
 from a2py.proxy.waiting import Waiting
-from a2py.upstream.client import NotConnected
+from a2py.upstream.client import ConnectError
 from a2py.wires.common import threads
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class Exchange(Generic[AnswerT]):
                 services.discovery.note_success(original)
                 self._learn_from_reply(attempt, original)
                 return None
-            if isinstance(error, NotConnected):
+            if isinstance(error, ConnectError):
                 services.discovery.note_failed_connection(original)
             error.hide(original.secrets)
             step = await self._next_step(plan, attempt, original, error)
@@ -332,7 +332,7 @@ class Conversation(Exchange[DecodedAnswer]):
             self._trial.use(original, error, {WIRE: wire})
             notes.append(f"no {deployment.wire} wire here: asked by {wire}")
             return True
-        changes = self._trial.learn(original, deployment, error, prepared.added)
+        changes = self._trial.learn(original, deployment, error, prepared.added_fields)
         if changes:
             notes.append(f"learned {','.join(changes)}")
         return bool(changes)
@@ -351,7 +351,7 @@ class Conversation(Exchange[DecodedAnswer]):
         changes = {
             name: value
             for name, value in finding.changes.items()
-            if name not in original.fixed and getattr(deployment.quirks, name) == getattr(original.quirks, name)
+            if name not in original.fixed_quirks and getattr(deployment.quirks, name) == getattr(original.quirks, name)
         }
         if changes:
             self._services.lessons.learn(original, changes, "reply", finding.note)

@@ -30,8 +30,8 @@ class ToClient:
         self._has_content = False
 
     @property
-    def ended(self) -> bool:
-        return self._decoder.finished or self._writer.problem is not None
+    def is_over(self) -> bool:
+        return self._decoder.is_finished or self._writer.problem is not None
 
     @property
     def progress(self) -> int:
@@ -46,7 +46,7 @@ class ToClient:
         if not self._has_content:
             self._has_content = True
             self._on_content()
-        if not self._decoder.finished:
+        if not self._decoder.is_finished:
             # The last output goes out together with the end of the message: one system call less.
             self._client.write(writer.take())
 
@@ -79,5 +79,5 @@ class ToReply(Patient):
         self.pass_on = decoder.feed
 
     @property
-    def ended(self) -> bool:
-        return self._decoder.finished or self._sink.problem is not None
+    def is_over(self) -> bool:
+        return self._decoder.is_finished or self._sink.problem is not None

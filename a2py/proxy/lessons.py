@@ -173,7 +173,7 @@ class Trial:
         waiting = self._unproven.get(original.id, [])
         # The same error again: the lessons that it taught before did not help.
         self._unproven[original.id] = [one for one in waiting if one.cause != cause]
-        changes = find_lesson(error, deployment.quirks, optional_fields, original.fixed, earlier)
+        changes = find_lesson(error, deployment.quirks, optional_fields, original.fixed_quirks, earlier)
         earlier.append(deployment.quirks)
         if changes is None:
             return ()
@@ -216,8 +216,8 @@ def with_wire(deployment: Deployment, wire: str) -> Deployment:
         return variant
     base = row.base if row and row.base and row.native == deployment.base else f"{deployment.base}/v1"
     variant = apply_evidence(replace(variant, base=base), {}, None)
-    fixed_quirks = {name: getattr(deployment.quirks, name) for name in deployment.fixed}
-    return replace(variant, quirks=override(variant.quirks, fixed_quirks), fixed=deployment.fixed)
+    fixed_quirks = {name: getattr(deployment.quirks, name) for name in deployment.fixed_quirks}
+    return replace(variant, quirks=override(variant.quirks, fixed_quirks), fixed_quirks=deployment.fixed_quirks)
 
 
 def with_changes(deployment: Deployment, changes: dict[str, Any]) -> Deployment:
@@ -226,5 +226,5 @@ def with_changes(deployment: Deployment, changes: dict[str, Any]) -> Deployment:
     wire = quirks.pop(WIRE, "")
     if wire and wire != deployment.wire:
         deployment = with_wire(deployment, wire)
-    quirks = {name: value for name, value in quirks.items() if name not in deployment.fixed}
+    quirks = {name: value for name, value in quirks.items() if name not in deployment.fixed_quirks}
     return replace(deployment, quirks=override(deployment.quirks, quirks)) if quirks else deployment

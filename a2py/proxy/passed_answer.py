@@ -40,7 +40,7 @@ class PassingFlow:
 
     __slots__ = ("_client", "_has_content", "_on_content", "_response", "_see", "_tail", "watcher")
 
-    ended = False
+    is_over = False
 
     def __init__(
         self, response: Response, client: PassedStream, watcher: Watcher, on_content: Callable[[], None]

@@ -89,7 +89,7 @@ class PassedAttempt(Attempt[PassedAnswer]):
     def _release_body(self) -> None:
         """Free the client's body: its answer has begun, so nothing is asked again."""
         assert self.prepared is not None
-        self.prepared.sent.forget()
+        self.prepared.sent_body.forget()
         self._question.forget()
 
     def _read_partial(self) -> Outcome | None:

@@ -277,12 +277,12 @@ class _RecordingDecoder:
     def __init__(self, inner: Decoder, recording: Recording) -> None:
         self._inner = inner
         self._recording = recording
-        self.finished = inner.finished
+        self.is_finished = inner.is_finished
 
     def feed(self, data: bytes) -> None:
         self._recording.add_reply(data)
         self._inner.feed(data)
-        self.finished = self._inner.finished
+        self.is_finished = self._inner.is_finished
 
     @property
     def progress(self) -> int:

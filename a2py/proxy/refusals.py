@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.messages.sent import Sent
+from a2py.messages.sent import SentBody
 from a2py.messages.types import Prepared
 
 _Question = tuple[str, str, int]
@@ -23,11 +23,11 @@ class Refusals:
 
     def note(self, deployment: Deployment, prepared: Prepared | None, error: ApiError) -> None:
         """Note that `prepared`, if it was sent, was refused with `error`."""
-        if prepared is not None and prepared.sent:
-            self._errors[prepared.url, deployment.key, prepared.sent.digest()] = error
+        if prepared is not None and prepared.sent_body:
+            self._errors[prepared.url, deployment.key, prepared.sent_body.digest()] = error
 
     def find(self, deployment: Deployment, prepared: Prepared | None) -> ApiError | None:
         """Return the error with which `prepared` was refused before; None if it was not."""
         if prepared is None or not self._errors:
             return None
-        return self._errors.get((prepared.url, deployment.key, Sent(prepared.body).digest()))
+        return self._errors.get((prepared.url, deployment.key, SentBody(prepared.body).digest()))

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from a2py.evidence import message
-from a2py.evidence.message import Learned
+from a2py.evidence.message import ServerReport
 from a2py.proxy.discovery import Discovery
 from a2py.proxy.news import News
 from a2py.shared.store import Store
@@ -42,7 +42,7 @@ class SharedNews:
         for word in words:
             self._store.tell(word)
 
-    def _tell_report(self, report: Learned) -> None:
+    def _tell_report(self, report: ServerReport) -> None:
         if "@" not in report.base:  # a login in an address is a secret
             self._store.tell(message.encode(report))
 

@@ -231,13 +231,13 @@ class HopSink:
         else:
             self._sink.args(self._key(key), s)
 
-    def done(self, key: Key) -> None:
-        self._record.done(key)
+    def complete(self, key: Key) -> None:
+        self._record.complete(key)
         kind = self._kinds.get(key)
         if isinstance(kind, (SearchCall, _EarlyCall)):
             self._show_complete()
         else:
-            self._sink.done(self._key(key))
+            self._sink.complete(self._key(key))
 
     def _show_complete(self) -> None:
         """Write the blocks of the searches whose arguments are complete, before what comes behind them."""

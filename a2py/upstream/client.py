@@ -24,7 +24,7 @@ from a2py.http1 import CODINGS, Head, Inflater, request_head
 from a2py.messages.types import Prepared
 from a2py.upstream.connect import Deadline, Resolver, Route, connect
 from a2py.upstream.connection import Connection
-from a2py.upstream.failure import Cause, Failure, Unanswered, cause_of
+from a2py.upstream.failure import Cause, Failure, NoResponse, cause_of
 from a2py.upstream.flow import Flow, Gather
 from a2py.upstream.origin import ProxyServer, Target, environment_proxy, parse
 from a2py.upstream.pool import Pool
@@ -51,7 +51,7 @@ class NoAnswer(ApiError):
     request."""
 
 
-class NotConnected(ApiError):
+class ConnectError(ApiError):
     """There was no connection to the upstream: nothing was sent."""
 
 
@@ -64,10 +64,10 @@ def api_error(cause: Cause, deployment: Deployment) -> ApiError:
     if cause.kind == "ca":
         return ApiError("api", f"ssl_verify: the CA file {cause.detail}", should_retry=False)
     error = transport_error(cause.kind, cause.detail, Peer.of(deployment))
-    if cause.unanswered:
+    if cause.is_unanswered:
         return NoAnswer(error.kind, error.message)
     if cause.kind in _BEFORE_CONNECTION:
-        return NotConnected(error.kind, error.message, should_retry=error.should_retry)
+        return ConnectError(error.kind, error.message, should_retry=error.should_retry)
     return error
 
 
@@ -125,16 +125,16 @@ class Response:
             timer.cancel()
         return body.body()
 
-    def leave(self, *, finished: bool) -> None:
-        """End the exchange. `finished`: the answer was complete, so the connection may be used again; otherwise it is
-        closed."""
+    def leave(self, *, is_complete: bool) -> None:
+        """End the exchange. `is_complete`: the answer was complete, so the connection may be used again; otherwise it
+        is closed."""
         if self._connection is not None:
-            self._connection.leave(finished=finished)
+            self._connection.leave(is_complete=is_complete)
             self._connection = None
 
     def close(self) -> None:
         """Close the connection at once, unless the body was read to its end."""
-        self.leave(finished=False)
+        self.leave(is_complete=False)
 
 
 class Upstream:
@@ -234,16 +234,16 @@ class Upstream:
         """POST `question` as JSON, or GET if it is None. Return the status, the headers (lower-case names) and at most
         `limit` bytes of the body. Raises `Failure`, also if that takes more than `seconds`. A redirect is an answer,
         too."""
-        sent = {**headers, "accept": "application/json", "accept-encoding": "identity", HOP_HEADER: self._hops}
+        all_headers = {**headers, "accept": "application/json", "accept-encoding": "identity", HOP_HEADER: self._hops}
         body = None
         if question is not None:
-            sent["content-type"] = "application/json"
+            all_headers["content-type"] = "application/json"
             body = orjson.dumps(question)
-        response = await self._exchange(deployment, address, sent, body, seconds, None, None)
+        response = await self._exchange(deployment, address, all_headers, body, seconds, None, None)
         try:
             return response.status, response.headers, await response.whole(limit)
         finally:
-            response.leave(finished=True)
+            response.leave(is_complete=True)
 
     async def _exchange(
         self,
@@ -270,7 +270,7 @@ class Upstream:
                 if not _is_late_timeout(answer) or self._loop.time() - start > RESEND_SECONDS:
                     return Response(answer, idle, False)
                 idle.close()
-            except Unanswered:
+            except NoResponse:
                 if self._loop.time() - start > RESEND_SECONDS:
                     raise
             self._count("a2py_resent_total")

@@ -33,7 +33,7 @@ NEXT_ADDRESS_SECONDS = 0.25
 #: Seconds of silence before TCP probes whether the server is still there, and between two probes.
 KEEPALIVE_SECONDS = 60
 
-Attached = TypeVar("Attached", bound=asyncio.Protocol)
+AnyProtocol = TypeVar("AnyProtocol", bound=asyncio.Protocol)
 AddressInfo = tuple[int, int, int, str, Any]
 
 
@@ -51,7 +51,7 @@ class Resolver:
     def __init__(self, loop: asyncio.AbstractEventLoop, family: int = socket.AF_UNSPEC) -> None:
         self._loop = loop
         self._family = family
-        self._kept: dict[tuple[str, int], tuple[float, list[AddressInfo]]] = {}
+        self._cache: dict[tuple[str, int], tuple[float, list[AddressInfo]]] = {}
         self._lookups: dict[tuple[str, int], asyncio.Task[list[AddressInfo]]] = {}
 
     async def addresses(self, host: str, port: int) -> list[AddressInfo]:
@@ -66,7 +66,7 @@ class Resolver:
             if "%" not in host and self._family != socket.AF_INET:
                 return [(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port, 0, 0))]
         key = host, port
-        until, addresses = self._kept.get(key, (0.0, []))
+        until, addresses = self._cache.get(key, (0.0, []))
         if until > self._loop.time():
             return addresses
         task = self._lookups.get(key)
@@ -78,9 +78,9 @@ class Resolver:
     async def _look_up(self, key: tuple[str, int]) -> list[AddressInfo]:
         host, port = key
         addresses: list[Any] = await self._loop.getaddrinfo(host, port, family=self._family, type=socket.SOCK_STREAM)
-        if len(self._kept) >= DNS_HOSTS:
-            self._kept.clear()
-        self._kept[key] = self._loop.time() + DNS_SECONDS, addresses
+        if len(self._cache) >= DNS_HOSTS:
+            self._cache.clear()
+        self._cache[key] = self._loop.time() + DNS_SECONDS, addresses
         return addresses
 
     def _end_lookup(self, key: tuple[str, int], task: asyncio.Task[list[AddressInfo]]) -> None:
@@ -90,7 +90,7 @@ class Resolver:
 
     def forget(self, host: str, port: int) -> None:
         """Resolve the host again next time, because no connection could be made."""
-        self._kept.pop((host, port), None)
+        self._cache.pop((host, port), None)
 
     async def close(self) -> None:
         tasks = list(self._lookups.values())
@@ -167,29 +167,29 @@ async def _open_socket(origin: Origin, resolver: Resolver, loop: asyncio.Abstrac
 
 async def _attach(
     loop: asyncio.AbstractEventLoop,
-    protocol: Callable[[], Attached],
+    protocol: Callable[[], AnyProtocol],
     sock: socket.socket,
     tls: ssl.SSLContext | None,
     host: str,
-) -> Attached:
+) -> AnyProtocol:
     """Put a protocol on a connected socket, on top of TLS if `tls` is given.
 
     Not by `create_connection(ssl=...)`: if that is cancelled before the handshake has begun, it leaves its transport
     open, and the caller has no reference to close it by (CPython 3.11). To close the socket beneath it would make it
     act on the next connection that gets the same file descriptor."""
     try:
-        transport, attached = await loop.create_connection(protocol if tls is None else asyncio.Protocol, sock=sock)
+        transport, connection = await loop.create_connection(protocol if tls is None else asyncio.Protocol, sock=sock)
     except BaseException:
         sock.close()
         raise
     if tls is None:
-        return cast(Attached, attached)
+        return cast(AnyProtocol, connection)
     return await _secure(loop, protocol(), transport, tls, host)
 
 
 async def _secure(
-    loop: asyncio.AbstractEventLoop, protocol: Attached, transport: asyncio.Transport, tls: ssl.SSLContext, host: str
-) -> Attached:
+    loop: asyncio.AbstractEventLoop, protocol: AnyProtocol, transport: asyncio.Transport, tls: ssl.SSLContext, host: str
+) -> AnyProtocol:
     """Do the TLS handshake on `transport`, and put `protocol` on top."""
     try:
         secure = await loop.start_tls(transport, protocol, tls, server_hostname=host.rstrip("."))
@@ -207,13 +207,13 @@ class Deadline:
     Like asyncio.timeout, which Python 3.10 does not have: the timer cancels the task, and the end of the block turns
     the cancellation into `failure`. If the task was also cancelled from outside, that cancellation goes on."""
 
-    __slots__ = ("_failure", "_loop", "_seconds", "_task", "_timer", "expired")
+    __slots__ = ("_failure", "_loop", "_seconds", "_task", "_timer", "has_expired")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, failure: Failure) -> None:
         self._loop = loop
         self._seconds = seconds
         self._failure = failure
-        self.expired = False
+        self.has_expired = False
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
@@ -222,12 +222,12 @@ class Deadline:
         self._timer = self._loop.call_later(max(0.0, self._seconds), self._expire)
 
     def _expire(self) -> None:
-        self.expired = True
+        self.has_expired = True
         self._task.cancel()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         self._timer.cancel()
-        if self.expired:
+        if self.has_expired:
             uncancel = getattr(self._task, "uncancel", None)  # since Python 3.11
             if (uncancel is None or uncancel() == 0) and kind is not None and issubclass(kind, asyncio.CancelledError):
                 # A copy: a traceback on the one that is kept would refer to this frame, which is a reference cycle.

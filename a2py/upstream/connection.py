@@ -4,10 +4,10 @@ Knows: asyncio's transports. Must not know: where a connection leads, TLS, proxi
 Invariants: bytes that arrive while no response is expected close the connection, and so does all that ends an exchange
 early. At most one read is held while the flow is full. At most one timer runs.
 
-    IDLE ── ask() ──▶ WAITING ── final head ──▶ READING ── end of body ──▶ COMPLETE ── leave() ──▶ IDLE
-                                                   │                                                ▲
-                                                   └── leave(finished=True) ──▶ TAIL ── its end ────┘
-    any phase ── failure, cancellation, leave(finished=False), close() ──▶ CLOSED
+    IDLE ── ask() ──▶ WAITING ── final head ──▶ READING ── end of body ──▶ COMPLETE ── leave() ───▶ IDLE
+                                                   │                                                 ▲
+                                                   └── leave(is_complete=True) ──▶ TAIL ── its end ────┘
+    any phase ── failure, cancellation, leave(is_complete=False), close() ──▶ CLOSED
 
 `data_received` drives everything: it parses, passes pieces on to the flow, and the flow writes to the client, all in
 one call of the event loop. The task that waits for the response wakes only when the head is complete, when the flow is
@@ -23,7 +23,7 @@ from enum import Enum
 from typing import Protocol
 
 from a2py.http1 import BadResponse, Head, Inflater, ResponseReader, State
-from a2py.upstream.failure import Failure, Unanswered, reason_of
+from a2py.upstream.failure import Failure, NoResponse, reason_of
 from a2py.upstream.flow import Flow, Splice
 from a2py.upstream.sender import Sender
 from a2py.upstream.sockets import is_quiet, read_rest
@@ -63,6 +63,7 @@ class Connection(asyncio.Protocol):
     server keeps it idle, None if it does not say."""
 
     __slots__ = (
+        "_backlog",
         "_early",
         "_failure",
         "_flow",
@@ -75,7 +76,6 @@ class Connection(asyncio.Protocol):
         "_splice",
         "_tail",
         "_transport",
-        "_undelivered",
         "_waiter",
         "_watch",
         "idle_limit",
@@ -96,7 +96,7 @@ class Connection(asyncio.Protocol):
         self._splice: Splice | None = None
         self._inflater: Inflater | None = None
         self._early: list[bytes] = []  # pieces of the body that came before somebody read it
-        self._undelivered: Iterator[bytes] | None = None  # the rest of a compressed read, while the flow is full
+        self._backlog: Iterator[bytes] | None = None  # the rest of a compressed read, while the flow is full
         self._sender = Sender()
         self._tail = 0  # bytes read in phase TAIL
         self.phase = Phase.IDLE
@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
             try:
                 self._reader.end_of_input()
             except BadResponse:
-                self._fail(self._lost(None))
+                self._fail(self._explain_loss(None))
             else:
                 self._complete()
         return False
@@ -151,7 +151,7 @@ class Connection(asyncio.Protocol):
         if exc is None:
             self.eof_received()
         if self.phase in (Phase.WAITING, Phase.READING):
-            self._fail(self._lost(exc))
+            self._fail(self._explain_loss(exc))
         self.close()
         self._watch.forget()
         free(self._transport)
@@ -185,10 +185,10 @@ class Connection(asyncio.Protocol):
     @property
     def has_whole_response(self) -> bool:
         """Whether the last byte of the response has come."""
-        return self._reader.done
+        return self._reader.is_done
 
     async def ask(self, head: bytes, body: bytes, limits: Limits) -> Head:
-        """Send a request and return the head of its response. Raises `Failure`: `Unanswered` if the connection ended
+        """Send a request and return the head of its response. Raises `Failure`: `NoResponse` if the connection ended
         before a byte of the response. If this raises, or is cancelled, the connection is closed."""
         self.phase = Phase.WAITING
         self._reader = reader = ResponseReader()
@@ -210,16 +210,16 @@ class Connection(asyncio.Protocol):
         self._flow = self._watch.flow = flow
         self._inflater = inflater
         try:
-            while not flow.ended:
+            while not flow.is_over:
                 if flow.full():
                     await flow.drain()
                     self._watch.last = self._loop.time()
-                elif self._undelivered is not None:
-                    self._pass_undelivered()
+                elif self._backlog is not None:
+                    self._pass_backlog()
                 elif self._early:
                     early, self._early = b"".join(self._early), []
                     self._pass_on(early)
-                elif self._reader.done and self._failure is None:
+                elif self._reader.is_done and self._failure is None:
                     if inflater is None or self._is_whole(inflater):
                         return
                 else:
@@ -229,7 +229,7 @@ class Connection(asyncio.Protocol):
             self.close()
             raise
         finally:
-            self._flow = self._watch.flow = self._splice = self._inflater = self._undelivered = None
+            self._flow = self._watch.flow = self._splice = self._inflater = self._backlog = None
 
     async def _wait_for_news(self) -> None:
         """Wait until `_wake` is called. Raises the failure of the connection, if there is one."""
@@ -245,15 +245,15 @@ class Connection(asyncio.Protocol):
         else:
             raise self._failure
 
-    def leave(self, *, finished: bool) -> None:
-        """End the exchange. If its answer was `finished`, the body gets TAIL_SECONDS to end, and the connection can be
+    def leave(self, *, is_complete: bool) -> None:
+        """End the exchange. If its answer `is_complete`, the body gets TAIL_SECONDS to end, and the connection can be
         used again.
 
         Otherwise the connection is closed at once, which makes the upstream stop generating."""
         self._watch.stop()
         if self.phase is Phase.COMPLETE:
             self._release()
-        elif self.phase is Phase.READING and finished:
+        elif self.phase is Phase.READING and is_complete:
             self.phase = Phase.TAIL
             self._tail = sum(map(len, self._early))
             self._early.clear()
@@ -270,7 +270,7 @@ class Connection(asyncio.Protocol):
         self._watch.stop()
         self._splice = None
         self._sender.drop()
-        if self._failure is None and not self._reader.done:
+        if self._failure is None and not self._reader.is_done:
             self._failure = Failure("cut", "the connection was closed")
         if self._transport is not None:
             self._transport.abort()
@@ -307,9 +307,9 @@ class Connection(asyncio.Protocol):
             self._failure = error
         self.close()
 
-    def _lost(self, exc: BaseException | None) -> Failure:
-        if not self._reader.started:
-            return Unanswered("cut", "before it answered")
+    def _explain_loss(self, exc: BaseException | None) -> Failure:
+        if not self._reader.has_started:
+            return NoResponse("cut", "before it answered")
         return Failure("cut", reason_of(exc) or "before the end of its answer")
 
     def _wake(self) -> None:
@@ -319,8 +319,8 @@ class Connection(asyncio.Protocol):
     def _pause_reading(self, pause: bool) -> None:
         """Stop or continue to read from the server."""
         transport = self._transport
-        if pause is not self._watch.paused and transport is not None and not transport.is_closing():
-            self._watch.paused = pause
+        if pause is not self._watch.is_paused and transport is not None and not transport.is_closing():
+            self._watch.is_paused = pause
             if pause:
                 transport.pause_reading()
             else:
@@ -344,7 +344,7 @@ class Connection(asyncio.Protocol):
     def _receive_body(self, data: bytes) -> None:
         """Pass a part of the body on, unless the flow is not there yet or something that came before it waits."""
         flow, reader = self._flow, self._reader
-        if flow is None or self._watch.paused or self._undelivered or self._early:
+        if flow is None or self._watch.is_paused or self._backlog or self._early:
             self._receive_early(data)
             return
         pieces = reader.receive(data)
@@ -363,7 +363,7 @@ class Connection(asyncio.Protocol):
     def _receive_early(self, data: bytes) -> None:
         """Keep a part of the body for the task. Stop reading when that is more than one read."""
         self._early += self._reader.receive(data)
-        if self.phase is Phase.READING and self._reader.done:
+        if self.phase is Phase.READING and self._reader.is_done:
             self._complete()
         elif sum(map(len, self._early)) > READ_SIZE:
             self._pause_reading(True)
@@ -372,7 +372,7 @@ class Connection(asyncio.Protocol):
         """Drop a part of a body of which nothing more is wanted."""
         self._tail += len(data)
         self._reader.receive(data)
-        if self._reader.done:
+        if self._reader.is_done:
             self._complete()
         elif self._tail > TAIL_SIZE:
             self.close()
@@ -389,7 +389,7 @@ class Connection(asyncio.Protocol):
             # stop sending. The request stays incomplete, so the connection can't take another one.
             self._sender.drop()
             reader.surplus = True
-        if reader.done:
+        if reader.is_done:
             self._complete()
         self._wake()
 
@@ -398,32 +398,32 @@ class Connection(asyncio.Protocol):
         flow = self._flow
         assert flow is not None
         if self._inflater is not None:
-            self._undelivered = self._inflater.pieces(data)
-            self._pass_undelivered()
+            self._backlog = self._inflater.pieces(data)
+            self._pass_backlog()
             return
         flow.pass_on(data)
-        if flow.ended or flow.full():
+        if flow.is_over or flow.full():
             self._stop_for(flow)
 
     def _stop_for(self, flow: Flow) -> None:
         """Stop passing pieces on, because the flow has ended or is full, and wake the task, which finds out which."""
         self._splice = None
-        self._pause_reading(not flow.ended)
+        self._pause_reading(not flow.is_over)
         self._wake()
 
-    def _pass_undelivered(self) -> None:
-        flow, pieces, inflater = self._flow, self._undelivered, self._inflater
+    def _pass_backlog(self) -> None:
+        flow, pieces, inflater = self._flow, self._backlog, self._inflater
         if pieces is None or flow is None or inflater is None:
             return
         try:
             for piece in pieces:
                 flow.pass_on(piece)
-                if flow.ended or flow.full():
+                if flow.is_over or flow.full():
                     self._stop_for(flow)
                     return
         except BadResponse as error:
             self._fail(Failure("broken", str(error)))
-        self._undelivered = None
+        self._backlog = None
 
     def _is_whole(self, inflater: Inflater) -> bool:
         try:

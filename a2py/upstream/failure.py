@@ -23,11 +23,11 @@ class Cause(NamedTuple):
 
     `kind`: `connect`, `proxy`, `dns`, `tls`, `not_tls`, `timeout_connect`, `timeout_first_byte`, `timeout_idle`,
     `timeout_contentless`, `timeout_total`, `broken` or `cut`, as `wires.failure.transport_error` takes it, or `ca` for
-    a CA file that can't be loaded; `detail`: the cause in a few words; `unanswered`: see `Unanswered`."""
+    a CA file that can't be loaded; `detail`: the cause in a few words; `is_unanswered`: see `NoResponse`."""
 
     kind: str
     detail: str
-    unanswered: bool = False
+    is_unanswered: bool = False
 
 
 class Failure(Exception):
@@ -35,10 +35,10 @@ class Failure(Exception):
 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(kind, detail)
-        self.cause = Cause(kind, detail, isinstance(self, Unanswered))
+        self.cause = Cause(kind, detail, isinstance(self, NoResponse))
 
 
-class Unanswered(Failure):
+class NoResponse(Failure):
     """The request was sent, and the connection ended before a byte of the answer. The server may have worked on the
     request."""
 

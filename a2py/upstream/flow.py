@@ -21,13 +21,13 @@ class Splice(Protocol):
 class Flow(Protocol):
     """Takes a body piece by piece.
 
-    The connection calls `pass_on` with a piece, and then looks at two things. `ended`: nothing more is wanted.
+    The connection calls `pass_on` with a piece, and then looks at two things. `is_over`: nothing more is wanted.
     `full()`: nothing more may be read until `drain()` has returned. `splice()` returns a shorter way for the next
     chunk, None if there is none; what it makes goes to `forward`. `progress` grows whenever the body has content;
     comments and empty events leave it as it is."""
 
     @property
-    def ended(self) -> bool: ...
+    def is_over(self) -> bool: ...
 
     @property
     def progress(self) -> int: ...
@@ -45,7 +45,7 @@ class Flow(Protocol):
 
 
 class Patient:
-    """A flow that takes everything at once and has no splice. Subclasses add `ended` and `pass_on`."""
+    """A flow that takes everything at once and has no splice. Subclasses add `is_over` and `pass_on`."""
 
     __slots__ = ()
 
@@ -65,7 +65,7 @@ class Patient:
 
 
 class Gather(Patient):
-    """Collects a body, up to `limit` bytes. It has `ended` as soon as there is more."""
+    """Collects a body, up to `limit` bytes. It has `is_over` as soon as there is more."""
 
     __slots__ = ("_limit", "_parts", "_size")
 
@@ -75,7 +75,7 @@ class Gather(Patient):
         self._limit = limit
 
     @property
-    def ended(self) -> bool:
+    def is_over(self) -> bool:
         return self._size > self._limit
 
     @property

@@ -132,5 +132,5 @@ def is_local(host: str) -> bool:
         address = ip_address(host.partition("%")[0])
     except ValueError:
         return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback or (mapped or address).is_unspecified
+    ipv4 = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (ipv4 or address).is_loopback or (ipv4 or address).is_unspecified

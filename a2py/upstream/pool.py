@@ -29,7 +29,7 @@ class Pool:
         self.idle = 0
         self._timer: asyncio.TimerHandle | None = None
         self.connections: dict[Connection, tuple[Route, float]] = {}  # with the loop time when they were opened
-        self._closed = False
+        self._is_closed = False
 
     def add(self, connection: Connection, route: Route) -> None:
         """Add a new connection, which is in use."""
@@ -53,7 +53,7 @@ class Pool:
         """Keep a connection that is not in use any more, or close it if there are enough."""
         route, _ = self.connections[connection]
         idle = self._idle_by_route.get(route, [])
-        if self._closed or self.idle >= IDLE_ALL or len(idle) >= IDLE_EACH:
+        if self._is_closed or self.idle >= IDLE_ALL or len(idle) >= IDLE_EACH:
             connection.close()
             return
         idle.append(connection)
@@ -90,7 +90,7 @@ class Pool:
 
     def close(self) -> None:
         """Close all connections, also those in use."""
-        self._closed = True
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
         for connection in list(self.connections):

@@ -42,10 +42,10 @@ def read_rest(sock: socket.socket | None, transport: asyncio.Transport | None) -
     are encrypted."""
     if sock is None or transport is None or transport.get_extra_info("sslcontext") is not None:
         return
-    left = REST_SIZE
+    budget = REST_SIZE
     try:
-        while left > 0 and (data := sock.recv(READ_SIZE)):
-            left -= len(data)
+        while budget > 0 and (data := sock.recv(READ_SIZE)):
+            budget -= len(data)
             yield data
     except (OSError, ValueError):
         pass

@@ -37,7 +37,7 @@ def _do_nothing(kind: str, detail: str) -> None:
 class Watch:
     """Calls `on_expiry` with kind and detail of the failure when a limit passes.
 
-    `last`: loop time of the latest read; `paused`: we do not read, so silence does not count; `flow`: where the body
+    `last`: loop time of the latest read; `is_paused`: we do not read, so silence does not count; `flow`: where the body
     goes, None before that."""
 
     __slots__ = (
@@ -48,8 +48,8 @@ class Watch:
         "_progress_time",
         "_timer",
         "flow",
+        "is_paused",
         "last",
-        "paused",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_expiry: Callable[[str, str], None]) -> None:
@@ -61,7 +61,7 @@ class Watch:
         self._progress_time = 0.0  # loop time of the check that first saw this value
         self.flow: Flow | None = None
         self.last = loop.time()
-        self.paused = False
+        self.is_paused = False
 
     def start(self, limits: Limits) -> None:
         """Watch these limits from now on."""
@@ -85,14 +85,14 @@ class Watch:
     def _check(self) -> None:
         limits, now = self._limits, self._loop.time()
         self._timer = None
-        if self.paused:
+        if self.is_paused:
             self.last = now
         end = NEVER if limits.due is None else limits.due
         if limits.silence is not None:
             end = min(end, self.last + limits.silence)
         if limits.contentless is not None:
             progress = self.flow.progress if self.flow is not None else -1
-            if self.paused or progress != self._last_progress:
+            if self.is_paused or progress != self._last_progress:
                 self._last_progress, self._progress_time = progress, now
             end = min(end, self._progress_time + limits.contentless)
         if end <= now:

@@ -17,8 +17,8 @@ READ = 64 * 1024
 
 def wire(name: str) -> Wire:
     """Return the wire `name`. Raises KeyError if there is none."""
-    chosen: Wire = import_module(WIRES[name]).WIRE
-    return chosen
+    implementation: Wire = import_module(WIRES[name]).WIRE
+    return implementation
 
 
 def reply(wire: Wire, prepared: Prepared, body: bytes, sink: Sink) -> Outcome:

@@ -195,7 +195,7 @@ def transport_error(kind: str, detail: str, peer: Peer = UNKNOWN) -> ApiError:
 
 def _judge(status: int, body: ErrorBody, peer: Peer, is_empty: bool = False) -> tuple[ApiError, ErrorBody]:
     """Return the error, and the body without what it repeats of the request."""
-    verdict = find_rule(status, body, peer.provider, peer.sent)
+    verdict = find_rule(status, body, peer.provider, peer.sent_body)
     rule = verdict.rule
     kind = rule.kind if rule else kind_of_status(status)
     if is_empty and peer.provider == "cerebras" and status in (400, 413):
@@ -206,7 +206,7 @@ def _judge(status: int, body: ErrorBody, peer: Peer, is_empty: bool = False) -> 
     text = defuse(scrub(body.text, peer.secrets), kind)
     codes = defuse(scrub(", ".join(body.codes), peer.secrets), kind)
     error = message.word(kind, Case(status, body, verdict.own, text, codes, peer, rule, verdict.match))
-    error.echoed = verdict.echoed
+    error.is_echo = verdict.is_echo
     if error.blame is Blame.KIND:
         error.blame = verdict.blame
     if rule and rule.should_retry is not None:

@@ -43,15 +43,15 @@ PASSING = frozenset(
 
 
 class Row(NamedTuple):
-    """`field`: matches the error's field; `sent`: fields of `Prepared.added`, one of which must have been sent ("":
-    any); `changes`: yields changes, the best first."""
+    """`field`: matches the error's field; `optional_fields`: fields of `Prepared.added_fields`, one of which must have
+    been sent ("": any); `changes`: yields changes, the best first."""
 
     field: re.Pattern[str]
-    sent: str
+    optional_fields: str
     changes: Candidates
 
 
-def _fixed(*candidates: Changes) -> Candidates:
+def _offer(*candidates: Changes) -> Candidates:
     return lambda error, quirks, name: iter(candidates)
 
 
@@ -59,7 +59,7 @@ def _sampling(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
     yield {"sampling": quirks.sampling - {name}}
 
 
-def _structured(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
+def _formats(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
     """Yield the next weaker form: json_schema, then json_object with the schema in the prompt, then none."""
     yield {"structured": "json_object" if quirks.structured == "json_schema" else "none"}
 
@@ -77,11 +77,11 @@ def _limit(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
 
 def _efforts(error: ApiError, quirks: Quirks, name: str) -> Iterator[Changes]:
     """Yield the effort words that the upstream listed. If it lists none that we know, reasoning is not requested."""
-    listed = error.field.partition("=")[2].split(",")
-    words = tuple(word for word in EFFORTS if word in listed)
-    graded = tuple(word for word in words if word != "none")
-    if graded:
-        changes: Changes = {"efforts": graded}
+    names = error.field.partition("=")[2].split(",")
+    words = tuple(word for word in EFFORTS if word in names)
+    levels = tuple(word for word in words if word != "none")
+    if levels:
+        changes: Changes = {"efforts": levels}
         if quirks.effort_off and quirks.effort_off not in words:
             changes["effort_off"] = words[0]
         yield changes
@@ -134,88 +134,88 @@ def _drop(*names: str, **changes: Any) -> Candidates:
     return lambda error, quirks, name: iter(({"native_drop": quirks.native_drop.union(names), **changes},))
 
 
-def _row(field: str, sent: str, changes: Candidates) -> Row:
-    return Row(re.compile(field), sent, changes)
+def _row(field: str, added_fields: str, changes: Candidates) -> Row:
+    return Row(re.compile(field), added_fields, changes)
 
 
 #: The first row that matches the error's field counts. If it has groups, they are the name that `changes` gets, joined
 #: by dots.
 LESSONS: tuple[Row, ...] = (
-    _row(r"stream_options(?:\..*)?|include_usage", "stream_options", _fixed({"stream_usage": False})),
+    _row(r"stream_options(?:\..*)?|include_usage", "stream_options", _offer({"stream_usage": False})),
     _row(r"reasoning_effort=.*", "reasoning", _efforts),
     _row(r"reasoning\.tools", "reasoning", _with_tools),
     _row(
-        r"reasoning\.off", "reasoning thinking", _fixed({"effort_off": "", "min_tokens": ROOM}, {"reasoning": "none"})
+        r"reasoning\.off", "reasoning thinking", _offer({"effort_off": "", "min_tokens": ROOM}, {"reasoning": "none"})
     ),
-    _row(r"reasoning\.summary", "reasoning", _fixed({"reasoning_summary": False})),
+    _row(r"reasoning\.summary", "reasoning", _offer({"reasoning_summary": False})),
     _row(r"thinking\.support", "reasoning thinking", _drop("thinking", reasoning="none")),
-    _row(r"include(?:\.\d+)?", "", _fixed({"encrypted_reasoning": False})),
-    _row(r"max_tool_calls", "", _fixed({"max_tool_calls": False})),
+    _row(r"include(?:\.\d+)?", "", _offer({"encrypted_reasoning": False})),
+    _row(r"max_tool_calls", "", _offer({"max_tool_calls": False})),
     _row(
         r"reasoning(?:_effort|_split|\.\w+)?|thinking(?:_budget|\.type|\.budget_tokens)?|enable_thinking"
         r"|chat_template_kwargs(?:\..*)?|think",
         "reasoning",
-        _fixed({"reasoning": "none"}),
+        _offer({"reasoning": "none"}),
     ),
-    _row(r"parallel_tool_calls", "parallel_tool_calls", _fixed({"parallel_tool_calls": False})),
-    _row(r"response_format\.tools", "response_format", _fixed({"structured_with_tools": False})),
+    _row(r"parallel_tool_calls", "parallel_tool_calls", _offer({"parallel_tool_calls": False})),
+    _row(r"response_format\.tools", "response_format", _offer({"structured_with_tools": False})),
     _row(
-        r"response_format\.thinking", "response_format", _fixed({"structured_thinking": False}, {"structured": "none"})
+        r"response_format\.thinking", "response_format", _offer({"structured_thinking": False}, {"structured": "none"})
     ),
-    _row(r"response_format(?:\..*)?|text\.format(?:\..*)?", "response_format", _structured),
+    _row(r"response_format(?:\..*)?|text\.format(?:\..*)?", "response_format", _formats),
     _row(r"(max_tokens|max_completion_tokens)|room|credit|max_output_tokens", "max_tokens", _limit),
     _row(r"temperature\.max", "temperature", _temperature),
     _row(r"(temperature|top_p|top_k)", "", _sampling),
     _row(r"stop", "stop", _stops),
-    _row(r"service_tier", "service_tier", _fixed({"service_tier": False})),
+    _row(r"service_tier", "service_tier", _offer({"service_tier": False})),
     _row(
         r"prompt_cache_(?:key|retention|options)|prompt_cache_breakpoint|.*\bcache_control",
         "",
-        _fixed({"cache": "none"}),
+        _offer({"cache": "none"}),
     ),
-    _row(r"tool_stream", "", _fixed({"tool_stream": False})),
+    _row(r"tool_stream", "", _offer({"tool_stream": False})),
     _row(
         r"tool_choice\.thinking",
         "tool_choice",
-        _fixed({"tool_choice_thinking": False}, {"tool_choice_named": "none", "tool_choice_any": ""}),
+        _offer({"tool_choice_thinking": False}, {"tool_choice_named": "none", "tool_choice_any": ""}),
     ),
-    _row(r"tool_choice\.required", "tool_choice", _fixed({"tool_choice_any": ""})),
+    _row(r"tool_choice\.required", "tool_choice", _offer({"tool_choice_any": ""})),
     _row(r"tool_choice(?:\..*)?", "tool_choice", _choice),
-    _row(r"stream\.only", "", _fixed({"stream_only": True, "whole_only": False})),
-    _row(r"stream|stream\.never", "", _fixed({"whole_only": True, "stream_only": False})),
+    _row(r"stream\.only", "", _offer({"stream_only": True, "whole_only": False})),
+    _row(r"stream|stream\.never", "", _offer({"whole_only": True, "stream_only": False})),
     _row(
         r"messages\.reasoning_content\.required",
         "",
-        _fixed({"reasoning_history": "reasoning_content", "reasoning_required": True}),
+        _offer({"reasoning_history": "reasoning_content", "reasoning_required": True}),
     ),
-    _row(r"messages\.reasoning_content\.beside_content", "", _fixed({"reasoning_beside_content": False})),
-    _row(r"messages\.(?:reasoning_item|thought_signature)", "", _fixed({"vendor_state": False})),
+    _row(r"messages\.reasoning_content\.beside_content", "", _offer({"reasoning_beside_content": False})),
+    _row(r"messages\.(?:reasoning_item|thought_signature)", "", _offer({"vendor_state": False})),
     _row(
         r"messages\.thought_signature\.required",
         "",
-        _fixed({"reasoning_history": "thought_signature", "reasoning_required": True}),
+        _offer({"reasoning_history": "thought_signature", "reasoning_required": True}),
     ),
-    _row(r"(?:.*\.)?phase", "phase", _fixed({"phases": "none"})),
+    _row(r"(?:.*\.)?phase", "phase", _offer({"phases": "none"})),
     _row(r"messages\.thinking", "", _drop("messages.thinking", vendor_state=False, reasoning_history="none")),
     _row(r"messages\.unpaired", "", _drop("messages.unpaired")),
     _row(r"messages\.reasoning_content|messages\..*\breasoning(?:_content|_details)?", "", _history),
     _row(
         r"(?:messages\..*\b)?(?:reasoning_opaque|reasoning_encrypted|extra_content)(?:\..*)?",
         "",
-        _fixed({"vendor_state": False}),
+        _offer({"vendor_state": False}),
     ),
-    _row(r"messages\.role\.developer", "", _fixed({"system_role": "system"})),
-    _row(r"messages\.role\.system", "", _fixed({"mid_system": "user"}, {"system_as_user": True})),
+    _row(r"messages\.role\.developer", "", _offer({"system_role": "system"})),
+    _row(r"messages\.role\.system", "", _offer({"mid_system": "user"}, {"system_as_user": True})),
     _row(r"messages\.role", "", _role),
-    _row(r"messages\.alternation", "", _fixed({"alternation": True})),
-    _row(r"messages\.after_tool", "", _fixed({"after_tool": AFTER_TOOL})),
-    _row(r"messages\.prefill\.prefix", "", _fixed({"prefill": "prefix"})),
-    _row(r"messages\.prefill", "", _fixed({"prefill": "instruct"})),
+    _row(r"messages\.alternation", "", _offer({"alternation": True})),
+    _row(r"messages\.after_tool", "", _offer({"after_tool": AFTER_TOOL})),
+    _row(r"messages\.prefill\.prefix", "", _offer({"prefill": "prefix"})),
+    _row(r"messages\.prefill", "", _offer({"prefill": "instruct"})),
     _row(r"messages\.empty", "", _drop("messages.blank_text", empty_content=EMPTY)),
-    _row(r"messages\.content", "", _fixed({"string_content": True})),
-    _row(r"messages\.tool_calls\.arguments", "", _fixed({"broken_arguments": "object"})),
+    _row(r"messages\.content", "", _offer({"string_content": True})),
+    _row(r"messages\.tool_calls\.arguments", "", _offer({"broken_arguments": "object"})),
     _row(r"messages\.tool_call_id\.limit", "", _id_limit),
-    _row(r"messages\.tool_call_id", "", _fixed({"tool_ids": "mistral9"})),
+    _row(r"messages\.tool_call_id", "", _offer({"tool_ids": "mistral9"})),
     _row(r"(output_config\.effort)", "", _native),
     _row(r"(context_management|output_config)(?:\..*)?", "", _native),
     _row(r"(messages)\.(tool_reference)", "", _native),
@@ -233,21 +233,21 @@ LESSONS: tuple[Row, ...] = (
 def find_lesson(
     error: ApiError,
     quirks: Quirks,
-    sent: frozenset[str],
-    fixed: frozenset[str] = frozenset(),
+    added_fields: frozenset[str],
+    fixed_quirks: frozenset[str] = frozenset(),
     earlier: Sequence[Quirks] = (),
 ) -> Changes | None:
     """Return the quirk changes with which the request may succeed, None if there are none.
 
-    They are field → value, as `quirks.override` takes them.
-    `sent`: the optional fields that were sent (`Prepared.added`); `fixed`: quirks that the configuration has set, which
-    no refusal changes; `earlier`: the quirks with which this request was asked before, to which no lesson goes back."""
+    They are field → value, as `quirks.override` takes them. `added_fields`: the optional fields that were sent
+    (`Prepared.added_fields`); `fixed_quirks`: quirks that the configuration has set, which no refusal changes;
+    `earlier`: the quirks with which this request was asked before, to which no lesson goes back."""
     for row in LESSONS:
         match = row.field.fullmatch(error.field)
-        if match and (not row.sent or not sent.isdisjoint(row.sent.split())):
+        if match and (not row.optional_fields or not added_fields.isdisjoint(row.optional_fields.split())):
             name = ".".join(filter(None, match.groups())) or error.field
             for changes in row.changes(error, quirks, name):
-                free = {quirk: value for quirk, value in changes.items() if quirk not in fixed}
+                free = {quirk: value for quirk, value in changes.items() if quirk not in fixed_quirks}
                 new = {quirk: value for quirk, value in free.items() if getattr(quirks, quirk) != value}
                 if new and not any(getattr(one, quirk) == value for one in earlier for quirk, value in new.items()):
                     return free
@@ -260,7 +260,7 @@ def is_lasting(error: ApiError) -> bool:
 
     It may not if it comes from the size of this request or from the credit that is left, or if its words are in this
     request, so that they may be the client's own."""
-    return error.field not in PASSING and not error.echoed
+    return error.field not in PASSING and not error.is_echo
 
 
 #: Quirk → how to combine two lessons about it, learned by requests that ran at the same time.

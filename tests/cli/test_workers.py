@@ -31,8 +31,8 @@ from a2py.cli.sharing import Sharing
 from a2py.config import Config
 from a2py.deployment import Deployment
 from a2py.evidence import message
-from a2py.evidence.message import Learned
-from a2py.evidence.server import Listed, ServerWord
+from a2py.evidence.message import ServerReport
+from a2py.evidence.server import ListedModel, ServerWord
 from a2py.proxy.lessons import iso_date
 from tests.cli.test_notify import manager
 from tests.commands import LIMIT, Running, clean_env, nothing, serving
@@ -382,8 +382,8 @@ def test_how_this_program_is_started_again(tmp_path: Path, monkeypatch: pytest.M
 
 # -- what servers say of themselves ---------------------------------------------------------------------------------------------
 
-REPORT = Learned(
-    "http://127.0.0.1:8/v1", ServerWord("vLLM", "hosted_vllm", models=(Listed("m", 4096),)), iso_date(1.8e9)
+REPORT = ServerReport(
+    "http://127.0.0.1:8/v1", ServerWord("vLLM", "hosted_vllm", models=(ListedModel("m", 4096),)), iso_date(1.8e9)
 )
 
 

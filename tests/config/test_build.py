@@ -679,7 +679,7 @@ def test_the_key_is_not_in_the_repr(folder: Folder) -> None:
 
 
 def test_allowed_params_are_sent_although_the_row_leaves_them_out() -> None:
-    from a2py.evidence.resolve import _allowed
+    from a2py.evidence.resolve import _find_changes
     from a2py.quirks import Quirks, override
 
     plain = Quirks(tools=False, stop_limit=0, sampling=frozenset(), stream_usage=False)
@@ -695,7 +695,7 @@ def test_allowed_params_are_sent_although_the_row_leaves_them_out() -> None:
     )
     quirks = plain
     for name in names:
-        quirks = override(quirks, _allowed(name, quirks))
+        quirks = override(quirks, _find_changes(name, quirks))
     assert quirks == Quirks(sampling=frozenset({"temperature"}), reasoning="effort", cache="key", service_tier=True)
     capable = Quirks(reasoning="openrouter", stop_limit=2, cache="breakpoint")
-    assert [_allowed(name, capable) for name in ("reasoning_effort", "stop", "prompt_cache_key")] == [{}, {}, {}]
+    assert [_find_changes(name, capable) for name in ("reasoning_effort", "stop", "prompt_cache_key")] == [{}, {}, {}]

@@ -11,7 +11,7 @@ from a2py.config import Config, Settings, from_environment
 from a2py.config.names import MAX_BOUND, MAX_NAME, MAX_SUGGESTIONS, fill_stars, match_stars
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
-from a2py.evidence.server import Listed, ServerWord
+from a2py.evidence.server import ListedModel, ServerWord
 from a2py.providers import PROVIDERS, find_quirks
 from tests.configured import Folder
 
@@ -358,7 +358,7 @@ def test_a_server_behind_a_wildcard_that_means_one_model(tmp_path: Path) -> None
         "{model_name: claude-*, litellm_params: {model: openai/qwen, api_base: 'http://127.0.0.1:9/v1', api_key: k}}"
     )
     config = Folder(tmp_path).load(f"model_list: [{entry}]\n")
-    word = ServerWord("llama.cpp", "llamacpp", models=(Listed("qwen", 4096),), slots=2, reason="its /props")
+    word = ServerWord("llama.cpp", "llamacpp", models=(ListedModel("qwen", 4096),), slots=2, reason="its /props")
     update = config.with_servers({"http://127.0.0.1:9/v1": word})
     (bound,) = update.resolve("claude-sonnet-5-5")
     assert (bound.model, bound.slots, bound.max_input_tokens) == ("qwen", 2, 4096)

@@ -7,21 +7,21 @@ from dataclasses import replace
 from a2py.deployment import Deployment
 from a2py.evidence.explain import explain
 from a2py.evidence.fact import Fact
-from a2py.evidence.message import Learned
-from a2py.evidence.server import Listed, ServerWord
+from a2py.evidence.message import ServerReport
+from a2py.evidence.server import ListedModel, ServerWord
 
 BASE = "http://10.0.0.5:8000/v1"
 DEPLOYMENT = Deployment("n", "i", "openai", "m", BASE, key="sk-secret")
-VLLM = ServerWord("vLLM", "hosted_vllm", version="0.11", models=(Listed("m", 40960),), reason="owned_by: vllm")
+VLLM = ServerWord("vLLM", "hosted_vllm", version="0.11", models=(ListedModel("m", 40960),), reason="owned_by: vllm")
 
 
 def test_a_server_that_said_nothing_has_no_entry_and_an_unknown_context_neither() -> None:
     assert explain(DEPLOYMENT, {}, None, ()).keys() == {"quirks"}
-    assert explain(DEPLOYMENT, {}, Learned(BASE, ServerWord(), "2026-11-01"), ()).keys() == {"quirks"}
+    assert explain(DEPLOYMENT, {}, ServerReport(BASE, ServerWord(), "2026-11-01"), ()).keys() == {"quirks"}
 
 
 def test_what_the_server_said_is_shown_with_its_date() -> None:
-    explanation = explain(replace(DEPLOYMENT, max_input_tokens=40960), {}, Learned(BASE, VLLM, "2026-11-01"), ())
+    explanation = explain(replace(DEPLOYMENT, max_input_tokens=40960), {}, ServerReport(BASE, VLLM, "2026-11-01"), ())
     assert explanation["server"] == {
         "program": "vLLM",
         "version": "0.11",

@@ -31,8 +31,8 @@ def test_what_is_fixed_and_what_is_explained() -> None:
     facts: Facts = {}
     fact.add(facts, {"images": False, "tools": True}, "file", "f")
     fact.add(facts, {"stop_limit": 0, "min_tokens": 0}, "family", "docs")
-    assert fact.fixed(facts) == {"images", "tools"}
-    assert list(fact.explained(facts, Quirks())) == ["images", "stop_limit"], (
+    assert fact.find_fixed_quirks(facts) == {"images", "tools"}
+    assert list(fact.find_differences(facts, Quirks())) == ["images", "stop_limit"], (
         "a fact that says what holds anyway needs no reason"
     )
 

@@ -9,36 +9,45 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a2py.evidence.message import MAX_BYTES, Learned, decode, encode
-from a2py.evidence.server import MAX_CONTEXT, MAX_ID, MAX_MODELS, PROGRAMS, Listed, ServerWord
+from a2py.evidence.message import MAX_BYTES, ServerReport, decode, encode
+from a2py.evidence.server import MAX_CONTEXT, MAX_ID, MAX_MODELS, PROGRAMS, ListedModel, ServerWord
 
 BASE, DATE = "http://127.0.0.1:8000/v1", "2026-11-29T21:23Z"
 WORD = ServerWord(
-    "vLLM", "hosted_vllm", False, "0.11.0", (Listed("m", 4096), Listed("bge-m3", 0, False, False)), 2, "its list", False
+    "vLLM",
+    "hosted_vllm",
+    False,
+    "0.11.0",
+    (ListedModel("m", 4096), ListedModel("bge-m3", 0, False, False)),
+    2,
+    "its list",
+    False,
 )
 
 
 def test_every_field_is_sent() -> None:
-    """A field that is added to ServerWord or Listed must arrive, too."""
+    """A field that is added to ServerWord or ListedModel must arrive, too."""
     defaults, (model, other) = ServerWord(), WORD.models
     fields = [name for name in ServerWord._fields if getattr(WORD, name) != getattr(defaults, name)]
     assert {*fields, "is_relay"} == set(ServerWord._fields)
-    assert all(getattr(other, name) != default for name, default in Listed._field_defaults.items() if name != "context")
-    assert model.context and decode(encode(Learned(BASE, WORD, DATE))) == Learned(BASE, WORD, DATE)
+    assert all(
+        getattr(other, name) != default for name, default in ListedModel._field_defaults.items() if name != "context"
+    )
+    assert model.context and decode(encode(ServerReport(BASE, WORD, DATE))) == ServerReport(BASE, WORD, DATE)
 
 
 @pytest.mark.parametrize("program", ["", *PROGRAMS])
 def test_a_word_arrives_as_it_was(program: str) -> None:
     row, is_relay = PROGRAMS.get(program, ("", False))
-    message = Learned(BASE, WORD._replace(program=program, row=row, is_relay=is_relay), DATE)
+    message = ServerReport(BASE, WORD._replace(program=program, row=row, is_relay=is_relay), DATE)
     assert decode(encode(message)) == message
 
 
 def test_a_word_that_says_nothing_and_the_largest_one_arrive_too() -> None:
-    models = tuple(Listed("\U00020000" * MAX_ID, MAX_CONTEXT) for _ in range(MAX_MODELS))
+    models = tuple(ListedModel("\U00020000" * MAX_ID, MAX_CONTEXT) for _ in range(MAX_MODELS))
     for word in (ServerWord(), WORD._replace(models=models)):
-        data = encode(Learned(BASE, word, DATE))
-        assert len(data) <= MAX_BYTES and decode(data) == Learned(BASE, word, DATE)
+        data = encode(ServerReport(BASE, word, DATE))
+        assert len(data) <= MAX_BYTES and decode(data) == ServerReport(BASE, word, DATE)
 
 
 WRONG: list[dict[str, Any]] = [
@@ -70,7 +79,7 @@ WRONG: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("change", WRONG, ids=lambda change: str(change)[:40])
 def test_a_message_that_nobody_encodes_is_not_taken(change: dict[str, Any]) -> None:
-    message = orjson.loads(encode(Learned(BASE, WORD, DATE)))
+    message = orjson.loads(encode(ServerReport(BASE, WORD, DATE)))
     assert decode(orjson.dumps(message)) is not None
     assert decode(orjson.dumps({**message, **change})) is None
     for name in change:

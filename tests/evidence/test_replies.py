@@ -17,7 +17,9 @@ PLAIN = Quirks()
 def outcome(
     reason: str = "end_turn", tools: tuple[str, ...] = (), output: int = 5, thinking: int = 0, **more: Any
 ) -> Outcome:
-    return Outcome(reason, Usage(9, output, thinking=thinking), final_reason=reason, called=frozenset(tools), **more)
+    return Outcome(
+        reason, Usage(9, output, thinking=thinking), final_reason=reason, called_tools=frozenset(tools), **more
+    )
 
 
 @pytest.mark.parametrize(

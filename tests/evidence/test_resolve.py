@@ -10,16 +10,18 @@ import pytest
 from a2py.deployment import Deployment
 from a2py.evidence import fact
 from a2py.evidence.resolve import apply_evidence, quirks_of, resolve
-from a2py.evidence.server import Listed, ServerWord
+from a2py.evidence.server import ListedModel, ServerWord
 from a2py.providers import choose
 from a2py.providers.any_host import FAMILIES
 from a2py.quirks import Quirks
 
 OWN, RELAY = "http://10.0.0.5:8000/v1", "https://relay.example/v1"
 VLLM = ServerWord(
-    "vLLM", "hosted_vllm", models=(Listed("Qwen/Qwen3-32B", 40960),), reason="its model list says owned_by: vllm"
+    "vLLM", "hosted_vllm", models=(ListedModel("Qwen/Qwen3-32B", 40960),), reason="its model list says owned_by: vllm"
 )
-LLAMA_CPP = ServerWord("llama.cpp", "llamacpp", models=(Listed("tiny", 4096),), slots=1, reason="its Server header")
+LLAMA_CPP = ServerWord(
+    "llama.cpp", "llamacpp", models=(ListedModel("tiny", 4096),), slots=1, reason="its Server header"
+)
 SGLANG = ServerWord("SGLang", "sglang", reason="owned_by")
 LM_STUDIO = ServerWord("LM Studio", "lm_studio", reason="owned_by")
 OLLAMA = ServerWord("Ollama", "ollama", reason="owned_by")
@@ -165,7 +167,7 @@ FILE: list[tuple[dict[str, Any], str, Any]] = [
 def test_the_file_is_stronger(more: dict[str, Any], quirk: str, value: Any) -> None:
     facts = resolve(deployment("gpt-5", **more), NO_PATTERNS, NEW_API)
     assert facts[quirk].value == value and facts[quirk].source == "file"
-    assert quirk in apply_evidence(deployment("gpt-5", **more), NO_PATTERNS, None).fixed
+    assert quirk in apply_evidence(deployment("gpt-5", **more), NO_PATTERNS, None).fixed_quirks
 
 
 @pytest.mark.parametrize("pattern", ["m", "gpt-*", "openai/gpt-5"])
@@ -200,7 +202,7 @@ def test_the_context_comes_from_the_server_unless_the_file_names_one() -> None:
 
 def test_every_fact_that_differs_has_a_reason() -> None:
     for model, word, *_ in CASES:
-        facts = fact.explained(resolve(deployment(model), NO_PATTERNS, word), Quirks())
+        facts = fact.find_differences(resolve(deployment(model), NO_PATTERNS, word), Quirks())
         assert all(entry.reason for entry in facts.values())
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a2py.evidence.server import MAX_ID, MAX_MODELS, MODELS, ROOT_PATHS, Answer, Listed, is_chat_name, read
+from a2py.evidence.server import MAX_ID, MAX_MODELS, MODELS, ROOT_PATHS, Answer, ListedModel, is_chat_name, read
 
 
 def answers_of(
@@ -184,7 +184,7 @@ def test_names_of_models_that_chat(name: str) -> None:
 
 def test_ollama_names_its_models_by_tags_where_the_list_is_missing() -> None:
     tags = {"models": [{"name": "a:latest"}, {"name": ""}, {"name": 3}, "x", {"name": "b\n"}]}
-    assert read(answers_of(api_version={"version": "1"}, api_tags=tags)).models == (Listed("a:latest"),)
+    assert read(answers_of(api_version={"version": "1"}, api_tags=tags)).models == (ListedModel("a:latest"),)
     assert read(answers_of(api_version={"version": "1"}, api_tags={"models": None})).models == ()
 
 
@@ -195,7 +195,7 @@ def test_entries_without_a_usable_id_are_left_out(entry: Any) -> None:
 
 def test_a_list_is_bounded_and_may_be_bare() -> None:
     assert len(read(answers_of(listing(*[{"id": f"m{i}"} for i in range(MAX_MODELS + 5)]))).models) == MAX_MODELS
-    assert read(answers_of([{"id": "m"}])).models == (Listed("m"),)
+    assert read(answers_of([{"id": "m"}])).models == (ListedModel("m"),)
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(

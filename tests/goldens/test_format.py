@@ -19,7 +19,7 @@ from tests import golden
 class Echo:
     """A stream of lines, each a text; it ends well after `end`."""
 
-    finished = False
+    is_finished = False
 
     def __init__(self, request: Prepared, sink: Sink) -> None:
         self.sink, self.line, self.is_over = sink, b"", False

@@ -84,7 +84,7 @@ def ours(pieces: Iterable[bytes], method: str = "POST", *, close: bool = True) -
         if close:
             reader.end_of_input()
     except BadResponse as fault:
-        assert not reader.done and not reader.keeps_alive
+        assert not reader.is_done and not reader.keeps_alive
         assert count_held_bytes(reader) <= MAX_HELD
         body += fault.pieces
         error = str(fault)

@@ -153,7 +153,7 @@ def effort(pieces: Iterable[bytes]) -> int:
         for piece in pieces:
             counted.count(0)
             reader.receive(counted.Bytes(piece))
-        assert reader.state not in (State.HEAD, State.FAILED)
+        assert reader.state not in (State.HEAD, State.ERROR)
         return counted.work() - before
 
 

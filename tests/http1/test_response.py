@@ -89,9 +89,9 @@ def test_until_the_connection_closes(head: bytes) -> None:
     assert read(head + b"\r\nhello\r\n") == Reading(200, {}, b"hello\r\n")
     assert read(head + b"\r\n") == Reading(200, {}, b"")
     reader = start_reader(head + b"\r\nhello")
-    assert reader.state is State.UNTIL_CLOSE and not reader.done
+    assert reader.state is State.UNTIL_CLOSE and not reader.is_done
     reader.end_of_input()
-    assert reader.done and not reader.keeps_alive
+    assert reader.is_done and not reader.keeps_alive
 
 
 # -- chunks ------------------------------------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ def test_whole_chunks_in_one_read_are_pieces() -> None:
     assert reader.receive(b"\r\n6\r\nab") == [b"ab"]
     assert reader.receive(b"cd") == [b"cd"]
     assert reader.receive(b"ef\r\n" + LAST) == [b"ef"]
-    assert reader.done
+    assert reader.is_done
 
 
 def test_every_cut_of_chunks() -> None:
@@ -339,13 +339,13 @@ def test_nothing_is_kept_before_the_end() -> None:
     reader = ResponseReader()
     for piece in (b"", OK, FIVE[:-1]):
         reader.receive(piece)
-        assert not reader.keeps_alive and not reader.done
+        assert not reader.keeps_alive and not reader.is_done
     reader.receive(FIVE[-1:])
     assert reader.keeps_alive
     reader.receive(b"")
     assert reader.keeps_alive and not reader.surplus
     assert reader.receive(b"\n") == []
-    assert reader.surplus and not reader.keeps_alive and reader.done
+    assert reader.surplus and not reader.keeps_alive and reader.is_done
 
 
 @pytest.mark.parametrize(
@@ -382,12 +382,12 @@ def test_idle_seconds_that_nobody_names() -> None:
 def test_started() -> None:
     """A single byte is the beginning of a response, also an empty line's or an interim one's."""
     reader = ResponseReader()
-    assert not reader.started
+    assert not reader.has_started
     reader.receive(b"")
-    assert not reader.started
+    assert not reader.has_started
     reader.receive(b"\r")
-    assert reader.started
-    assert start_reader(CONTINUE).started and start_reader(CONTINUE).head is None
+    assert reader.has_started
+    assert start_reader(CONTINUE).has_started and start_reader(CONTINUE).head is None
 
 
 def test_the_head_is_there_as_soon_as_it_is_whole() -> None:
@@ -404,9 +404,9 @@ def test_after_an_error_nothing_is_taken() -> None:
     reader = start_reader()
     with pytest.raises(BadResponse) as excinfo:
         reader.receive(HELLO + b"zz\r\n")
-    assert excinfo.value.pieces == [b"hello"] and reader.state is State.FAILED
+    assert excinfo.value.pieces == [b"hello"] and reader.state is State.ERROR
     assert reader.receive(HELLO) == []
-    assert reader.state is State.FAILED and not reader.done and not reader.keeps_alive
+    assert reader.state is State.ERROR and not reader.is_done and not reader.keeps_alive
     with pytest.raises(BadResponse, match="closed before the end"):
         reader.end_of_input()
 
@@ -415,7 +415,7 @@ def test_the_end_of_input_is_no_error_after_the_end() -> None:
     reader = start_reader(OK + FIVE)
     reader.end_of_input()
     reader.end_of_input()
-    assert reader.done
+    assert reader.is_done
 
 
 def test_no_message_repeats_the_response() -> None:

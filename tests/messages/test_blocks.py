@@ -102,7 +102,7 @@ def args(key: Any, s: str) -> Verbs:
 
 
 def done(key: Any) -> Verbs:
-    return lambda log: log.done(key)
+    return lambda log: log.complete(key)
 
 
 def now(expected: list[str]) -> Verbs:
@@ -309,13 +309,13 @@ def test_garbage_is_passed_as_it_came() -> None:
 
 def test_garbage_in_many_fragments_is_looked_at_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[Item] = []
-    real = Item.joined
+    real = Item.join_parts
 
     def record_join(item: Item) -> str:
         looks.append(item)
         return real(item)
 
-    monkeypatch.setattr(Item, "joined", record_join)
+    monkeypatch.setattr(Item, "join_parts", record_join)
     log = Log()
     log.tool(0, "c", "f")
     for _ in range(1000):
@@ -373,7 +373,7 @@ def test_a_call_that_never_gets_a_name_is_left_out_and_noted() -> None:
 
 def test_ids_are_made_legal_and_unique() -> None:
     lines = run(
-        tool(0, "call_0", "f"), tool(1, "call_0", "f"), tool(2, "functions.f:0", "f"), used=frozenset({"call_0"})
+        tool(0, "call_0", "f"), tool(1, "call_0", "f"), tool(2, "functions.f:0", "f"), history_ids=frozenset({"call_0"})
     )
     assert [line for line in lines if line[0] == "+"] == [
         "+tool a2py_2_Y2FsbF8w f",
@@ -709,7 +709,7 @@ def flood(log: Log, n: int) -> None:
 def count_held_chars(log: Log) -> int:
     """Characters that are really kept."""
     items = {
-        id(item): item for item in [*log._held.items, *log._calls.values(), *([log._current] if log._current else [])]
+        id(item): item for item in [*log._queue.items, *log._calls.values(), *([log._current] if log._current else [])]
     }
     return sum(len(part) for item in items.values() for part in item.parts)
 
@@ -726,22 +726,22 @@ def test_what_waits_is_bounded_and_nothing_with_a_gap_is_given_out(monkeypatch: 
     assert isinstance(log.problem, ApiError)
     assert log.problem.kind == "upstream"
     problem, before = log.problem, list(log.log)
-    assert len(log._held.items) == 0
+    assert len(log._queue.items) == 0
     flood(log, 200)
     log.args(0, '"}')
     log.args(1, '"}')
     log.tool(1, "", "")
     log.tool(99_999, "z", "new")
-    log.done(1)
-    log.done(99_999)
-    log.done("t0")
+    log.complete(1)
+    log.complete(99_999)
+    log.complete("t0")
     log.text("new", "text")
     log.server_tool("w", "srv", "web_search", {})
     assert log.problem is problem
     assert before == (["+tool c f", '\'{"a": "'] if live else [])
     assert log.log == (["+tool c f", '\'{"a": ""}'] if live else [])
     assert count_held_chars(log) < 250_000
-    log.done(0)
+    log.complete(0)
     assert log.log.count("-") == bool(live), "the live call was whole"
 
 
@@ -796,7 +796,7 @@ def test_what_was_given_out_no_longer_counts(monkeypatch: pytest.MonkeyPatch) ->
         log.args(2 * n, '"}')
         log.text("t", "z")
     assert log.problem is None
-    assert log._held.size == 0
+    assert log._queue.size == 0
 
 
 def test_one_huge_fragment_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -817,7 +817,7 @@ def test_the_first_name_counts_an_empty_one_is_none_and_nothing_follows_what_is_
         lambda log: log.args_json(0, b""),
     ]
     after: list[Verbs] = [
-        lambda log: log.done(0),
+        lambda log: log.complete(0),
         args(0, "late"),
         lambda log: log.args_json(0, b"late"),
         tool(0, "c", "h"),

@@ -21,7 +21,7 @@ def new(**options: Any) -> Reply:
 VERBS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["text", "thinking", "signature", "tool", "args", "done", "server_tool", "server_result", "citation"]
+            ["text", "thinking", "signature", "tool", "args", "complete", "server_tool", "server_result", "citation"]
         ),
         st.integers(0, 5),
         st.sampled_from(["", "x", "{}", '{"a":1}', "x" * 300]),
@@ -48,7 +48,7 @@ def test_no_verb_raises_however_little_is_kept(
             arguments: dict[str, tuple[Any, ...]] = {
                 "signature": ("gemini", {"s": s}),
                 "tool": (s, s),
-                "done": (),
+                "complete": (),
                 "server_tool": ("i", "n", {"q": s}),
                 "server_result": ("r", "i", [s]),
                 "citation": ({"x": s},),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2py.messages.arguments import JsonScan, without_placeholder
-from a2py.messages.items import TEXT, TOOL, Held, Item, as_text
+from a2py.messages.items import TEXT, TOOL, Item, ItemQueue, as_text
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_scanned_forgets_what_it_saw() -> None:
     item = Item(TOOL, 0)
     item.parts = ['{"a": ', b'\\"}']
     item.size = 11
-    assert item.joined() == '{"a": "}'
+    assert item.join_parts() == '{"a": "}'
     assert not item.has_whole_object()
     item.forget_parts()
     assert (item.parts, item.size) == ([], 0)
@@ -140,13 +140,13 @@ def test_arguments_of_too_many_values_count_as_is_cut_off() -> None:
 
 
 def test_of_calls_that_wait_together_the_lowest_index_comes_next() -> None:
-    queue = Held()
+    queue = ItemQueue()
     queue.items = [Item(TOOL, 2), Item(TOOL, 0), Item(TOOL, 1), Item(TEXT, "t"), Item(TOOL, -1)]
     assert [queue.take_next().key for _ in range(5)] == [0, 1, 2, "t", -1]
 
 
 def test_the_newest_waiting_item_of_a_key_and_a_kind() -> None:
-    queue = Held()
+    queue = ItemQueue()
     queue.items = [Item(TEXT, "t"), Item(TEXT, "t"), Item(TOOL, 0)]
     assert queue.newest("t", TEXT) is queue.items[1]
     assert queue.newest("t", TOOL) is None
@@ -159,7 +159,7 @@ def test_a_piece_is_written_up_to_the_end_of_the_object() -> None:
     assert item.rest == ["é"]
     assert item.take_piece(b" x") == ""
     assert item.take_piece(" ") == ""
-    assert (item.joined(), item.rest) == ('{"a": "}"}', ["é", " x", " "])
+    assert (item.join_parts(), item.rest) == ('{"a": "}"}', ["é", " x", " "])
 
 
 def test_white_space_behind_the_object_is_written() -> None:

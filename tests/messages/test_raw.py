@@ -158,7 +158,7 @@ def test_thinking_that_is_not_wanted_is_left_out(kind: str) -> None:
 
 
 def test_tool_ids_are_legal_and_new() -> None:
-    log = Log(used=frozenset({"call_0"}))
+    log = Log(history_ids=frozenset({"call_0"}))
     begin(log)
     for n, id in enumerate(["call_0", "toolu_1", "functions.f:0"]):
         start(log, n, {"type": "tool_use", "id": id, "name": "f", "input": {}, "extra": 1})

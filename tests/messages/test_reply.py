@@ -312,7 +312,7 @@ def test_as_many_calls_as_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(5):
         reply.tool(n, f"c{n}", "f")
         reply.args(n, '{"a":1}')
-        reply.done(n)
+        reply.complete(n)
     reply.text("t", "late")
     with pytest.raises(ApiError, match="more than 3 tool calls in one reply"):
         reply.message(Outcome("tool_use"), Usage())

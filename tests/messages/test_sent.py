@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import orjson
 
-from a2py.messages.sent import BUDGET, NOTHING, SEARCHES, Sent
+from a2py.messages.sent import BUDGET, NOTHING, SEARCHES, SentBody
 from a2py.wires.refusal.echo import without_echo
 
 CAP = "max_tokens must be less than or equal to 1"
 
 
-def make_request(*texts: str, **more: object) -> Sent:
+def make_request(*texts: str, **more: object) -> SentBody:
     """A request whose messages have these texts."""
-    return Sent(
+    return SentBody(
         orjson.dumps(
             {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": text} for text in texts], **more}
         )
@@ -32,28 +32,28 @@ class CountingBytes(bytes):
 def test_a_large_request_is_searched_once() -> None:
     """What can't be looked up any more counts as the client's: too little is believed rather than too much."""
     body = CountingBytes(b"x" * (32 * 1024 * 1024 - 100) + CAP.encode())
-    request = Sent(body)
+    request = SentBody(body)
     sentence = "; ".join(f"'number {n} of them'" for n in range(50))
     message = without_echo(sentence, request)
     assert body.searches == 1
     assert message.startswith("'number 0 of them'; '…'; ") and message.endswith("; '…'")
-    assert Sent(b"x" * (BUDGET + 1)).holds(b"y")
+    assert SentBody(b"x" * (BUDGET + 1)).holds(b"y")
 
 
 def test_a_long_error_asks_for_a_limited_number_of_searches() -> None:
     body = CountingBytes(orjson.dumps({"messages": [{"content": "word " * 100}]}))
-    request = Sent(body)
+    request = SentBody(body)
     without_echo("; ".join(f"'number {n} of them'" for n in range(1000)), request)
     assert body.searches == SEARCHES
     assert request.holds(b"anything")
 
 
 def test_no_more_is_read_than_up_to_the_place() -> None:
-    request = Sent(CAP.encode() + b" " * (BUDGET // 2))
+    request = SentBody(CAP.encode() + b" " * (BUDGET // 2))
     for _ in range(SEARCHES):
         assert request.holds(CAP.encode())
     assert request.holds(b"not there"), "not searched any more"
-    assert not request.holds(CAP.encode(), unsearched=False)
+    assert not request.holds(CAP.encode(), default=False)
 
 
 def test_a_forgotten_request_holds_nothing() -> None:

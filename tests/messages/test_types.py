@@ -56,7 +56,7 @@ def test_outcomes_share_no_notes() -> None:
 
 def test_defaults_of_a_prepared_request() -> None:
     request = Prepared("http://x", {}, b"{}", True)
-    assert (dict(request.names), request.stops, request.degraded, request.added) == ({}, (), (), frozenset())
+    assert (dict(request.names), request.stops, request.degraded, request.added_fields) == ({}, (), (), frozenset())
 
 
 def test_a_call_does_not_show_headers() -> None:

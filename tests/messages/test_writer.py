@@ -252,7 +252,7 @@ def test_a_sign_of_life_is_a_ping_or_the_open_blocks_own_empty_delta() -> None:
     assert sign() == [{"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": ""}}]
     out.text("t", "x")
     assert sign() == [{"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": ""}}]
-    out.done("t")
+    out.complete("t")
     assert sign() == ping
     out.tool(0, "c", "f")
     assert sign() == ping
@@ -386,7 +386,7 @@ verbs = st.lists(
         verb("args", calls, fragments),
         verb("args", calls, fragments),
         verb("args_json", calls, fragments.map(lambda s: orjson.dumps(s)[1:-1])),
-        verb("done", calls | texts | thoughts),
+        verb("complete", calls | texts | thoughts),
         verb(
             "server_tool",
             st.just("s"),
@@ -423,10 +423,10 @@ def strip_signatures(message: JSON) -> JSON:
     st.frozensets(st.sampled_from(["call_0", "a2py_2_Y2FsbF8w"])),
 )
 def test_any_verbs_give_one_wellformed_message_in_both_forms(
-    sequence: list[tuple[Any, ...]], reason: str, mode: str, used_ids: frozenset[str]
+    sequence: list[tuple[Any, ...]], reason: str, mode: str, history_ids: frozenset[str]
 ) -> None:
-    out = new(origin="chat:x:y", thinking=mode, used=used_ids)
-    whole = Reply("msg_1", "claude-x", "chat:x:y", mode, used_ids)
+    out = new(origin="chat:x:y", thinking=mode, history_ids=history_ids)
+    whole = Reply("msg_1", "claude-x", "chat:x:y", mode, history_ids)
     data = b""
     for name, *arguments in sequence:
         getattr(out, name)(*arguments)
@@ -441,7 +441,7 @@ def test_any_verbs_give_one_wellformed_message_in_both_forms(
     reply = whole.message(Outcome(reason=reason, usage=USAGE, stop_sequence=sequence_word), Usage())
     assert orjson.loads(orjson.dumps(reply)) == message
     ids = [block["id"] for block in streams.tools_of(message)]
-    assert not used_ids & set(ids)
+    assert not history_ids & set(ids)
     if not any("__unparsedToolInput" in block["input"] for block in streams.tools_of(message)):
         sdk_message = {k: v for k, v in streams.sdk_message(data).items() if v is not None or k in message}
         assert strip_signatures(sdk_message) == strip_signatures(message)

@@ -12,7 +12,7 @@ import pytest
 
 from a2py.config import Config
 from a2py.deployment import Deployment
-from a2py.evidence.message import Learned
+from a2py.evidence.message import ServerReport
 from a2py.evidence.server import ServerWord
 from a2py.providers import PROVIDERS
 from a2py.proxy import discovery
@@ -262,7 +262,7 @@ def test_private_addresses(base: str, private: bool) -> None:
 def test_the_number_of_servers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "MAX_SERVERS", 1)
     recorder = Recorder()
-    recorder.reports["http://a/v1"] = Learned("http://a/v1", ServerWord(), "2026-11-01")
+    recorder.reports["http://a/v1"] = ServerReport("http://a/v1", ServerWord(), "2026-11-01")
     recorder._ask(deployment("http://b/v1"), 1)
     assert not recorder._tasks
 

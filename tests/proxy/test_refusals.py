@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from a2py.errors import ApiError
-from a2py.messages.sent import Sent
+from a2py.messages.sent import SentBody
 from a2py.messages.types import Prepared
 from a2py.proxy.refusals import Refusals
 from tests.proxied import deployment
@@ -19,7 +19,7 @@ def question(body: bytes = b"{}", url: str = "http://x/v1/chat/completions") -> 
 
 
 def sent_question(body: bytes = b"{}") -> Prepared:
-    return question(body)._replace(body=b"", sent=Sent(body))
+    return question(body)._replace(body=b"", sent_body=SentBody(body))
 
 
 def test_the_same_question_has_its_answer() -> None:

@@ -66,7 +66,7 @@ def make_error(kind: str, blame: Blame) -> ApiError:
 
 
 def echo(error: ApiError) -> ApiError:
-    error.echoed = True
+    error.is_echo = True
     return error
 
 

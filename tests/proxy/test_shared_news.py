@@ -15,7 +15,7 @@ from a2py.config.redis import RedisAddress
 from a2py.deployment import Deployment
 from a2py.errors import ApiError
 from a2py.evidence import message
-from a2py.evidence.message import Learned
+from a2py.evidence.message import ServerReport
 from a2py.evidence.server import ServerWord
 from a2py.proxy.services import Services
 from a2py.proxy.shared_news import SharedNews
@@ -52,8 +52,8 @@ def process(store: FakeStore) -> Services:
     return services
 
 
-def report(base: str = BASE) -> Learned:
-    return Learned(base, ServerWord(program="", row="", is_relay=False, slots=3), "2026-11-30")
+def report(base: str = BASE) -> ServerReport:
+    return ServerReport(base, ServerWord(program="", row="", is_relay=False, slots=3), "2026-11-30")
 
 
 async def test_whoever_joins_says_hello_and_the_first_of_the_others_answers_once() -> None:

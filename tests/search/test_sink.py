@@ -81,8 +81,8 @@ def test_a_name_that_comes_late() -> None:
     sink.tool(1, "call_2", "f")
     sink.tool(0, "call_1", "web_search")
     sink.tool(0, "call_9", "web_search")
-    sink.done(0)
-    sink.done(1)
+    sink.complete(0)
+    sink.complete(1)
     content = stage.content()
     assert types(content) == ["tool_use", "server_tool_use"]
     assert content[0]["name"] == "f" and content[1]["input"] == {"query": "a"}
@@ -92,7 +92,7 @@ def test_a_name_that_comes_late() -> None:
 def test_a_call_without_a_name_is_the_replys_business() -> None:
     stage = Stage()
     stage.sink.args(0, '{"a": 1}')
-    stage.sink.done(0)
+    stage.sink.complete(0)
     assert types(stage.content()) == ["text"] and stage.sink.has_other_calls
 
 
@@ -164,7 +164,7 @@ def test_keys_of_a_later_hop_are_its_own() -> None:
         sink = HopSink(reply, record, "web_search", hop, {}, lambda id: id)
         sink.tool(0, f"call_{hop}", "f")
         sink.args(0, "{}")
-        sink.done(0)
+        sink.complete(0)
         sink.signature("r", "t", {})
     content = reply.message(Outcome("tool_use"), Usage())["content"]
     assert types(content) == ["tool_use", "thinking", "tool_use", "thinking"]

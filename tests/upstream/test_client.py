@@ -315,7 +315,7 @@ async def test_the_look_ups_of_a_host_are_one(monkeypatch: pytest.MonkeyPatch) -
             assert {answer.status for answer in answers} == {200} and len(hosts) == 1
             resolver = proxy.services.upstream._resolver
             assert await resolver.addresses("models.example", upstream.port) and len(hosts) == 1
-            resolver._kept = {key: (0.0, value[1]) for key, value in resolver._kept.items()}
+            resolver._cache = {key: (0.0, value[1]) for key, value in resolver._cache.items()}
             assert await resolver.addresses("models.example", upstream.port) and len(hosts) == 2
             port = upstream.port
     async with run_proxy(config(f"http://models.example:{port}/v1", num_retries=0)) as proxy:
@@ -335,7 +335,7 @@ async def test_addresses_where_nobody_answers_are_looked_up_again(monkeypatch: p
     monkeypatch.setattr(loop, "sock_connect", connect)
     async with run_proxy(config("http://localhost:9/v1", num_retries=0)) as proxy:
         assert (await proxy.ask(message())).status == 504
-        assert not proxy.services.upstream._resolver._kept
+        assert not proxy.services.upstream._resolver._cache
 
 
 async def test_a_reload_reads_a_new_ca_file(tmp_path: Path, certificate: Path) -> None:

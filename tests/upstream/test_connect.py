@@ -109,7 +109,7 @@ async def test_a_closed_connection_needs_no_garbage_collector(scheme: str, certi
                     target, Prepared(f"{server.base}/x", {}, b"x", False), total=5, silence=5
                 )
                 assert await response.whole(100) == b"ok"
-                response.leave(finished=True)
+                response.leave(is_complete=True)
             await settle(lambda: count(Connection) == before)
         await upstream.close()
 

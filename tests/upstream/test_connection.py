@@ -17,7 +17,7 @@ from a2py.messages.splice import Splice
 from a2py.upstream import connection as module
 from a2py.upstream.connect import Route
 from a2py.upstream.connection import Connection, Phase
-from a2py.upstream.failure import Failure, Unanswered
+from a2py.upstream.failure import Failure, NoResponse
 from a2py.upstream.flow import Gather
 from a2py.upstream.origin import Origin
 from a2py.upstream.pool import MAX_AGE, Pool
@@ -126,7 +126,7 @@ async def test_it_carries_one_exchange_after_another() -> None:
             head = await connection.ask(HEAD, b"", Limits())
             assert head.status == 200 and await body_of(connection) == b"ok"
             assert connection.phase is Phase.COMPLETE
-            connection.leave(finished=True)
+            connection.leave(is_complete=True)
             assert connection.phase is Phase.IDLE and owner.idle == [connection] * (n + 1)  # type: ignore[comparison-overlap]
             assert connection.is_usable(asyncio.get_running_loop().time(), 10)
     assert owner.removals == [connection]
@@ -153,7 +153,7 @@ async def test_bytes_on_an_idle_connection_close_it(late: bytes, when: str) -> N
     async with open_connection(serve) as connection:
         await connection.ask(HEAD, b"", Limits())
         assert await body_of(connection) == b"ok"
-        connection.leave(finished=True)
+        connection.leave(is_complete=True)
         go.set()
         if when == "soon":
             await settle(lambda: connection.phase is Phase.CLOSED)
@@ -185,7 +185,7 @@ async def test_what_the_server_says_of_the_connection(response: bytes, usable: b
     async with open_connection(serve) as connection:
         await connection.ask(HEAD, b"", Limits())
         assert await body_of(connection) == b"ok"
-        connection.leave(finished=True)
+        connection.leave(is_complete=True)
         assert connection.is_usable(asyncio.get_running_loop().time(), 10) is usable
 
 
@@ -217,7 +217,7 @@ async def test_a_connection_that_ends_before_its_answer(start: bytes, how: str) 
     async with open_connection(serve) as connection:
         with pytest.raises(Failure) as excinfo:
             await connection.ask(HEAD + b"x" * 100, b"", Limits())
-        assert excinfo.value.cause.kind == "cut" and isinstance(excinfo.value, Unanswered) is not bool(start)
+        assert excinfo.value.cause.kind == "cut" and isinstance(excinfo.value, NoResponse) is not bool(start)
         assert connection.phase is Phase.CLOSED
 
 
@@ -327,7 +327,7 @@ async def test_an_early_answer_counts(status: int, end: str, size: int) -> None:
         async with open_connection(serve, owner) as connection:
             head = await connection.ask(HEAD, b"x" * size, Limits())
             assert head.status == status and await body_of(connection) == b"never"
-            connection.leave(finished=True)
+            connection.leave(is_complete=True)
             if size > 1 << 20:  # more than the kernel takes
                 assert connection.phase is Phase.CLOSED and not owner.idle
 
@@ -454,7 +454,7 @@ async def test_a_compressed_body(slow: bool, coding: str) -> None:
         flow = Slow() if slow else Gather(1 << 30)
         await connection.read(flow, Inflater("deflate" if "deflate" in coding else "gzip"))
         assert flow.body() == plain
-        connection.leave(finished=True)
+        connection.leave(is_complete=True)
         assert connection.phase is Phase.IDLE
 
 
@@ -533,7 +533,7 @@ async def test_a_bomb_is_stopped_between_two_steps() -> None:
         await connection.ask(HEAD, b"", Limits(silence=5))
         flow = Gather(1 << 20)
         await connection.read(flow, Inflater("gzip"))
-        assert flow.ended and flow.progress <= (1 << 20) + 65_536
+        assert flow.is_over and flow.progress <= (1 << 20) + 65_536
 
 
 @pytest.mark.parametrize(
@@ -547,7 +547,7 @@ async def test_the_tail_of_a_body(tail: bytes, phase: Phase) -> None:
 
     class One(Gather):
         @property
-        def ended(self) -> bool:
+        def is_over(self) -> bool:
             return True
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -560,7 +560,7 @@ async def test_the_tail_of_a_body(tail: bytes, phase: Phase) -> None:
     async with open_connection(serve, owner) as connection:
         await connection.ask(HEAD, b"", Limits(silence=5))
         await connection.read(One(10))
-        connection.leave(finished=True)
+        connection.leave(is_complete=True)
         assert connection.phase is Phase.TAIL
         go.set()
         await settle(lambda: connection.phase is not Phase.TAIL)
@@ -577,7 +577,7 @@ async def test_a_tail_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async with open_connection(serve) as connection:
         await connection.ask(HEAD, b"", Limits())
-        connection.leave(finished=True)
+        connection.leave(is_complete=True)
         assert connection.phase is Phase.TAIL
         await settle(lambda: connection.phase is not Phase.TAIL)
         assert connection.phase is Phase.CLOSED  # type: ignore[comparison-overlap]
@@ -594,7 +594,7 @@ async def test_leaving_an_unfinished_answer_closes_at_once() -> None:
 
     async with open_connection(serve) as connection:
         await connection.ask(HEAD, b"", Limits())
-        connection.leave(finished=False)
+        connection.leave(is_complete=False)
         assert connection.phase is Phase.CLOSED
         await asyncio.wait_for(disconnect.wait(), 10)
 

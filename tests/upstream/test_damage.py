@@ -82,4 +82,4 @@ async def test_an_answer_that_is_whole_for_its_reader_is_no_failure(server: tupl
     await connection.ask(REQUEST, b"", Limits())
     flow = Gather(3)
     await asyncio.wait_for(connection.read(flow), 10)
-    assert flow.ended and flow.body() == b"abc"
+    assert flow.is_over and flow.body() == b"abc"

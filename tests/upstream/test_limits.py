@@ -114,7 +114,7 @@ async def early() -> None:
 
 async def tail() -> None:
     connection, transport = await start_answer()
-    connection.leave(finished=True)
+    connection.leave(is_complete=True)
     size = 0
     while connection.phase is Phase.TAIL:
         connection.data_received(b"x" * 4096)
@@ -159,7 +159,7 @@ async def hosts() -> None:
     resolver = Resolver(Loop(asyncio.get_running_loop()))  # type: ignore[arg-type]
     for n in range(3 * DNS_HOSTS):
         await resolver.addresses(f"host{n}.example", 80)
-        assert len(resolver._kept) <= DNS_HOSTS
+        assert len(resolver._cache) <= DNS_HOSTS
     await resolver.close()
 
 

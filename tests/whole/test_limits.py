@@ -167,7 +167,7 @@ def flood(
             size += len(data)
             if not whole:
                 sink.take()
-            is_over = decoder.finished or sink.problem is not None or size > most
+            is_over = decoder.is_finished or sink.problem is not None or size > most
             if is_over or size - last_look > 1 << 18:
                 last_look = size
                 peak = max(peak, tracemalloc.get_traced_memory()[0] - before)

@@ -20,7 +20,7 @@ from a2py.errors import ApiError
 from a2py.messages.count import count, estimate
 from a2py.messages.reply import Reply
 from a2py.messages.request import parse
-from a2py.messages.sent import Sent
+from a2py.messages.sent import SentBody
 from a2py.messages.types import JSON, Call
 from a2py.sse import SSEParser
 from a2py.wires import failure, wire
@@ -326,7 +326,7 @@ REFUSALS = (
 
 def refusal(text: str, n: int) -> Run:
     body = orjson.dumps({"error": {"message": text * n}})
-    return lambda: [failure.read(400, {}, raw, Peer(sent=Sent(body))) for raw in (body, text.encode() * n)]
+    return lambda: [failure.read(400, {}, raw, Peer(sent_body=SentBody(body))) for raw in (body, text.encode() * n)]
 
 
 CASES: dict[str, tuple[int, Make]] = {

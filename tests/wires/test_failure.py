@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from a2py.deployment import Deployment
 from a2py.errors import KINDS, ApiError
-from a2py.messages.sent import NOTHING, Sent
+from a2py.messages.sent import NOTHING, SentBody
 from a2py.wires import failure
 from a2py.wires.refusal import message, scrub, verdict, waiting
 from a2py.wires.refusal.body import parse_body
@@ -48,11 +48,13 @@ def test_a_golden_is_decided_by_the_rule_that_it_names(case: golden.Case) -> Non
     blocks = {block.name: block for block in case.blocks}
     status, *options = blocks["upstream"].options
     data = golden.upstream_bytes(blocks["upstream"])
-    request = Sent(orjson.dumps(blocks["request"].json())) if "request" in blocks else NOTHING
+    request = SentBody(orjson.dumps(blocks["request"].json())) if "request" in blocks else NOTHING
     rule = verdict.find_rule(int(status), parse_body(data), "", request).rule
     assert (rule.name if rule else "status") == golden_rule(case)
     headers = {name: value for name, _, value in (option.partition("=") for option in options)}
-    assert golden.error_lines(failure.read(int(status), headers, data, Peer(sent=request))) == blocks["client"].lines
+    assert (
+        golden.error_lines(failure.read(int(status), headers, data, Peer(sent_body=request))) == blocks["client"].lines
+    )
 
 
 def test_each_rule_has_a_golden() -> None:

@@ -18,7 +18,7 @@ from a2py.wires import failure
 from a2py.wires.lessons import AFTER_TOOL, EMPTY, LESSONS, find_lesson, is_lasting, join_lessons
 from tests import golden
 
-#: The names that the wires put into `Prepared.added`.
+#: The names that the wires put into `Prepared.added_fields`.
 ADDED_FIELDS = frozenset(
     {
         "max_tokens",
@@ -506,15 +506,15 @@ def test_each_row_is_proven() -> None:
     assert [LESSONS[n].field.pattern for n in range(len(LESSONS)) if n not in proven] == []
 
 
-@pytest.mark.parametrize("row", [row for row in LESSONS if row.sent], ids=lambda row: row.field.pattern)
+@pytest.mark.parametrize("row", [row for row in LESSONS if row.optional_fields], ids=lambda row: row.field.pattern)
 def test_what_was_not_sent_is_not_to_blame(row: Any) -> None:
     message, before, changes = next(
         (m, b, c) for m, b, c in TAUGHT if c and next(r for r in LESSONS if r.field.fullmatch(refusal(m).field)) is row
     )
     quirks = override(Quirks(), before)
-    for field in row.sent.split():
+    for field in row.optional_fields.split():
         assert find_lesson(refusal(message), quirks, frozenset({field})) == changes
-    assert find_lesson(refusal(message), quirks, ADDED_FIELDS - set(row.sent.split())) is None
+    assert find_lesson(refusal(message), quirks, ADDED_FIELDS - set(row.optional_fields.split())) is None
 
 
 def test_a_lesson_of_one_prompts_room_or_of_the_credit_left_does_not_last() -> None:
@@ -531,7 +531,7 @@ def test_a_lesson_of_one_prompts_room_or_of_the_credit_left_does_not_last() -> N
 def test_a_lesson_of_words_that_the_request_holds_does_not_last() -> None:
     error = refusal("the valid range of max_tokens is [1, 8192]")
     assert is_lasting(error)
-    error.echoed = True
+    error.is_echo = True
     assert not is_lasting(error)
     assert find_lesson(error, Quirks(), ADDED_FIELDS) == {"max_tokens_limit": 8192}, "this request may try it"
 

@@ -72,8 +72,8 @@ class _Recorder(Patient):
         self._began = began
 
     @property
-    def ended(self) -> bool:
-        return self._decoder.finished
+    def is_over(self) -> bool:
+        return self._decoder.is_finished
 
     def pass_on(self, data: bytes) -> None:
         self._decoder.feed(data)

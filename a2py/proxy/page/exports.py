@@ -24,7 +24,7 @@ from a2py.proxy.capture import render
 from a2py.proxy.page.details import RecordingView
 from a2py.proxy.recording import RecordedAttempt
 from a2py.quirks import Quirks
-from a2py.wires.changes.table import ADDED, BLOCKS, FIELDS
+from a2py.wires.changes.table import ADDED_FIELDS, BLOCKS, FIELDS
 
 #: Headers of a request that change what it means.
 _HEADERS = ("anthropic-version", "anthropic-beta")
@@ -159,7 +159,7 @@ def _kind(error: str) -> str:
 def _public(path: str) -> str:
     """Return a path without the names that a client has made up: of tools, of members, of fields that nobody knows."""
     top = re.split(r"[.\[ ]", path, maxsplit=1)[0]
-    if top not in _KNOWN_FIELDS and top not in ADDED:
+    if top not in _KNOWN_FIELDS and top not in ADDED_FIELDS:
         return "…" if path else ""
     block = re.fullmatch(r"messages\[\]\.content\[(\w+)\]", path)
     return path if path == top or (block is not None and block[1] in BLOCKS) else f"{top}…"

@@ -2,7 +2,8 @@
 
 Knows: rules of docs/translation.md by their anchors, quirks, how a value is shown in short.
 Must not know: how requests are translated; they are compared as they are.
-Invariants: a value is shown in at most SHOWN characters; a quirk is named only if it differs from the common subset.
+Invariants: a value is shown in at most TEXT_LIMIT characters; a quirk is named only if it differs from the common
+subset.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from a2py.messages.types import JSON
 from a2py.quirks import Quirks
 
 #: Characters of a value, and of a reason.
-SHOWN = 120
+TEXT_LIMIT = 120
 #: Pages, and their anchors, that a change may refer to besides the rules of translation.md.
 UNKNOWN_FIELDS, QUIRKS, SETTINGS = (
     "translation.md#a-the-request",
     "providers.md#every-quirk",
     "configuration.md#all-settings",
 )
-PASSED = "openai-clients.md"
+PASSTHROUGH = "openai-clients.md"
 _DEFAULTS = Quirks()
 
 
@@ -76,7 +77,7 @@ def show(value: Any) -> str:
     if isinstance(value, (frozenset, set)):
         value = sorted(value)
     text = value if isinstance(value, str) else jsontext.dumps(value).decode("utf-8", "replace")
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+    return text if len(text) <= TEXT_LIMIT else f"{text[: TEXT_LIMIT - 1]}…"
 
 
 def count(number: int, noun: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from a2py.messages.types import JSON
 from a2py.wires.changes.change import SETTINGS, UNKNOWN_FIELDS, Change, Question, count, rule, show
 from a2py.wires.changes.same import LIMIT, compare_native, compare_passed
-from a2py.wires.changes.table import ADDED, BLOCKS, FIELDS, HISTORY, LOST, Field
+from a2py.wires.changes.table import ADDED_FIELDS, BLOCKS, FIELDS, HISTORY, LOSS_RULES, Field
 
 #: Values that mean nothing, so that nobody misses them.
 _EMPTY: tuple[Any, ...] = (None, [], {}, "")
@@ -30,31 +30,31 @@ def find_changes(client: JSON, question: Question, *, is_passed: bool = False) -
     if is_passed:
         return compare_passed(client, question)
     is_native = question.deployment.wire == "native"
-    changes = compare_native(client, question) if is_native else _Mapped(client, question).find()
+    changes = compare_native(client, question) if is_native else _Translation(client, question).find()
     return [*changes[:LIMIT], *_list_lost(changes, question)]
 
 
 def _list_lost(changes: list[Change], question: Question) -> Iterator[Change]:
     """Yield what is reported as lost and was not found by comparing."""
     paths = [change.path for change in changes if change.kind == "dropped"]
-    named = {path.partition("[")[0] for path in paths} | {path.rpartition("[")[2].rstrip("]") for path in paths}
+    names = {path.partition("[")[0] for path in paths} | {path.rpartition("[")[2].rstrip("]") for path in paths}
     for what in question.degraded:
-        if what not in named:
+        if what not in names:
             yield Change(
-                "dropped", what, "", "", "", "it can't be carried (x-a2py-degraded)", rule(LOST.get(what, "a11"))
+                "dropped", what, "", "", "", "it can't be carried (x-a2py-degraded)", rule(LOSS_RULES.get(what, "a11"))
             )
 
 
-class _Mapped:
-    """A Messages request that went upstream in one of OpenAI's forms. `claimed`: fields of the upstream's body that are
-    explained."""
+class _Translation:
+    """A Messages request that went upstream in one of OpenAI's forms. `target_fields`: fields of the upstream's body
+    that are explained."""
 
     def __init__(self, client: JSON, question: Question) -> None:
         self.client = client
         self.question = question
         self.body = question.body
         self.is_chat = question.deployment.wire == "chat"
-        self.claimed: set[str] = {"messages", "input", "instructions", "tools"}
+        self.target_fields: set[str] = {"messages", "input", "instructions", "tools"}
         self.changes: list[Change] = []
 
     def find(self) -> list[Change]:
@@ -88,25 +88,25 @@ class _Mapped:
                 self.note("dropped", name, "", (value, None), (None, "it is not known to be accepted"))
             return
         targets = [target for target in row.targets if target in self.body]
-        self.claimed.update(targets)
+        self.target_fields.update(targets)
         for target in targets:
-            sent = self.body[target]
+            result = self.body[target]
             if target != name:
-                self.note("renamed", name, target, (value, sent), (row, ""))
-            elif sent != value:
-                self.note("changed", name, target, (value, sent), (row, ""))
+                self.note("renamed", name, target, (value, result), (row, ""))
+            elif result != value:
+                self.note("changed", name, target, (value, result), (row, ""))
         if not targets:
             self.note("dropped", name, "", (value, None), (row, ""))
 
     def _list_added(self) -> None:
         for name, value in self.body.items():
-            if name in self.claimed or self.client.get(name) == value:
+            if name in self.target_fields or self.client.get(name) == value:
                 continue
             setting = self.question.find_setting(name)
             if setting:
                 self.changes.append(Change("added", "", name, "", show(value), setting, SETTINGS))
             else:
-                self.note("added", "", name, (None, value), (ADDED.get(name, Field((), "a18")), ""))
+                self.note("added", "", name, (None, value), (ADDED_FIELDS.get(name, Field((), "a18")), ""))
 
     # -- system, turns, tools ------------------------------------------------------------------------------------------
 
@@ -124,18 +124,18 @@ class _Mapped:
             self.note("changed", "system", "messages[0]", (blocks, "text of the first user turn"), (row, ""))
 
     def _compare_turns(self, turns: list[JSON]) -> None:
-        sent = _objects(self.body.get("messages" if self.is_chat else "input"))
+        messages = _objects(self.body.get("messages" if self.is_chat else "input"))
         blocks = [block for turn in turns for block in _blocks(turn)]
         kinds = Counter(_type(block) for block in blocks)
-        there = self._count_sent(sent)
+        there = self._count_sent(messages)
         for kind, number in kinds.items():
             if kind != "text":
                 self._compare_kind(kind, number, there.get(kind, 0))
-        self._compare_system_turns(turns, sent)
-        self._compare_marks(blocks, sent)
-        if len(turns) != len(sent):
+        self._compare_system_turns(turns, messages)
+        self._compare_marks(blocks, messages)
+        if len(turns) != len(messages):
             row = Field((), "a3", ("alternation", "mid_system"))
-            names = (count(len(turns), "message"), count(len(sent), "message" if self.is_chat else "item"))
+            names = (count(len(turns), "message"), count(len(messages), "message" if self.is_chat else "item"))
             self.note("changed", "messages", "messages" if self.is_chat else "input", names, (row, ""))
 
     def _compare_kind(self, kind: str, number: int, there: int) -> None:
@@ -152,11 +152,11 @@ class _Mapped:
             note = "a line of text replaces it" if kind in ("image", "document") else ""
             self.note("dropped", path, "", (what, None), (row, note))
 
-    def _count_sent(self, sent: list[JSON]) -> dict[str, int]:
+    def _count_sent(self, messages: list[JSON]) -> dict[str, int]:
         """Return, by the type of block, how many parts there are of what it becomes."""
-        parts = Counter(_type(part) for message in sent for part in _parts(message))
+        parts = Counter(_type(part) for message in messages for part in _parts(message))
         if not self.is_chat:
-            items = Counter(_type(item) for item in sent)
+            items = Counter(_type(item) for item in messages)
             return {
                 "tool_use": items["function_call"],
                 "tool_result": items["function_call_output"],
@@ -165,47 +165,51 @@ class _Mapped:
                 "document": parts["input_file"],
             }
         return {
-            "tool_use": sum(len(_objects(message.get("tool_calls"))) for message in sent),
-            "tool_result": sum(message.get("role") == "tool" for message in sent),
-            "thinking": sum(any(name in message for name in HISTORY) for message in sent)
+            "tool_use": sum(len(_objects(message.get("tool_calls"))) for message in messages),
+            "tool_result": sum(message.get("role") == "tool" for message in messages),
+            "thinking": sum(any(name in message for name in HISTORY) for message in messages)
             + parts["thinking"]
-            + sum("extra_content" in call for message in sent for call in _objects(message.get("tool_calls"))),
+            + sum("extra_content" in call for message in messages for call in _objects(message.get("tool_calls"))),
             "image": parts["image_url"],
             "document": parts["file"],
         }
 
-    def _compare_system_turns(self, turns: list[JSON], sent: list[JSON]) -> None:
+    def _compare_system_turns(self, turns: list[JSON], messages: list[JSON]) -> None:
         number = sum(turn.get("role") == "system" for turn in turns)
-        kept = sum(message.get("role") in ("system", "developer") for message in sent[1:])
-        if number and kept < number:
+        system_count = sum(message.get("role") in ("system", "developer") for message in messages[1:])
+        if number and system_count < number:
             row = Field((), "a2", ("mid_system",))
             self.note("changed", "messages[] role system", "text", (count(number, "message"), "text"), (row, ""))
 
-    def _compare_marks(self, blocks: list[JSON], sent: list[JSON]) -> None:
+    def _compare_marks(self, blocks: list[JSON], messages: list[JSON]) -> None:
         system, tools = self.client.get("system"), self.client.get("tools")
         number = sum("cache_control" in one for one in (*blocks, *_objects(system), *_objects(tools)))
         if not number:
             return
         row = Field((), "a16", ("cache",))
-        parts = [part for message in sent for part in _parts(message)]
-        kept = sum("cache_control" in part for part in parts)
-        renamed = sum("prompt_cache_breakpoint" in part for part in parts)
-        if renamed:
-            names = (count(number, "mark"), count(renamed, "mark"))
+        parts = [part for message in messages for part in _parts(message)]
+        marks = sum("cache_control" in part for part in parts)
+        breakpoints = sum("prompt_cache_breakpoint" in part for part in parts)
+        if breakpoints:
+            names = (count(number, "mark"), count(breakpoints, "mark"))
             self.note("renamed", "cache_control", "prompt_cache_breakpoint", names, (row, ""))
-        elif kept < number:
-            kind, to = ("changed", "cache_control") if kept else ("dropped", "")
+        elif marks < number:
+            kind, to = ("changed", "cache_control") if marks else ("dropped", "")
             self.note(
-                kind, "cache_control", to, (count(number, "mark"), count(kept, "mark") if kept else None), (row, "")
+                kind,
+                "cache_control",
+                to,
+                (count(number, "mark"), count(marks, "mark") if marks else None),
+                (row, ""),
             )
 
     def _compare_tools(self, tools: list[JSON]) -> None:
-        names = {name: sent for sent, name in self.question.names.items()}
-        sent = {function.get("name"): function for function in self._functions()}
+        names = {name: upstream_name for upstream_name, name in self.question.names.items()}
+        functions = {function.get("name"): function for function in self._functions()}
         others = Counter[str]()
         for tool in tools:
             name = str(tool.get("name"))
-            function = sent.get(names.get(name, name))
+            function = functions.get(names.get(name, name))
             if function is None:
                 row = Field((), "a11", ("web_search", "tools", "tool_choice_none"))
                 self.note("dropped", f"tools[{name}]", "", (tool.get("type", "tool"), None), (row, ""))
@@ -215,8 +219,8 @@ class _Mapped:
         for key, number in others.items():
             row = Field((), "a9" if key == "defer_loading" else "a8")
             self.note("dropped", f"tools[].{key}", "", (count(number, "tool"), None), (row, ""))
-        hosted = [tool for tool in _objects(self.body.get("tools")) if tool.get("type", "function") != "function"]
-        for tool in hosted:
+        hosted_tools = [tool for tool in _objects(self.body.get("tools")) if tool.get("type", "function") != "function"]
+        for tool in hosted_tools:
             row = Field((), "a11", ("web_search",))
             self.note("added", "", "tools[]", (None, tool), (row, "the upstream's own tool"))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from a2py.messages.types import JSON
-from a2py.wires.changes.change import PASSED, QUIRKS, SETTINGS, Change, Question, count, rule, show
+from a2py.wires.changes.change import PASSTHROUGH, QUIRKS, SETTINGS, Change, Question, count, rule, show
 
 #: Different changes that are named.
 LIMIT = 300
@@ -33,15 +33,15 @@ _NATIVE: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 class _Comparison:
-    """`found`: (kind, path) → the number of places, and the values at the first of them."""
+    """`differences`: (kind, path) → the number of places, and the values at the first of them."""
 
     def __init__(self) -> None:
-        self.found: dict[tuple[str, str], tuple[int, Any, Any]] = {}
+        self.differences: dict[tuple[str, str], tuple[int, Any, Any]] = {}
 
     def note(self, kind: str, path: str, before: Any, after: Any) -> None:
-        places, *first = self.found.get((kind, path), (0, before, after))
-        if places or len(self.found) < LIMIT:
-            self.found[kind, path] = (places + 1, first[0], first[1])
+        places, *first = self.differences.get((kind, path), (0, before, after))
+        if places or len(self.differences) < LIMIT:
+            self.differences[kind, path] = (places + 1, first[0], first[1])
 
     def compare(self, before: Any, after: Any, path: str, depth: int) -> None:
         if before == after:
@@ -70,7 +70,7 @@ class _Comparison:
 
 def compare_native(client: JSON, question: Question) -> list[Change]:
     """Return what is different in a request that goes to an upstream which speaks Anthropic."""
-    return [_make(question, kind, path, *found) for (kind, path), found in _compare(client, question)]
+    return [_make(question, kind, path, *difference) for (kind, path), difference in _compare(client, question)]
 
 
 def compare_passed(client: JSON, question: Question) -> list[Change]:
@@ -78,14 +78,14 @@ def compare_passed(client: JSON, question: Question) -> list[Change]:
     changes = []
     for (kind, path), (places, before, after) in _compare(client, question):
         because = question.find_setting(path) or ("the deployment's model" if path == "model" else "")
-        changes.append(_change(kind, path, places, (before, after), (because, SETTINGS if because else PASSED)))
+        changes.append(_change(kind, path, places, (before, after), (because, SETTINGS if because else PASSTHROUGH)))
     return changes
 
 
 def _compare(client: JSON, question: Question) -> list[tuple[tuple[str, str], tuple[int, Any, Any]]]:
     comparison = _Comparison()
     comparison.compare(client, question.body, "", DEPTH)
-    return list(comparison.found.items())
+    return list(comparison.differences.items())
 
 
 def _make(question: Question, kind: str, path: str, places: int, before: Any, after: Any) -> Change:

@@ -65,7 +65,7 @@ FIELDS: dict[str, Field] = {
     "thread": Field((), "a11"),
 }
 #: Fields of the upstream's request that no field of the client's became.
-ADDED: dict[str, Field] = {
+ADDED_FIELDS: dict[str, Field] = {
     **{name: Field((), "a13", ("reasoning", "effort_off")) for name in REASONING},
     "stream": Field((), "a18", ("stream_only",)),
     "stream_options": Field((), "a18", (), "so that the upstream counts tokens"),
@@ -86,7 +86,7 @@ ADDED: dict[str, Field] = {
     "max_output_tokens": Field((), "a12", ("max_tokens_limit", "min_tokens")),
 }
 #: Words of `x-a2py-degraded` → rule. Others are server tools and unknown blocks.
-LOST: dict[str, str] = {
+LOSS_RULES: dict[str, str] = {
     "image": "a6",
     "document": "a6",
     "citations": "a6",

@@ -53,7 +53,7 @@ _KINDS = {name: kind for name, kind in DELTA.items() if kind in _VERBS}
 _KEY_PATTERNS = {key: re.compile(rb'"%b": ?(?=")' % key.encode()) for key in (*_KINDS, "arguments")}
 #: Members that may have a value beside the one string: in a delta, and in a fragment of a tool call. Any other member
 #: with a value rules the frame out, whether ChatDecoder reads it or not.
-_ALLOWED, _ALLOWED_IN_CALL = frozenset(fields_of(LABEL)), frozenset({"index", "type", "function"})
+_DELTA_FIELDS, _CALL_FIELDS = frozenset(fields_of(LABEL)), frozenset({"index", "type", "function"})
 
 
 class Frame(NamedTuple):
@@ -75,7 +75,7 @@ def find_frame(line: bytes) -> Frame | None:
         chunk = orjson.loads(line)
         (choice,) = chunk["choices"]
         delta = choice["delta"]
-        (name,) = _members(delta) - _ALLOWED
+        (name,) = _members(delta) - _DELTA_FIELDS
         kind = _KINDS[name]
         holder, key, index = (delta, name, 0) if kind != CALLS else _arguments_of(delta)
         string = orjson.dumps(holder[key])
@@ -105,7 +105,7 @@ def _arguments_of(delta: JSON) -> tuple[Any, str, int]:
     """Return, for a fragment that holds only arguments, the object with them, their key, and the call's index."""
     (call,) = delta["tool_calls"]
     body, index = call["function"], call["index"]
-    if _members(call) - _ALLOWED_IN_CALL or _members(body) != {"arguments"} or type(index) is not int:
+    if _members(call) - _CALL_FIELDS or _members(body) != {"arguments"} or type(index) is not int:
         raise ValueError
     return body, "arguments", index
 
@@ -187,7 +187,7 @@ class FastDecoder(ChatDecoder):
         if (
             len(data) <= SPLICE_AFTER
             and self._is_between_events
-            and not (self._rest or self.finished or output.has_state)
+            and not (self._rest or self.is_finished or output.has_state)
         ):
             self.splice = self._open_splice(splice)
 
@@ -204,7 +204,7 @@ class FastDecoder(ChatDecoder):
 
     def _read(self, data: bytes) -> None:
         search, output = self._search, self._output
-        while data and not self.finished:
+        while data and not self.is_finished:
             if search.frame is not None and self._is_between_events and not output.has_state:
                 data = self._read_run(search.frame, data)
                 if not data:
@@ -213,7 +213,7 @@ class FastDecoder(ChatDecoder):
             part = data[:end] if end >= 2 else data
             is_event = self._is_between_events and end >= 2
             self._parse(part)
-            if is_event and not self.finished and self._body is None:
+            if is_event and not self.is_finished and self._body is None:
                 search.learn(part)
             data = data[len(part) :]
 
@@ -255,10 +255,10 @@ class FastDecoder(ChatDecoder):
         if frame.kind == CALLS and not self._calls.has_id(frame.call):
             self._search.frame = None
             return 0
-        joined = (
+        text = (
             strings[0] if len(strings) == 1 else b" ".join(strings)
         )  # a space, or a backslash could join the next string
-        chars = measure(joined)
+        chars = measure(text)
         if chars < 0:
             canonical = list(takewhile(_is_canonical, strings))
             return self._write(frame, canonical) if canonical else 0

@@ -22,7 +22,7 @@ from a2py.wires.common.text import NO_CONTENT, arguments_text, as_text, blocks
 from a2py.wires.openai.turns import JOINT, Turns, with_error
 
 #: Values of Quirks.cache with which the cache marks of texts and media are sent.
-MARKED = frozenset({"blocks", "keyed_blocks", "breakpoint"})
+MARK_MODES = frozenset({"blocks", "keyed_blocks", "breakpoint"})
 _MISTRAL = re.compile(r"[A-Za-z0-9]{9}\Z")
 
 
@@ -37,7 +37,7 @@ class ChatShape:
         self.draft = draft
         self.q = draft.quirks
         self.media_in_result = draft.quirks.media_in_tool
-        self._marks = draft.quirks.cache in MARKED
+        self._marks = draft.quirks.cache in MARK_MODES
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -57,9 +57,9 @@ class ChatShape:
         return self.image(url)
 
     def mark(self, part: JSON, block: JSON) -> JSON:
-        return self._marked(part, [block]) if self._marks else part
+        return self._mark_from(part, [block]) if self._marks else part
 
-    def _marked(self, part: JSON, blocks: list[JSON]) -> JSON:
+    def _mark_from(self, part: JSON, blocks: list[JSON]) -> JSON:
         """Return `part` with the last cache mark of the blocks that it is made of."""
         marks = (
             [block["cache_control"] for block in blocks if isinstance(block.get("cache_control"), dict)]
@@ -80,10 +80,10 @@ class ChatShape:
     # -- messages ----------------------------------------------------------------------------------------------------
 
     def reminder(self, text: str, message: JSON) -> JSON:
-        return self._marked(self.text(text), blocks(message["content"]))
+        return self._mark_from(self.text(text), blocks(message["content"]))
 
     def system(self, text: str, message: JSON) -> JSON:
-        part = self._marked(self.text(text), blocks(message["content"]))
+        part = self._mark_from(self.text(text), blocks(message["content"]))
         return {"role": self.q.system_role, "content": self.content([part])}
 
     def user(self, parts: list[JSON]) -> JSON:
@@ -103,7 +103,7 @@ class ChatShape:
         if texts:
             part = self.text(JOINT.join(texts))
             if self._marks:
-                self._marked(part, [block for content in contents for block in content])
+                self._mark_from(part, [block for content in contents for block in content])
             message["content"] = self.content([part])
         if calls:
             message["tool_calls"] = calls
@@ -141,7 +141,7 @@ class ChatShape:
 
     def _call(self, block: JSON, id: str, extra: JSON) -> JSON:
         function = {
-            "name": self.draft.names.sent(block["name"]),
+            "name": self.draft.names.to_upstream(block["name"]),
             "arguments": arguments_text(block["input"], self.q.broken_arguments),
         }
         return {"id": id, "type": "function", "function": function, **extra}
@@ -168,9 +168,9 @@ class ChatShape:
     def output(self, call_id: str, content: Any, block: JSON | None) -> JSON:
         if block is not None and content and self._marks:
             inside = block.get("content")
-            marked = [block] if "cache_control" in block else inside if isinstance(inside, list) else []
+            sources = [block] if "cache_control" in block else inside if isinstance(inside, list) else []
             parts = [self.text(content)] if isinstance(content, str) else content
-            self._marked(parts[-1], marked)
+            self._mark_from(parts[-1], sources)
             content = self.content(parts)
         return {"role": "tool", "tool_call_id": call_id, "content": content}
 

@@ -124,7 +124,7 @@ def ask(draft: Draft) -> Want:
     want = thinking.ask(draft, q.reasoning in _SWITCHES or bool(q.effort_off), q.reasoning_with_tools)
     DIALECTS[q.reasoning](draft, want)
     if any(field in draft.body for field in REASONING):
-        draft.added.add("reasoning")
+        draft.added_fields.add("reasoning")
     return want
 
 
@@ -169,8 +169,8 @@ class History:
         if vendor.kind in ("details", "fields"):
             self._read_state(vendor.state)
         elif vendor.kind == "gemini":
-            thought = vendor.state.get("s")
-            self._signature = thought if isinstance(thought, str) else ""
+            vendor_signature = vendor.state.get("s")
+            self._signature = vendor_signature if isinstance(vendor_signature, str) else ""
 
     def _read_state(self, state: JSON) -> None:
         """Read what `Output.write_state` has written. It went through the client, so it may be forged."""
@@ -221,7 +221,7 @@ class History:
         q = self._draft.quirks
         if q.reasoning_history == "reply" and self._has_signed_details():
             return "reasoning_details"  # the text is in them, too
-        is_configured = "reasoning_history" in self._draft.dep.fixed
+        is_configured = "reasoning_history" in self._draft.dep.fixed_quirks
         if self._reply_field and q.reasoning_history in REPLACEABLE and not is_configured:
             return self._reply_field
         return q.reasoning_history

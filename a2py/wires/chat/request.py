@@ -15,7 +15,7 @@ from a2py.deployment import Deployment
 from a2py.messages.types import JSON, Call, Prepared
 from a2py.slices import Slices
 from a2py.wires.chat import messages, reasoning, tools
-from a2py.wires.chat.messages import MARKED
+from a2py.wires.chat.messages import MARK_MODES
 from a2py.wires.common import threads
 from a2py.wires.common.draft import Draft, make_prepared
 from a2py.wires.common.headers import build_headers, build_url
@@ -42,14 +42,14 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
     _write_format(draft)
     yield
     fields.write_cache_key(draft)
-    if q.cache in MARKED:
+    if q.cache in MARK_MODES:
         _write_marks(draft)
         yield
     if draft.stream:
         draft.body["stream"] = True
         if q.stream_usage:
             draft.body["stream_options"] = {"include_usage": True}
-            draft.added.add("stream_options")
+            draft.added_fields.add("stream_options")
     yield from fields.finish(draft)
     yield
     return make_prepared(draft, build_url(dep, "/chat/completions"), build_headers(dep, draft.stream, call.session))
@@ -59,7 +59,7 @@ def _write_stop(draft: Draft) -> None:
     """Write as many stop sequences as the server accepts. The decoder applies all of them itself."""
     if draft.stops and draft.quirks.stop_limit:
         draft.body["stop"] = list(draft.stops[: draft.quirks.stop_limit])
-        draft.added.add("stop")
+        draft.added_fields.add("stop")
 
 
 # -- structured output ------------------------------------------------------------------------------------------------
@@ -86,8 +86,8 @@ def _write_rule(draft: Draft, rule: str) -> None:
         messages[0] = {**first, "content": f"{first['content']}\n\n{rule}"}
     elif draft.quirks.system_as_user and first["role"] == "user":
         content = first["content"]
-        joined = f"{rule}\n\n{content}" if isinstance(content, str) else [{"type": "text", "text": rule}, *content]
-        messages[0] = {**first, "content": joined}
+        new_content = f"{rule}\n\n{content}" if isinstance(content, str) else [{"type": "text", "text": rule}, *content]
+        messages[0] = {**first, "content": new_content}
     elif draft.quirks.system_as_user:
         messages.insert(0, {"role": "user", "content": rule})
     else:

@@ -74,11 +74,11 @@ class SearchOutput(Output):
 
     def _read_annotations(self, holder: Any) -> None:
         for annotation in _list(holder.get("annotations")) if isinstance(holder, dict) else ():
-            cited = convert_citation(annotation)
-            if cited is not None:
-                self._add_page(cited["url"], cited["title"])
+            citation = convert_citation(annotation)
+            if citation is not None:
+                self._add_page(citation["url"], citation["title"])
                 if self._is_new(dumps(annotation)):
-                    self._citations.append(cited)
+                    self._citations.append(citation)
 
     def _add_page(self, url: Any, title: Any) -> None:
         title = title if isinstance(title, str) else ""
@@ -98,8 +98,8 @@ class SearchOutput(Output):
     def write_citations(self) -> None:
         """Write the citations, if there is text that they can belong to."""
         if self._has_text:
-            for cited in self._citations:
-                self.sink.citation(TEXT, cited)
+            for citation in self._citations:
+                self.sink.citation(TEXT, citation)
             self._citations = []
 
     def write_pages(self) -> None:

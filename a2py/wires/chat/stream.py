@@ -75,10 +75,10 @@ class ChatDecoder(Intake):
 
     def _events(self, events: list[Event]) -> None:
         for name, data in events:
-            if self.finished:
+            if self.is_finished:
                 return
             if data == b"[DONE]" or data.strip() == b"[DONE]":
-                self._ending.is_done = self.finished = True
+                self._ending.is_done = self.is_finished = True
                 return
             try:
                 chunk = jsontext.loads(data)
@@ -125,7 +125,7 @@ class ChatDecoder(Intake):
         delta = choice.get(self._field)
         if delta.__class__ is not dict or choice.get("text"):
             delta = self._unusual_delta(choice, delta)
-        if self.finished and self._error is not None and not delta:
+        if self.is_finished and self._error is not None and not delta:
             return
         self._read_delta(delta)
         word = choice.get("finish_reason")
@@ -189,7 +189,7 @@ class ChatDecoder(Intake):
         if refusal and isinstance(refusal, str):
             output.refusal(refusal)
         if output.has_filters and output.stop_sequence is not None:
-            self.finished = True  # the relay closes the upstream's response
+            self.is_finished = True  # the relay closes the upstream's response
 
     def _read_reasoning(self, reasoning: Any, details: Any) -> None:
         """Write reasoning. OpenRouter repeats it in `reasoning_details`, whose text counts only if there is no

@@ -46,16 +46,16 @@ def add(draft: Draft) -> Slices[None]:
         return
     if kind == "none" and not q.tool_choice_none:
         return
-    named: JSON = {}
+    tool_choice: JSON = {}
     if kind == "tool":
-        kind, named, functions = _choose_named(draft, functions, name)
+        kind, tool_choice, functions = _choose_named(draft, functions, name)
     tools: list[JSON] = []
     for function in functions:
         tools.append(_tool(draft, function))
         yield
     draft.body["tools"] = tools + search_tools
     _switch_tool_stream(draft)
-    choose(draft, kind, named)
+    choose(draft, kind, tool_choice)
 
 
 def _choose_named(draft: Draft, functions: list[Function], name: Any) -> tuple[str | None, JSON, list[Function]]:
@@ -65,8 +65,8 @@ def _choose_named(draft: Draft, functions: list[Function], name: Any) -> tuple[s
     if not same:
         draft.lose("tool_choice")
         return None, {}, functions
-    named = {"type": "function", "function": {"name": draft.names.sent(same[0].name)}}
-    return "tool", named, same if draft.quirks.tool_choice_named == "only" else functions
+    tool_choice = {"type": "function", "function": {"name": draft.names.to_upstream(same[0].name)}}
+    return "tool", tool_choice, same if draft.quirks.tool_choice_named == "only" else functions
 
 
 def _switch_tool_stream(draft: Draft) -> None:
@@ -75,11 +75,11 @@ def _switch_tool_stream(draft: Draft) -> None:
 
 
 def _tool(draft: Draft, function: Function) -> JSON:
-    described = {"description": function.description} if function.description else {}
+    description = {"description": function.description} if function.description else {}
     schema = clean_tool_schema(function.schema, draft.quirks.schema)
     return {
         "type": "function",
-        "function": {"name": draft.names.sent(function.name), **described, "parameters": schema},
+        "function": {"name": draft.names.to_upstream(function.name), **description, "parameters": schema},
     }
 
 
@@ -98,22 +98,27 @@ def _question(draft: Draft) -> str:
 def _use_openrouter(draft: Draft, tool: JSON, search_only: bool) -> list[JSON]:
     """Write OpenRouter's plugin, which searches once for every request, or return its server tool, which the model may
     call (openrouter.ai/docs, 2026-10)."""
-    allowed, blocked = list_domains(tool.get("allowed_domains")), list_domains(tool.get("blocked_domains"))
+    allowlist, blocklist = (
+        list_domains(tool.get("allowed_domains")),
+        list_domains(tool.get("blocked_domains")),
+    )
     location = convert_location(tool.get("user_location"))
-    located: JSON = {"user_location": location} if location else {}
+    user_location: JSON = {"user_location": location} if location else {}
     if not search_only:
-        filters: JSON = {"allowed_domains": allowed} if allowed else {"excluded_domains": blocked} if blocked else {}
-        parameters = {**filters, **located}
+        filters: JSON = (
+            {"allowed_domains": allowlist} if allowlist else {"excluded_domains": blocklist} if blocklist else {}
+        )
+        parameters = {**filters, **user_location}
         return [{"type": "openrouter:web_search", **({"parameters": parameters} if parameters else {})}]
     plugin: JSON = {"id": "web"}
-    if allowed:
-        plugin["include_domains"] = allowed
-    if blocked:
-        plugin["exclude_domains"] = blocked
+    if allowlist:
+        plugin["include_domains"] = allowlist
+    if blocklist:
+        plugin["exclude_domains"] = blocklist
     uses = tool.get("max_uses")
     if isinstance(uses, int) and uses > 0:
         plugin["max_uses"] = uses
-    draft.body["plugins"] = [{**plugin, **located}]
+    draft.body["plugins"] = [{**plugin, **user_location}]
     return []
 
 

@@ -24,13 +24,13 @@ PRESETS = ("max_tokens", "max_completion_tokens")
 
 
 class Draft:
-    """`body`: the upstream request so far. `stops`: stop sequences that the decoder applies. `added`: optional fields,
-    which a lesson may remove. `stream`: the upstream is asked for a stream. `search`: what the upstream is to search
-    the web for. `forces_tool`: the client forces a tool call."""
+    """`body`: the upstream request so far. `stops`: stop sequences that the decoder applies. `added_fields`: optional
+    fields, which a lesson may remove. `stream`: the upstream is asked for a stream. `search`: what the upstream is to
+    search the web for. `forces_tool`: the client forces a tool call."""
 
     __slots__ = (
-        "_lost",
-        "added",
+        "_losses",
+        "added_fields",
         "body",
         "call",
         "dep",
@@ -51,16 +51,16 @@ class Draft:
         self.body: JSON = {}
         self.names = Names(dep.quirks.tool_name_limit)
         self.stops: tuple[str, ...] = ()
-        self.added: set[str] = set()
+        self.added_fields: set[str] = set()
         self.search = ""
         self.stream = (stream or dep.quirks.stream_only) and not dep.quirks.whole_only
         self.forces_tool = False
-        self._lost: dict[str, None] = {}
+        self._losses: dict[str, None] = {}
 
     def lose(self, what: str) -> None:
         """Report `what` as lost: the upstream will not get it."""
-        if len(self._lost) < LOST_LIMIT:
-            self._lost[what[:NAME_LIMIT]] = None
+        if len(self._losses) < LOST_LIMIT:
+            self._losses[what[:NAME_LIMIT]] = None
 
     def text(self, block: JSON) -> str:
         """Return `block` as text. What the text leaves out is reported as lost."""
@@ -82,7 +82,7 @@ class Draft:
 
     @property
     def degraded(self) -> tuple[str, ...]:
-        return tuple(self._lost)
+        return tuple(self._losses)
 
 
 def make_prepared(draft: Draft, url: str, headers: Mapping[str, str], limit: int = 0) -> Prepared:
@@ -92,12 +92,12 @@ def make_prepared(draft: Draft, url: str, headers: Mapping[str, str], limit: int
     return Prepared(
         url=url,
         headers=dict(headers),
-        body=jsontext.packed(draft.body),
+        body=jsontext.dumps_to_keep(draft.body),
         stream=draft.stream,
         names=draft.names.back,
         stops=draft.stops,
         degraded=draft.degraded,
-        added=frozenset(draft.added),
+        added_fields=frozenset(draft.added_fields),
         think_tags=quirks.think_tags,
         think_open=quirks.think_open,
         limit=limit,

@@ -87,7 +87,7 @@ class ThinkTags:
 
 
 class Stops:
-    """Cuts text before the stop sequence that ends first; of several that end there, before the longest. `matched`:
+    """Cuts text before the stop sequence that ends first; of several that end there, before the longest. `match`:
     that stop sequence.
 
     A stop sequence may come in pieces, so text at the end that may be its beginning is held back. With the stop `END`:
@@ -95,7 +95,7 @@ class Stops:
         feed("the E")  → "the "     `E` is held back
         feed("N")      → ""         `EN` is held back
         feed("GINE")   → "ENGIN"    it was none; the last `E` may be one
-        feed("ND!")    → "", and `matched` is `END`
+        feed("ND!")    → "", and `match` is `END`
 
     `_lengths` has, for each stop, how many of its first characters end the text so far. What is held back is therefore
     the beginning of a stop, and need not be stored.
@@ -105,22 +105,22 @@ class Stops:
     text is compared character by character with the tables of Knuth, Morris and Pratt; otherwise `str.find` searches
     it. So the cost is in proportion to the length of the text."""
 
-    __slots__ = ("_lengths", "_stops", "_tables", "matched")
+    __slots__ = ("_lengths", "_stops", "_tables", "match")
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
         self._lengths = [0] * len(self._stops)
         self._tables: list[list[int]] = [[] for _ in self._stops]
-        self.matched: str | None = None
+        self.match: str | None = None
 
     def feed(self, text: str) -> str:
         """Return the text that is certainly not part of a stop sequence."""
-        if self.matched is not None:
+        if self.match is not None:
             return ""
         stop, length = self._longest()
         ends = [(end, -len(one), one) for n, one in enumerate(self._stops) if (end := self._search(n, text)) >= 0]
         if ends:
-            end, size, self.matched = min(ends)
+            end, size, self.match = min(ends)
             self._lengths = [0] * len(self._stops)
             return (stop[:length] + text)[: length + end + size]
         keep = self._longest()[1]

@@ -40,14 +40,14 @@ class Intake:
         "_outcome",
         "_parser",
         "_peer",
-        "finished",
+        "is_finished",
         "progress",
     )
 
     splice: Splice | None = None
 
     def __init__(self, prepared: Prepared) -> None:
-        self._peer = Peer(prepared.provider, prepared.address, sent=prepared.sent)  # the upstream, for errors
+        self._peer = Peer(prepared.provider, prepared.address, sent_body=prepared.sent_body)  # the upstream, for errors
         self._parser = SSEParser()
         self._head: bytearray | None = bytearray()  # BLANK bytes before the first other byte; None after that
         # The JSON body so far; None in an event stream. It is not a list, because a piece of a byte or two would take
@@ -58,7 +58,7 @@ class Intake:
         self._notes: list[str] = []
         self._noise = 0  # lines that were skipped because they are no JSON
         self._outcome: Outcome | None = None
-        self.finished = False
+        self.is_finished = False
         self.progress = 0
 
     def _events(self, events: list[Event]) -> None:
@@ -71,7 +71,7 @@ class Intake:
         raise NotImplementedError
 
     def feed(self, data: bytes) -> None:
-        if self.finished:
+        if self.is_finished:
             return
         if self._head is not None:
             data = self._find_start(self._head, data)
@@ -100,7 +100,7 @@ class Intake:
         """Read events up to the first that holds too many values to be parsed."""
         count = next((n for n, (_, data) in enumerate(events) if jsonsize.exceeds(data)), len(events))
         self._events(events[:count])
-        if count < len(events) and not self.finished:
+        if count < len(events) and not self.is_finished:
             self._fail_reply(_too_many_values("an event"))
 
     def _find_start(self, head: bytearray, data: bytes) -> bytes:
@@ -119,7 +119,7 @@ class Intake:
 
     def close(self) -> Outcome:
         if self._outcome is None:
-            if not self.finished and self._body is not None:
+            if not self.is_finished and self._body is not None:
                 body = bytes(self._body.lstrip(BLANK))
                 if body[:1] == b"<":
                     self._fail(failure.web_page_error(body, self._peer))
@@ -127,10 +127,10 @@ class Intake:
                     self._fail_reply(_too_many_values("a reply"))
                 else:
                     self._read_body(body)
-            elif not self.finished:
+            elif not self.is_finished:
                 self._events(self._parser.close())
             self._body = None
-            self.finished = True
+            self.is_finished = True
             if self._noise:
                 self._notes.append(f"{self._noise} bad line(s) of the upstream skipped")
             self._outcome = self._end()
@@ -181,7 +181,7 @@ class Intake:
     def _fail(self, error: ApiError) -> None:
         """End the reply with `error`, unless it has another one."""
         self._error = self._error or error
-        self.finished = True
+        self.is_finished = True
 
 
 def _too_many_values(what: str) -> str:

@@ -29,7 +29,7 @@ class Names:
         self._limit = limit
         self.back: dict[str, str] = {}
 
-    def sent(self, name: str) -> str:
+    def to_upstream(self, name: str) -> str:
         """Return the name to send for the client's `name`."""
         clean = _ILLEGAL.sub("_", name)
         if clean == name and len(name) <= self._limit and name:
@@ -41,13 +41,14 @@ class Names:
 
 
 class CalledNames:
-    """The names of tools in a reply. `back`: name in the request → the client's; `requested`: names in the request."""
+    """The names of tools in a reply. `back`: name in the request → the client's; `request_names`: names in the
+    request."""
 
-    __slots__ = ("_back", "_requested")
+    __slots__ = ("_back", "_request_names")
 
-    def __init__(self, back: Mapping[str, str], requested: frozenset[str]) -> None:
+    def __init__(self, back: Mapping[str, str], request_names: frozenset[str]) -> None:
         self._back = back
-        self._requested = requested
+        self._request_names = request_names
 
     def read(self, name: str) -> str:
         """Return the client's name for `name`; "" if it is suspect: only `settle` tells, at the end of the reply."""
@@ -55,7 +56,7 @@ class CalledNames:
 
     def is_suspect(self, name: str) -> bool:
         """Return whether no tool has this name, and one has it without the tokens around it."""
-        return name not in self._requested and self._bare(name) in self._requested
+        return name not in self._request_names and self._bare(name) in self._request_names
 
     def settle(self, name: str, is_cut: bool) -> str:
         """Return the client's name for a suspect one. In a reply that was cut (`is_cut`) it stays as it came."""

@@ -75,11 +75,11 @@ def _keep_known_required(node: JSON) -> JSON:
     if not isinstance(required, list):
         return node
     names = properties if isinstance(properties, dict) else {}
-    known = [name for name in required if isinstance(name, str) and name in names]
-    if len(known) == len(required):
+    known_names = [name for name in required if isinstance(name, str) and name in names]
+    if len(known_names) == len(required):
         return node
     others = {key: value for key, value in node.items() if key != "required"}
-    return {**others, "required": known} if known else others
+    return {**others, "required": known_names} if known_names else others
 
 
 #: Word of Quirks.schema → function that rewrites one node. Children are rewritten before their parent.
@@ -177,12 +177,12 @@ class _References:
 
 def _exceeds(node: Any) -> bool:
     """Return whether `node` has more than DEPTH levels, or more than NODES objects and lists."""
-    level, left = [node], NODES
+    level, budget = [node], NODES
     for _ in range(DEPTH):
         level = [child for item in level for child in _values(item) if isinstance(child, (dict, list))]
-        left -= len(level)
-        if not level or left < 0:
-            return left < 0
+        budget -= len(level)
+        if not level or budget < 0:
+            return budget < 0
     return True
 
 

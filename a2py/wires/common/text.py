@@ -118,14 +118,14 @@ def _page_line(result: JSON) -> str:
     """Return the line of one page. Title and snippet of a page that a2py's own search has brought are JSON strings: no
     text of a page can look like a block of the conversation."""
     title, url = result.get("title", ""), result["url"]
-    signed = signatures.read(result.get("encrypted_content"))
-    if signed is None or signed.kind != "search":
+    vendor = signatures.read(result.get("encrypted_content"))
+    if vendor is None or vendor.kind != "search":
         return f"- {title}: {url}"
-    text = signed.state.get("s")
+    text = vendor.state.get("s")
     return f"- {dumps(title)}: {url}" + (f" {dumps(text)}" if isinstance(text, str) and text else "")
 
 
-def _fetched(block: JSON) -> str:
+def _fetch_result(block: JSON) -> str:
     """Return the text of a page or a PDF that Anthropic's own server fetched."""
     content = block.get("content")
     content = content if isinstance(content, dict) else {}
@@ -173,11 +173,11 @@ def _bare(value: Any, depth: int = DEPTH) -> Any:
     if isinstance(value, (dict, list)) and not depth:
         return None
     if isinstance(value, dict):
-        hidden = "data" if value.get("type") == "base64" else None
+        data_key = "data" if value.get("type") == "base64" else None
         return {
             name: _bare(inner, depth - 1)
             for name, inner in value.items()
-            if name != hidden and not name.startswith("encrypted_")
+            if name != data_key and not name.startswith("encrypted_")
         }
     return [_bare(inner, depth - 1) for inner in value] if isinstance(value, list) else value
 
@@ -190,7 +190,7 @@ _TEXTS: dict[str, Callable[[JSON], str]] = {
     "server_tool_use": _server_tool_use,
     "mcp_tool_use": _server_tool_use,
     "web_search_tool_result": _web_results,
-    "web_fetch_tool_result": _fetched,
+    "web_fetch_tool_result": _fetch_result,
     "tool_reference": lambda block: f"[tool loaded: {block.get('tool_name') or block.get('name', '')}]",
     "tool_use": lambda block: f"[tool call {block.get('name', '')}: {dumps(block.get('input', {}))}]",
     "tool_result": lambda block: f"[tool result: {as_text(block.get('content'))}]",

@@ -54,7 +54,7 @@ class TextWriter:
     @property
     def stop_sequence(self) -> str | None:
         """The stop sequence that the text ran into. What follows it is dropped."""
-        return self._stops.matched if self._stops is not None else None
+        return self._stops.match if self._stops is not None else None
 
     def _write_pieces(self, pieces: list[tuple[bool, str]]) -> None:
         for is_thinking, text in pieces:

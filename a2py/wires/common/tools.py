@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from a2py.messages.types import JSON
-from a2py.wires.common.typed import TYPED, Function
+from a2py.wires.common.typed import TYPED_TOOLS, Function
 
 #: Name of an entry by which Claude Code (2.1.332) represents tools that it has not loaded. It is no tool.
 PLACEHOLDER = "DeferredToolPlaceholder"
@@ -37,7 +37,7 @@ def server_name(tool: JSON) -> str:
             return name
     return (
         ""
-        if any(kind.startswith(prefix) for prefix in TYPED) or isinstance(tool.get("input_schema"), dict)
+        if any(kind.startswith(prefix) for prefix in TYPED_TOOLS) or isinstance(tool.get("input_schema"), dict)
         else str(kind)
     )
 
@@ -104,8 +104,8 @@ def as_function(tool: JSON) -> Function | None:
     if isinstance(schema, dict) and isinstance(name, str) and name:
         return Function(name, description if isinstance(description, str) else "", schema)
     kind = tool.get("type") or ""
-    for prefix, make in TYPED.items():
+    for prefix, make in TYPED_TOOLS.items():
         if kind.startswith(prefix):
-            translated = make(tool)
-            return translated._replace(name=name) if isinstance(name, str) and name else translated
+            function = make(tool)
+            return function._replace(name=name) if isinstance(name, str) and name else function
     return None

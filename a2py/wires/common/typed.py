@@ -147,7 +147,7 @@ def _computer_2025(tool: JSON) -> Function:
 
 
 #: Start of a tool's type → function that returns its `Function`. The first match is used.
-TYPED: dict[str, Callable[[JSON], Function]] = {
+TYPED_TOOLS: dict[str, Callable[[JSON], Function]] = {
     "bash_": lambda tool: _BASH,
     "text_editor_2024": lambda tool: _EDITOR_2024,
     "text_editor_20250124": lambda tool: _EDITOR_2024,

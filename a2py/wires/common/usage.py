@@ -46,11 +46,20 @@ def _number(source: Any, *names: str) -> int:
 class UsageTally:
     """Reads every usage object of one stream."""
 
-    __slots__ = ("_cached", "_completion", "_has_usage", "_prompt", "_searches", "_thinking", "_total", "_written")
+    __slots__ = (
+        "_cache_creation",
+        "_cache_read",
+        "_completion",
+        "_has_usage",
+        "_prompt",
+        "_searches",
+        "_thinking",
+        "_total",
+    )
 
     def __init__(self) -> None:
         self._prompt = self._completion = self._total = 0
-        self._cached = self._written = self._thinking = self._searches = 0
+        self._cache_read = self._cache_creation = self._thinking = self._searches = 0
         self._has_usage = False
 
     def see(self, usage: JSON) -> None:
@@ -60,8 +69,10 @@ class UsageTally:
         self._prompt = _number(usage, "prompt_tokens", "input_tokens") or self._prompt
         self._completion = _number(usage, "completion_tokens", "output_tokens") or self._completion
         self._total = _number(usage, "total_tokens") or self._total
-        self._cached = _number(prompt_details, *_CACHED_DETAIL) or _number(usage, *_CACHED_TOP) or self._cached
-        self._written = _number(prompt_details, *_WRITE_DETAIL) or _number(usage, *_WRITE_TOP) or self._written
+        self._cache_read = _number(prompt_details, *_CACHED_DETAIL) or _number(usage, *_CACHED_TOP) or self._cache_read
+        self._cache_creation = (
+            _number(prompt_details, *_WRITE_DETAIL) or _number(usage, *_WRITE_TOP) or self._cache_creation
+        )
         self._thinking = (
             _number(completion_details, "reasoning_tokens") or _number(usage, "reasoning_tokens") or self._thinking
         )
@@ -77,13 +88,13 @@ class UsageTally:
         output = self._completion
         if self._prompt and self._total > self._prompt + output:
             output = self._total - self._prompt
-        cached = min(self._cached, self._prompt) if self._prompt else self._cached
-        written = min(self._written, self._prompt - cached) if self._prompt else self._written
+        cache_read = min(self._cache_read, self._prompt) if self._prompt else self._cache_read
+        cache_creation = min(self._cache_creation, self._prompt - cache_read) if self._prompt else self._cache_creation
         return Usage(
-            input=max(0, self._prompt - cached - written),
+            input=max(0, self._prompt - cache_read - cache_creation),
             output=output,
-            cache_read=cached,
-            cache_creation=written,
+            cache_read=cache_read,
+            cache_creation=cache_creation,
             thinking=min(self._thinking, output),
             web_searches=self._searches,
         )

@@ -72,16 +72,16 @@ def _convert(blocks: list[JSON], draft: Draft, searches: set[str]) -> Slices[lis
     quirks = draft.quirks
     keep_ids = quirks.tool_ids == "keep"
     accepts_media = quirks.images and DOCUMENTS not in quirks.native_drop
-    converted: list[JSON] = []
+    result: list[JSON] = []
     for at in range(0, len(blocks), ITEMS):
         part = blocks[at : at + ITEMS]
         if not accepts_media:
             part = [_media_as_text(block, draft) for block in part]
-        converted += [_with_image_types(_with_own_ids(block, keep_ids, searches)) for block in part]
+        result += [_with_image_types(_with_own_ids(block, keep_ids, searches)) for block in part]
         if at:
             yield
-    if any(a is not b for a, b in zip(blocks, converted, strict=True)):
-        return converted
+    if any(a is not b for a, b in zip(blocks, result, strict=True)):
+        return result
     return blocks
 
 
@@ -138,8 +138,8 @@ def _with_image_types(block: JSON) -> JSON:
     if kind != "image" or block["source"]["type"] != "base64":
         return block
     source = block["source"]
-    found = image_type(source["data"], source["media_type"])
-    return block if found == source["media_type"] else {**block, "source": {**source, "media_type": found}}
+    media_type = image_type(source["data"], source["media_type"])
+    return block if media_type == source["media_type"] else {**block, "source": {**source, "media_type": media_type}}
 
 
 def _foreign_searches(messages: list[JSON]) -> set[str]:
@@ -162,9 +162,9 @@ def _has_plain_result(results: Any) -> bool:
     return any(isinstance(result, dict) and _is_plain(result.get("encrypted_content")) for result in results)
 
 
-def _is_plain(encrypted: Any) -> bool:
+def _is_plain(encrypted_content: Any) -> bool:
     """Return whether a result or a citation is not Anthropic's own: without its copy, or with one of a2py's."""
-    return not encrypted or signatures.is_ours(encrypted)
+    return not encrypted_content or signatures.is_ours(encrypted_content)
 
 
 def _with_own_ids(block: JSON, keep_ids: bool, searches: set[str]) -> JSON:

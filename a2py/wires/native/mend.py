@@ -88,11 +88,11 @@ def mend_block(block: JSON) -> tuple[JSON, list[JSON]]:
         _move_signature(block, start, deltas)
     if kind in CALLS:
         start.update({name: "" for name in ("id", "name") if not isinstance(block.get(name), str)})
-    mended = {**block, **start} if start else block
+    result = {**block, **start} if start else block
     if kind == "text" and isinstance(block.get("citations"), list) and block["citations"]:
-        mended = {name: value for name, value in mended.items() if name != "citations"}
+        result = {name: value for name, value in result.items() if name != "citations"}
         deltas += [{"type": "citations_delta", "citation": citation} for citation in block["citations"]]
-    return mended, deltas
+    return result, deltas
 
 
 def _move_content(block: JSON, start: JSON, deltas: list[JSON]) -> None:
@@ -176,7 +176,7 @@ def merge_usage(first: JSON, last: JSON) -> JSON:
 def read_usage(usage: JSON) -> Usage:
     """Return Anthropic's `usage` as numbers."""
     details, tools = usage.get("output_tokens_details"), usage.get("server_tool_use")
-    written = usage.get("cache_creation")
+    cache_creation = usage.get("cache_creation")
     return Usage(
         input=_count(usage.get("input_tokens")),
         output=_count(usage.get("output_tokens")),
@@ -184,7 +184,7 @@ def read_usage(usage: JSON) -> Usage:
         cache_creation=_count(usage.get("cache_creation_input_tokens")),
         thinking=_count(details.get("thinking_tokens")) if isinstance(details, dict) else 0,
         web_searches=_count(tools.get("web_search_requests")) if isinstance(tools, dict) else 0,
-        cache_hour=_count(written.get("ephemeral_1h_input_tokens")) if isinstance(written, dict) else 0,
+        cache_hour=_count(cache_creation.get("ephemeral_1h_input_tokens")) if isinstance(cache_creation, dict) else 0,
     )
 
 

@@ -250,7 +250,7 @@ class Repairs:
             if not text:
                 add_note(self._notes, call.describe_rest(size, len(inputs)))
         else:
-            text = call.joined() if is_cut else decoded_twice(call.joined())
+            text = call.join_parts() if is_cut else decoded_twice(call.join_parts())
         if text:
             self._sink.raw(*_input_delta(call, text))
         return [event for text in inputs for event in self._make_call(call.name, text)]

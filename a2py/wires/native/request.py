@@ -29,7 +29,7 @@ DEFAULTS = ("temperature", "top_p", "top_k", "stop_sequences", "service_tier", "
 #: Anthropic's effort words, weakest first.
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 #: Fields that are reported in `degraded` when they are dropped. Dropping others changes nothing for the client.
-LOST = (
+REPORTED_FIELDS = (
     "container",
     "context_management",
     "fallbacks",
@@ -124,7 +124,7 @@ def _limit_tokens(draft: Draft, floor: int) -> None:
     """Lower `max_tokens` to the smallest limit that is known, or raise it to `floor`."""
     body = draft.body
     limit = draft.lower_to_maximum(max(draft.request.max_tokens, floor))
-    draft.added.add("max_tokens")
+    draft.added_fields.add("max_tokens")
     if limit == draft.request.max_tokens:
         return
     body["max_tokens"] = limit
@@ -157,7 +157,7 @@ def _report_losses(draft: Draft, drop: frozenset[str]) -> None:
     body = draft.body
     if "output_config.effort" in drop and (body.get("output_config") or {}).get("effort"):
         draft.lose("effort")
-    for name in LOST:
+    for name in REPORTED_FIELDS:
         if name in drop and body.get(name):
             draft.lose(name)
     if CITATIONS in drop and any(
@@ -193,7 +193,7 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
         _limit_tokens(draft, floor)
         _drop_sampling(draft)
     if "thinking" in body:
-        draft.added.add("thinking")
+        draft.added_fields.add("thinking")
     yield from strip(body, dep.drop)
     if dep.cache_control_ttl:
         for path in CACHE_MARKS:

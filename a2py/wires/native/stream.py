@@ -30,7 +30,7 @@ from a2py.wires.refusal.peer import Peer
 #: A name that may be sent in an `event:` line.
 _NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}\Z")
 #: Type of a delta → the field whose characters are output.
-_COUNTED = {kind: field for kind, field in mend.FIELDS.items() if kind != "signature_delta"}
+_OUTPUT_FIELDS = {kind: field for kind, field in mend.FIELDS.items() if kind != "signature_delta"}
 
 
 class BlockState:
@@ -97,7 +97,7 @@ class NativeDecoder(Intake):
             return
         for event in mend.as_events(value):
             self._handle(event["type"], event, b"")
-        self._is_stopped = self.finished = True
+        self._is_stopped = self.is_finished = True
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -107,10 +107,10 @@ class NativeDecoder(Intake):
 
     def _event(self, name: bytes, data: bytes) -> None:
         """Read one event. `data` stays the bytes that came for as long as the event needs no change; b"" afterwards."""
-        if self.finished:
+        if self.is_finished:
             return
         if data.strip() == b"[DONE]":
-            self.finished = True
+            self.is_finished = True
             return
         try:
             event: Any = orjson.loads(data)
@@ -202,22 +202,22 @@ class NativeDecoder(Intake):
 
     def _count(self, delta: Any) -> None:
         """Count the output in a delta that has its type."""
-        text = delta.get(_COUNTED.get(delta["type"], ""))
+        text = delta.get(_OUTPUT_FIELDS.get(delta["type"], ""))
         if text.__class__ is str:
             self._chars += len(text)
 
     def _on_block_delta(self, event: JSON, data: bytes) -> None:
         index, delta = event.get("index"), event.get("delta")
-        mended = mend.mend_delta(delta)
-        if mended is None:
+        new_delta = mend.mend_delta(delta)
+        if new_delta is None:
             if not isinstance(delta, dict) or not delta:
                 self._skip()
             return
-        kind: str = mended["type"]
-        has_arguments = bool(mended.get("partial_json"))
-        is_empty_signature = kind == "signature_delta" and not mended.get("signature")
-        if mended is not delta:
-            event, data = {**event, "delta": mended}, b""
+        kind: str = new_delta["type"]
+        has_arguments = bool(new_delta.get("partial_json"))
+        is_empty_signature = kind == "signature_delta" and not new_delta.get("signature")
+        if new_delta is not delta:
+            event, data = {**event, "delta": new_delta}, b""
         if index != self._block.index or self._block.index < 0:
             # llama.cpp sends the empty signature of its thinking after the text (b11549, 2026-11). Nothing is lost
             # without it.
@@ -227,7 +227,7 @@ class NativeDecoder(Intake):
                 return
             event, data = {**event, "index": self._block.index}, b""
         if mend.accepts(self._block.type, kind):
-            self._count(mended)
+            self._count(new_delta)
             self._block.is_bare_call = self._block.is_bare_call and not has_arguments
             if self._repairs.is_plain:
                 self._sink.raw("content_block_delta", event, data)
@@ -286,7 +286,7 @@ class NativeDecoder(Intake):
             self._fail_reply(f"sent message_delta events of more than {ENDING_LIMIT} bytes")
 
     def _on_message_stop(self, event: JSON, data: bytes) -> None:
-        self._is_stopped = self.finished = True
+        self._is_stopped = self.is_finished = True
 
     def _on_ping(self, event: JSON, data: bytes) -> None:
         self._sink.raw("ping", event, data)

@@ -46,8 +46,8 @@ def drop_defer_loading(body: JSON) -> None:
 
     Without tool search nothing can load them, so the placeholder is useless."""
     if isinstance(body.get("tools"), list):
-        loaded = [tool for tool in body["tools"] if tool.get("name") != PLACEHOLDER]
-        body["tools"] = [{name: value for name, value in tool.items() if name != "defer_loading"} for tool in loaded]
+        tools = [tool for tool in body["tools"] if tool.get("name") != PLACEHOLDER]
+        body["tools"] = [{name: value for name, value in tool.items() if name != "defer_loading"} for tool in tools]
 
 
 def drop_tool_references(body: JSON) -> None:

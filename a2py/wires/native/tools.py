@@ -13,8 +13,8 @@ from a2py.wires.common.effort import always_reasons
 from a2py.wires.common.tools import as_function, server_name
 
 #: Members of `Quirks.native_drop`: tools of Anthropic's own types except its web search, and the web search.
-TYPED, WEB_SEARCH = "tools.typed", "tools.web_search"
-NAMES = frozenset({TYPED, WEB_SEARCH})
+TYPED_TOOLS, WEB_SEARCH = "tools.typed", "tools.web_search"
+NAMES = frozenset({TYPED_TOOLS, WEB_SEARCH})
 
 
 def drop_unsupported(draft: Draft, drop: frozenset[str]) -> None:
@@ -29,10 +29,10 @@ def drop_unsupported(draft: Draft, drop: frozenset[str]) -> None:
     dropped_names: set[str] = set()
     for tool in tools:
         name = server_name(tool)
-        if name and (WEB_SEARCH if name == "web_search" else TYPED) in drop:
+        if name and (WEB_SEARCH if name == "web_search" else TYPED_TOOLS) in drop:
             draft.lose(name)
             dropped_names.add(str(tool.get("name")))
-        elif not name and TYPED in drop and "input_schema" not in tool:
+        elif not name and TYPED_TOOLS in drop and "input_schema" not in tool:
             plain = as_function(tool)
             if plain:
                 upstream_tools.append(
@@ -73,7 +73,7 @@ def resolve_forced_choice(draft: Draft) -> None:
         draft.body["tool_choice"] = {**rest, "type": "auto"}
         draft.lose("tool_choice")
         return
-    draft.added.add("tool_choice")
+    draft.added_fields.add("tool_choice")
     if is_excluded:
         draft.body["thinking"] = {"type": "disabled"}
         if thinking:

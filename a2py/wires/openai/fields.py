@@ -19,7 +19,7 @@ from a2py.wires.common.text import dumps
 #: Anthropic's service_tier → OpenAI's.
 TIERS = {"auto": "auto", "standard_only": "default"}
 #: Request fields that these wires cannot translate, and whose loss is reported to the client.
-LOST = ("compaction", "container", "context_management", "inference_geo", "speed", "task_budget")
+REPORTED_FIELDS = ("compaction", "container", "context_management", "inference_geo", "speed", "task_budget")
 #: Fields in which a request asks for reasoning, in all dialects.
 REASONING = (
     "reasoning_effort",
@@ -34,7 +34,7 @@ REASONING = (
 #: Most cache marks in one request: Anthropic and OpenAI (gpt-5.6) accept four (2026-10).
 BREAKPOINTS = 4
 #: Values of Quirks.cache with which `prompt_cache_key` is sent.
-KEYED = frozenset({"key", "keyed_blocks", "breakpoint"})
+KEY_MODES = frozenset({"key", "keyed_blocks", "breakpoint"})
 
 
 def output_limit(draft: Draft, want: Want) -> int:
@@ -50,7 +50,7 @@ def write_limit(draft: Draft, name: str, limit: int) -> None:
         draft.lose("max_tokens")
         return
     draft.body[name] = limit
-    draft.added.add("max_tokens")
+    draft.added_fields.add("max_tokens")
 
 
 def write_sampling(draft: Draft) -> None:
@@ -67,12 +67,12 @@ def write_sampling(draft: Draft) -> None:
             draft.lose(name)
             continue
         draft.body[name] = max(q.temperature_min, min(value, q.temperature_max)) if name == "temperature" else value
-        draft.added.add(name)
+        draft.added_fields.add(name)
     draft.stops = tuple(filter(None, body.get("stop_sequences") or ()))
     tier = TIERS.get(body.get("service_tier") or "")
     if tier and q.service_tier:
         draft.body["service_tier"] = tier
-        draft.added.add("service_tier")
+        draft.added_fields.add("service_tier")
     elif body.get("service_tier"):
         draft.lose("service_tier")
 
@@ -98,7 +98,7 @@ def build_format(draft: Draft) -> tuple[JSON | None, str]:
     if form == "none":
         draft.lose("output_format")
     else:
-        draft.added.add("response_format")
+        draft.added_fields.add("response_format")
     if form == "json_schema":
         schema = apply_steps(schema, draft.quirks.schema)
         return {"type": "json_schema", "name": "output", "schema": schema, "strict": is_strict(schema)}, ""
@@ -108,15 +108,15 @@ def build_format(draft: Draft) -> tuple[JSON | None, str]:
 
 def write_cache_key(draft: Draft) -> None:
     """Write the client's session as `prompt_cache_key` if the server takes it."""
-    if draft.quirks.cache in KEYED and draft.call.session:
+    if draft.quirks.cache in KEY_MODES and draft.call.session:
         draft.body["prompt_cache_key"] = draft.call.session[:64]
-        draft.added.add("prompt_cache_key")
+        draft.added_fields.add("prompt_cache_key")
 
 
 def finish(draft: Draft) -> Slices[None]:
     """Report lost fields, then apply the configuration: delete the fields that it drops, and add its `extra_body`."""
     body = draft.request.body
-    for name in LOST:
+    for name in REPORTED_FIELDS:
         if body.get(name) or (body.get("output_config") or {}).get(name):
             draft.lose(name)
     for name in draft.dep.drop:

@@ -59,20 +59,20 @@ def select_tools(draft: Draft, searches: bool) -> Slices[tuple[list[Function], J
         elif server:
             draft.lose(server)
         else:
-            translated = as_function(tool)
-            if translated is not None:
-                functions.append(translated)
+            function = as_function(tool)
+            if function is not None:
+                functions.append(function)
     if draft.request.body.get("mcp_servers"):
         draft.lose("mcp_servers")
     return functions, search
 
 
-def choose(draft: Draft, kind: Any, named: JSON) -> None:
-    """Write `tool_choice` and `parallel_tool_calls`. `kind`: type of the client's choice. `named`: how the wire writes
-    a choice of the tool that the client names."""
+def choose(draft: Draft, kind: Any, tool_choice: JSON) -> None:
+    """Write `tool_choice` and `parallel_tool_calls`. `kind`: type of the client's choice. `tool_choice`: how the wire
+    writes a choice of the tool that the client names."""
     q = draft.quirks
     if kind == "tool" and q.tool_choice_named == "object":
-        _force(draft, named)
+        _force(draft, tool_choice)
     elif kind == "tool" and q.tool_choice_named == "none":
         draft.lose("tool_choice")
     elif kind in ("any", "tool") and q.tool_choice_any:  # `only`: the named tool is the only one in the body
@@ -85,7 +85,7 @@ def choose(draft: Draft, kind: Any, named: JSON) -> None:
     if (draft.request.body.get("tool_choice") or {}).get("disable_parallel_tool_use"):
         if q.parallel_tool_calls:
             draft.body["parallel_tool_calls"] = False
-            draft.added.add("parallel_tool_calls")
+            draft.added_fields.add("parallel_tool_calls")
         else:
             draft.lose("disable_parallel_tool_use")
 
@@ -93,4 +93,4 @@ def choose(draft: Draft, kind: Any, named: JSON) -> None:
 def _force(draft: Draft, choice: Any) -> None:
     draft.forces_tool = True
     draft.body["tool_choice"] = choice
-    draft.added.add("tool_choice")
+    draft.added_fields.add("tool_choice")

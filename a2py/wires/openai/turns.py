@@ -158,7 +158,7 @@ class Turns:
         text in its order."""
         start = len(self.out)
         results = (yield from self._match_results(messages)) if self._open else []
-        matched = {id(block) for block in results}
+        result_ids = {id(block) for block in results}
         parts = yield from self._add_results(results)
         for n, message in enumerate(messages, 1):
             if not n % ITEMS:
@@ -166,7 +166,7 @@ class Turns:
             if message["role"] == "system":
                 parts = self._add_system(message, parts)
             else:
-                parts += yield from self._content(message, matched)
+                parts += yield from self._content(message, result_ids)
         self.say(parts)
         if (
             not parts
@@ -187,15 +187,15 @@ class Turns:
         self.out.append(self.shape.system(text, message))
         return []
 
-    def _content(self, message: JSON, matched: set[int]) -> Slices[list[JSON]]:
-        """Return the parts of a user message. `matched`: identities of the blocks that are the results of calls."""
+    def _content(self, message: JSON, result_ids: set[int]) -> Slices[list[JSON]]:
+        """Return the parts of a user message. `result_ids`: identities of the blocks that are the results of calls."""
         parts: list[JSON] = []
         for n, block in enumerate(self._unfold(message["content"]), 1):
             if not n % ITEMS:
                 yield
             if block["type"] != "tool_result":
                 parts += self._parts(block)
-            elif id(block) not in matched:
+            elif id(block) not in result_ids:
                 parts += yield from self._orphan(block)
         return parts
 

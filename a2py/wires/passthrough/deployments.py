@@ -62,5 +62,5 @@ def find_account(deployment: Deployment) -> str:
     Unlike `Deployment.account`, two paths of one server are one account, as Azure's deployments are."""
     parts = urlsplit(find_base(deployment))
     lower = {name.lower(): value for name, value in deployment.headers.items()}
-    chosen = [lower.get(name, "") for name in _ACCOUNT_HEADERS]
-    return digest_account("\0".join((parts.scheme, parts.netloc, *chosen)), deployment.key)
+    accounts = [lower.get(name, "") for name in _ACCOUNT_HEADERS]
+    return digest_account("\0".join((parts.scheme, parts.netloc, *accounts)), deployment.key)

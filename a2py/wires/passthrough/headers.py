@@ -54,9 +54,9 @@ def upstream_headers(deployment: Deployment, client: Mapping[str, str], content_
 
 def client_headers(upstream: Mapping[str, str]) -> dict[str, str]:
     """Return what the client gets of an upstream's headers (lower-case names)."""
-    passed = {
+    headers = {
         name: value
         for name, value in upstream.items()
         if name in TO_CLIENT and len(value) <= LENGTH and value.isprintable()
     }
-    return {**passed, **rate_limits(upstream)}
+    return {**headers, **rate_limits(upstream)}

@@ -120,16 +120,16 @@ def _read_names(disposition: str) -> list[str]:
     """Return the names that a Content-Disposition gives a part."""
     names: list[str] = []
     semicolon, parameters = disposition.partition(";")[1:]
-    for name, quoted, bare in _read_parameters(semicolon + parameters):
+    for name, quotation, bare in _read_parameters(semicolon + parameters):
         if name.lower().startswith("name*"):
             raise _refusal("a part has an encoded name (name*)")
         if name.lower() == "name":
-            names.append(_QUOTED_PAIR.sub(r"\1", quoted) or bare)
+            names.append(_QUOTED_PAIR.sub(r"\1", quotation) or bare)
     return names
 
 
 def _read_parameters(text: str) -> list[tuple[str, str, str]]:
-    found: list[tuple[str, str, str]] = []
+    parameters: list[tuple[str, str, str]] = []
     at = 0
     while at < len(text):
         match = _PARAMETER.match(text, at)
@@ -137,9 +137,9 @@ def _read_parameters(text: str) -> list[tuple[str, str, str]]:
             if text[at:].strip("; \t"):
                 raise _refusal("a part's Content-Disposition can't be read")
             break
-        found.append((match[1], match[2] or "", match[3] or ""))
+        parameters.append((match[1], match[2] or "", match[3] or ""))
         at = match.end()
-    return found
+    return parameters
 
 
 def _is_encoding(line: str) -> bool:

@@ -24,7 +24,7 @@ from a2py.wires.passthrough.multipart import find_boundary, find_fields_in_slice
 from a2py.wires.passthrough.session import read_opening
 
 #: Output tokens that a request is taken to allow if it does not say.
-UNLIMITED = 1 << 30
+NO_LIMIT = 1 << 30
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 #: Bytes in a row of base64 (either alphabet) that are an image or a sound: no text that a model reads.
 MEDIA_BYTES = 1024
@@ -123,7 +123,7 @@ def _find_limit(body: dict[str, Any]) -> int:
         value = body.get(name)
         if type(value) is int and value > 0:
             return value
-    return UNLIMITED
+    return NO_LIMIT
 
 
 def _estimate(raw: bytes) -> Slices[int]:

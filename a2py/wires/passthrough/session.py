@@ -43,9 +43,9 @@ def _texts(body: Mapping[str, Any]) -> Iterator[str]:
 
 def find_session(headers: Mapping[str, str], opening: Sequence[str]) -> str:
     """Return the session that a header names, else a digest of `opening`; "" if there is neither."""
-    named = name_session(headers)
-    if named or not opening:
-        return named
+    session = name_session(headers)
+    if session or not opening:
+        return session
     digest = blake2b(digest_size=12)
     add_texts(digest, opening)
     return digest.hexdigest()

@@ -44,16 +44,16 @@ _TEXTS = frozenset(
 class Watcher:
     """Keeps the beginning and the end of one body. `size`: bytes so far."""
 
-    __slots__ = ("_dropped", "head", "tail")
+    __slots__ = ("_dropped_size", "head", "tail")
 
     def __init__(self) -> None:
         self.head = b""
         self.tail = bytearray()
-        self._dropped = 0
+        self._dropped_size = 0
 
     @property
     def size(self) -> int:
-        return self._dropped + len(self.tail)
+        return self._dropped_size + len(self.tail)
 
     def see(self, data: bytes) -> None:
         """Take a piece of the body."""
@@ -64,10 +64,10 @@ class Watcher:
 
     def trim(self) -> None:
         """Drop all but the beginning and the end."""
-        if not self._dropped:
+        if not self._dropped_size:
             self.head = bytes(self.tail[:HEAD])
         surplus = len(self.tail) - TAIL
-        self._dropped += surplus
+        self._dropped_size += surplus
         del self.tail[:surplus]
 
     @property
@@ -114,9 +114,9 @@ class Watcher:
 
     def estimate_output(self) -> int:
         """Return the output tokens of a stream that reports none, by the text in what is kept of it."""
-        kept = bytes(self.tail)
-        chars = sum(map(_count_text, _events(kept)))
-        return estimate_tokens(int(chars * self.size / max(1, len(kept))))
+        tail = bytes(self.tail)
+        chars = sum(map(_count_text, _events(tail)))
+        return estimate_tokens(int(chars * self.size / max(1, len(tail))))
 
 
 def read_usage(text: bytes, start: int) -> Usage | None:

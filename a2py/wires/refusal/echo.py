@@ -14,7 +14,7 @@ quoted name (`'max_tokens'`): an upstream names the field that it rejects, and e
 fields.
 
 Knows: how errors mark a quotation. Must not know: any wording, JSON.
-Invariants: raises on nothing; makes at most as many searches as Sent allows; without a request nothing is removed.
+Invariants: raises on nothing; makes at most as many searches as SentBody allows; without a request nothing is removed.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from __future__ import annotations
 import re
 
 from a2py import jsontext
-from a2py.messages.sent import Sent
+from a2py.messages.sent import SentBody
 
 #: Replaces what was removed.
-REMOVED = "…"
+ELLIPSIS = "…"
 #: Levels of quotes inside quotes that are read.
 DEPTH = 4
 #: Characters before a quotation in which its key is searched.
@@ -63,40 +63,40 @@ _UNSURE = re.compile(
 )
 
 
-def without_echo(sentence: str, sent: Sent) -> str:
+def without_echo(sentence: str, sent_body: SentBody) -> str:
     """Return `sentence` with "…" in place of each span that the upstream repeats from the request."""
-    return _clean(sentence, sent, DEPTH) if sent else sentence
+    return _clean(sentence, sent_body, DEPTH) if sent_body else sentence
 
 
-def repeats(text: str, sent: Sent) -> bool:
+def repeats(text: str, sent_body: SentBody) -> bool:
     """Return whether all readable pieces of `text` are in the request.
 
     The pieces are compared, not the whole: the request is JSON, so that a quote or a line feed is an escape there, and
     the error may hold the text itself, its JSON, Python's notation of it, or only its beginning and end."""
     pieces = [piece for piece in (part.strip(_EDGES) for part in _UNSURE.split(text)) if len(piece) >= LEAST]
     pieces.sort(key=len, reverse=True)  # the longest is the least likely to be there by chance
-    return bool(pieces) and all(sent.holds(piece.encode("utf-8", "replace")) for piece in pieces)
+    return bool(pieces) and all(sent_body.holds(piece.encode("utf-8", "replace")) for piece in pieces)
 
 
-def _clean(text: str, sent: Sent, depth: int) -> str:
+def _clean(text: str, sent_body: SentBody, depth: int) -> str:
     """Return `text` with each repeated span replaced. `depth`: levels of quotes inside quotes that are still read."""
     pieces: list[str] = []
-    copied = at = 0  # the end of what is in `pieces`, and where the search goes on
+    copy_end = at = 0  # the end of what is in `pieces`, and where the search goes on
     while match := _OPENING.search(text, at):
         start, quote = match.end(), match["quote"]
         if not quote:
-            stop = after = _end_of_unquoted(text, start, sent)
-            shorter = REMOVED if stop > start else ""
+            stop = after = _end_of_unquoted(text, start, sent_body)
+            shorter = ELLIPSIS if stop > start else ""
         elif quote == "'" and match.start() and text[match.start() - 1].isalnum():
             at = start  # an apostrophe
             continue
         else:
-            shorter, stop, after = _replace_quoted(text, match, sent, depth)
+            shorter, stop, after = _replace_quoted(text, match, sent_body, depth)
         if shorter:
-            pieces += (text[copied:start], shorter)
-            copied = stop
+            pieces += (text[copy_end:start], shorter)
+            copy_end = stop
         at = max(after, start)
-    return "".join((*pieces, text[copied:]))
+    return "".join((*pieces, text[copy_end:]))
 
 
 def _find_closing_quote(text: str, at: int, slashes: str, quote: str) -> tuple[int, int]:
@@ -116,32 +116,32 @@ def _find_closing_quote(text: str, at: int, slashes: str, quote: str) -> tuple[i
     return len(text), len(text)
 
 
-def _replace_quoted(text: str, opening: re.Match[str], sent: Sent, depth: int) -> tuple[str, int, int]:
+def _replace_quoted(text: str, opening: re.Match[str], sent_body: SentBody, depth: int) -> tuple[str, int, int]:
     """Return what replaces a quotation ("" if it stays), where it ends, and where to read on."""
     start, slashes, quote = opening.end(), opening["slashes"], opening["quote"]
     stop, after = _find_closing_quote(text, start, slashes, quote)
     inner = text[start:stop]
-    if not _OWN_KEY.search(text, max(0, opening.start() - NEAR), opening.start()) and _is_repeated(inner, sent):
+    if not _OWN_KEY.search(text, max(0, opening.start() - NEAR), opening.start()) and _is_repeated(inner, sent_body):
         # The client's text may contain the same quote. Read on to the last quote up to which the text is in the request
         # unchanged.
         further = _find_closing_quote(text, after, slashes, quote)
-        while further[0] < further[1] and _is_verbatim(text[start : further[0]], sent):
+        while further[0] < further[1] and _is_verbatim(text[start : further[0]], sent_body):
             stop, after = further
             further = _find_closing_quote(text, after, slashes, quote)
-        return REMOVED, stop, after
+        return ELLIPSIS, stop, after
     if stop == after:
         return "", stop, start  # a quote that is never closed, such as an apostrophe, is an ordinary character
-    cleaned = _clean(inner, sent, depth - 1) if depth else inner
-    return (cleaned if cleaned != inner else ""), stop, after
+    new_inner = _clean(inner, sent_body, depth - 1) if depth else inner
+    return (new_inner if new_inner != inner else ""), stop, after
 
 
-def _is_verbatim(text: str, sent: Sent) -> bool:
+def _is_verbatim(text: str, sent_body: SentBody) -> bool:
     """Return whether `text` is in the request in one piece, as plain text or as JSON."""
     forms = (jsontext.dumps(text)[1:-1], text.encode("utf-8", "replace"))
-    return any(sent.holds(form, unsearched=False) for form in forms)
+    return any(sent_body.holds(form, default=False) for form in forms)
 
 
-def _end_of_unquoted(text: str, start: int, sent: Sent) -> int:
+def _end_of_unquoted(text: str, start: int, sent_body: SentBody) -> int:
     """Return where the client's text that begins at `start` ends; `start` if there is none.
 
     The longest span that is in the request counts. If the shortest one is only a name or a number, nothing is removed:
@@ -151,9 +151,9 @@ def _end_of_unquoted(text: str, start: int, sent: Sent) -> int:
     ends = [*(match.start() for match in _TAIL.finditer(text, start)), len(text)]
     if _NAME.fullmatch(text[start : ends[0]].strip()):
         return start
-    return next((end for end in reversed(ends) if _is_repeated(text[start:end], sent)), start)
+    return next((end for end in reversed(ends) if _is_repeated(text[start:end], sent_body)), start)
 
 
-def _is_repeated(span: str, sent: Sent) -> bool:
+def _is_repeated(span: str, sent_body: SentBody) -> bool:
     """Return whether a marked span is the client's: it is more than a name, and all of it is in the request."""
-    return not _NAME.fullmatch(span.strip()) and repeats(span, sent)
+    return not _NAME.fullmatch(span.strip()) and repeats(span, sent_body)

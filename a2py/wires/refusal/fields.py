@@ -19,7 +19,7 @@ def _row(name: str, field: str, text: str, source: str, kind: str = "unsupported
 _NAME = r"(?P<field>[A-Za-z_][\w.\[\]]{0,120})"
 _QUOTE = r"[`'\"\[(]*"
 _STREAM = rf"{_QUOTE}\bstream\b[`'\"]?(?: (?:parameter|mode|field))?"
-_NAMED = frozenset({400, 404, 415, 422})
+_STATUSES = frozenset({400, 404, 415, 422})
 
 #: A field is accepted in general, but not with this value, in this place, or together with another field.
 _FORMS = (
@@ -427,7 +427,7 @@ _SENTENCES = (
             r"|prompt_cache_\w+|cache_control|response_format|service_tier|tool_stream|reasoning_split)\b"
         ),
         "fields that only the proxy adds itself",
-        statuses=_NAMED,
+        statuses=_STATUSES,
     ),
 )
 

@@ -169,9 +169,9 @@ def _rate_limit(kind: str, case: Case) -> ApiError:
 
     If the request alone exceeds it, waiting does not help, and other requests may still succeed."""
     error = _keep_words(kind, case)
-    limit, used = case.number("limit"), case.number("used")
+    limit, used_tokens = case.number("limit"), case.number("used")
     error.limit = 0
-    if limit and used > limit:
+    if limit and used_tokens > limit:
         error.should_retry = False
         error.blame = Blame.NONE
     return error
@@ -183,22 +183,22 @@ def _overflow(kind: str, case: Case) -> ApiError:
     If the prompt alone fits and leaves enough room, it is the sentence about `max_tokens`. Then the request is sent
     again with what fits (`field="room"`)."""
     limit, total, out = case.number("limit"), case.number("total"), case.number("out")
-    used = case.number("used") + case.number("tools")
+    used_tokens = case.number("used") + case.number("tools")
     if case.rule and case.rule.least:
-        return _overflow_of_unknown_size(kind, used, out, limit)
-    if used and limit and used <= limit:
-        if used + out > limit and (limit - used >= ROOM or 2 * (limit - used) >= out):
-            message = f"input length and `max_tokens` exceed context limit: {used} + {out} > {limit}"
-            return ApiError("max_tokens", message, field="room", limit=limit - used)
-        used = 0  # the upstream's numbers show no overflow, so they would mislead
+        return _overflow_of_unknown_size(kind, used_tokens, out, limit)
+    if used_tokens and limit and used_tokens <= limit:
+        if used_tokens + out > limit and (limit - used_tokens >= ROOM or 2 * (limit - used_tokens) >= out):
+            message = f"input length and `max_tokens` exceed context limit: {used_tokens} + {out} > {limit}"
+            return ApiError("max_tokens", message, field="room", limit=limit - used_tokens)
+        used_tokens = 0  # the upstream's numbers show no overflow, so they would mislead
     else:
-        used = used or total
-    if limit and used > limit:
-        return ApiError(kind, f"{BARE_OVERFLOW}: {used} tokens > {limit} maximum", limit=limit)
+        used_tokens = used_tokens or total
+    if limit and used_tokens > limit:
+        return ApiError(kind, f"{BARE_OVERFLOW}: {used_tokens} tokens > {limit} maximum", limit=limit)
     return ApiError(kind, BARE_OVERFLOW, limit=limit)
 
 
-def _overflow_of_unknown_size(kind: str, used: int, out: int, limit: int) -> ApiError:
+def _overflow_of_unknown_size(kind: str, used_tokens: int, out: int, limit: int) -> ApiError:
     """Return the error for a prompt that is too long with the output, if the upstream did not count all of it.
 
     How much room is left is unknown, so the request is sent again with a quarter of the output, and so on while that is
@@ -207,8 +207,8 @@ def _overflow_of_unknown_size(kind: str, used: int, out: int, limit: int) -> Api
     if room < ROOM:
         return ApiError(kind, BARE_OVERFLOW, limit=limit)
     message = BARE_OVERFLOW
-    if used:
-        message = f"input length and `max_tokens` exceed context limit: {used} + {out} > {limit}"
+    if used_tokens:
+        message = f"input length and `max_tokens` exceed context limit: {used_tokens} + {out} > {limit}"
     return ApiError("max_tokens", message, field="room", limit=room)
 
 

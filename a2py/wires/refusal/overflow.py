@@ -34,7 +34,7 @@ _RATES = pattern(
 _PARTS = rf"{number('used')} (?:in|of) (?:the |your )?(?:messages|prompt|text input)"
 _OUT = rf"(?:[,;] (?:and )?{number('out')} (?:in|for) the (?:completion|output))"
 #: Overflows with numbers: tokens of the prompt, tokens of the completion, size of the context.
-_NAMED = (
+_NAMED_NUMBERS = (
     Rule(
         "overflow.anthropic_sum",
         "context_overflow",
@@ -274,7 +274,7 @@ _MEANT_NUMBERS = (
         "relays, 2026-11: any sentence with both numbers, the limit first",
     ),
 )
-NUMBERED = tuple(rule._replace(unless=_RATES) for rule in (*_NAMED, *_MEANT_NUMBERS))
+NUMBER_RULES = tuple(rule._replace(unless=_RATES) for rule in (*_NAMED_NUMBERS, *_MEANT_NUMBERS))
 _LONG = (
     r"(?:prompt(?! cache| template)|context|conversation|(?:input|request|messages?)(?:'s)?(?: \w+)? (?:tokens?|length"
     r"|size)|(?<!output )(?<!completion )(?<!new )tokens)"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from a2py.deployment import Deployment
-from a2py.messages.sent import NOTHING, Sent
+from a2py.messages.sent import NOTHING, SentBody
 
 
 class Peer(NamedTuple):
@@ -16,22 +16,22 @@ class Peer(NamedTuple):
 
     `provider`: decides what some error codes mean; `address`: host and port; `model`: the upstream's own model id;
     `name`: the model's name in the configuration; `secrets`: strings that no message may repeat, like the key that was
-    sent; `sent`: the request's body, which the upstream's text may repeat; `base`: the API base, "" if it is the native
-    wire's, which has its /v1 in the path."""
+    sent; `sent_body`: the request's body, which the upstream's text may repeat; `base`: the API base, "" if it is the
+    native wire's, which has its /v1 in the path."""
 
     provider: str = ""
     address: str = ""
     model: str = ""
     name: str = ""
     secrets: tuple[str, ...] = ()
-    sent: Sent = NOTHING
+    sent_body: SentBody = NOTHING
     base: str = ""
 
     @classmethod
-    def of(cls, dep: Deployment, sent: Sent = NOTHING) -> Peer:
+    def of(cls, dep: Deployment, sent_body: SentBody = NOTHING) -> Peer:
         """Return the peer that answers for a deployment."""
         base = "" if dep.wire == "native" else dep.base
-        return cls(dep.provider, dep.address, dep.model, dep.name, dep.secrets, sent, base)
+        return cls(dep.provider, dep.address, dep.model, dep.name, dep.secrets, sent_body, base)
 
     @property
     def host(self) -> str:

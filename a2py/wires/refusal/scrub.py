@@ -84,7 +84,7 @@ _BLOCK = re.compile(
 #: and asks for a login, or reports the client's own account, at one of these.
 _ACCOUNT = re.compile(r"x-api-key|credit balance is too low|organization has been disabled", re.IGNORECASE)
 #: Kind → the phrases that are wanted in its message.
-_WANTED = {"context_overflow": _OVERFLOW, "max_tokens": _OVERFLOW, "image": _BLOCK, "document": _BLOCK}
+_OWN_PHRASES = {"context_overflow": _OVERFLOW, "max_tokens": _OVERFLOW, "image": _BLOCK, "document": _BLOCK}
 _SEPARATORS = str.maketrans({" ": "-", "_": " ", "-": " "})
 
 
@@ -113,7 +113,7 @@ def defuse(text: str, kind: str) -> str:
     Their separators are exchanged, so that a person can still read them: "maximum context length" →
     "maximum-context-length"."""
     for phrases in (_ACCOUNT, _OVERFLOW, _BLOCK):
-        if _WANTED.get(kind) is not phrases:
+        if _OWN_PHRASES.get(kind) is not phrases:
             text = phrases.sub(_break_up, text)
     return text
 

@@ -59,10 +59,10 @@ def _topic(rule: Rule, match: re.Match[str]) -> set[str]:
     """Return the families that a wording is about. Empty if it is about no field."""
     if rule.kind not in _KINDS or rule.field == "param":
         return set()
-    named = rule.field or next(
+    field = rule.field or next(
         (value for name, value in match.groupdict().items() if name in ("field", "f2", "f3") and value), ""
     )
-    families = _families(name_of(named)) | _TOPICS.get(rule.kind, frozenset())
+    families = _families(name_of(field)) | _TOPICS.get(rule.kind, frozenset())
     return families | _families(match[0]) if families else families
 
 
@@ -75,10 +75,10 @@ def contradicts(param: str, rule: Rule, match: re.Match[str]) -> bool:
     """Return whether `param` names another part of the request than the wording. Then the wording is not the cause."""
     if not param:
         return False
-    topic, named = _topic(rule, match), _families(name_of(param))
-    if not topic or not named:
+    topic, families = _topic(rule, match), _families(name_of(param))
+    if not topic or not families:
         return False
-    return topic.isdisjoint(_INSIDE) if is_about_content(param) else topic.isdisjoint(named)
+    return topic.isdisjoint(_INSIDE) if is_about_content(param) else topic.isdisjoint(families)
 
 
 def supports(param: str, rule: Rule, match: re.Match[str]) -> bool:

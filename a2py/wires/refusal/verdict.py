@@ -7,7 +7,7 @@ repeat the request, so that a client could cause any sentence in it:
 - a wording about one field is ignored if `param` names another one;
 - a kind that would put the deployment into cooldown, or blame its key, counts against the deployment only if the status
   or a code supports it (`Blame`), and is ignored if nothing supports it and its words are in the request;
-- any other wording whose words are in the request is used, but marked (`echoed`), so that nothing is learned from it
+- any other wording whose words are in the request is used, but marked (`is_echo`), so that nothing is learned from it
   for other requests.
 
 Knows: the kind of a bare status, how a rule is chosen. Must not know: single wordings, messages to the client, what a
@@ -21,7 +21,7 @@ from functools import cache
 from typing import NamedTuple
 
 from a2py.errors import COOLDOWN_KINDS, Blame
-from a2py.messages.sent import NOTHING, Sent
+from a2py.messages.sent import NOTHING, SentBody
 from a2py.wires.refusal.body import ErrorBody
 from a2py.wires.refusal.echo import repeats, without_echo
 from a2py.wires.refusal.rule import Rule
@@ -62,13 +62,13 @@ class Verdict(NamedTuple):
     """What was decided.
 
     `rule`, `match`: the rule that applies and what its wording matched, or None; `own`: the error without what it
-    repeats of the request; `blame`, `echoed`: as in ApiError."""
+    repeats of the request; `blame`, `is_echo`: as in ApiError."""
 
     rule: Rule | None
     match: re.Match[str] | None
     own: ErrorBody
     blame: Blame = Blame.KIND
-    echoed: bool = False
+    is_echo: bool = False
 
 
 @cache
@@ -90,9 +90,9 @@ def kind_of_status(status: int) -> str:
     return kind
 
 
-def find_rule(status: int, body: ErrorBody, provider: str, sent: Sent = NOTHING) -> Verdict:
-    """Return the rule that applies to an error. `status`: 0 inside a 200; `sent`: the request that was refused."""
-    own = body.with_sentences(lambda sentence: without_echo(sentence, sent))
+def find_rule(status: int, body: ErrorBody, provider: str, sent_body: SentBody = NOTHING) -> Verdict:
+    """Return the rule that applies to an error. `status`: 0 inside a 200; `sent_body`: the request that was refused."""
+    own = body.with_sentences(lambda sentence: without_echo(sentence, sent_body))
     line, codes = own.line, " ".join(body.codes)
     for rule in rules():
         if not _applies(rule, status, body, provider):
@@ -103,10 +103,10 @@ def find_rule(status: int, body: ErrorBody, provider: str, sent: Sent = NOTHING)
         if match is None or contradicts(body.param, rule, match):
             continue
         if rule.kind not in ABOUT_DEPLOYMENT:
-            is_echoed = not supports(body.param, rule, match) and _is_echo(match[0], own, sent)
-            return Verdict(rule, match, own, echoed=is_echoed)
+            is_echo = not supports(body.param, rule, match) and _is_echo(match[0], own, sent_body)
+            return Verdict(rule, match, own, is_echo=is_echo)
         blame = _blame(rule.kind, status, body, codes)
-        if blame is not Blame.NONE or not _is_echo(match[0], own, sent):
+        if blame is not Blame.NONE or not _is_echo(match[0], own, sent_body):
             return Verdict(rule, match, own, blame)
     is_own_fault = status in (404, 410) and is_about_content(body.param)  # for example a file id in the conversation
     return Verdict(None, None, own, Blame.NONE if is_own_fault else Blame.KIND)
@@ -137,13 +137,13 @@ def _blame(kind: str, status: int, body: ErrorBody, codes: str) -> Blame:
     return Blame.FAILURE if any(other in ABOUT_DEPLOYMENT for other in kinds) else Blame.NONE
 
 
-def _is_echo(words: str, own: ErrorBody, sent: Sent) -> bool:
+def _is_echo(words: str, own: ErrorBody, sent_body: SentBody) -> bool:
     """Return whether the words that a rule matched are in the request.
 
     Rules see single spaces, but the request may have the same words in several lines. So they are searched as the
     upstream wrote them."""
-    if not sent:
+    if not sent_body:
         return False
-    spaced = re.compile(r"\s+".join(map(re.escape, words.split())))
-    written = spaced.search(own.text)
-    return repeats(written[0] if written else words, sent)
+    pattern = re.compile(r"\s+".join(map(re.escape, words.split())))
+    match = pattern.search(own.text)
+    return repeats(match[0] if match else words, sent_body)

@@ -7,10 +7,10 @@ a golden case (tests/goldens/errors.md).
 
 from __future__ import annotations
 
-from a2py.wires.refusal.overflow import BARE, CAPS, MEANT, NUMBERED
+from a2py.wires.refusal.overflow import BARE, CAPS, MEANT, NUMBER_RULES
 from a2py.wires.refusal.rule import Rule, codes, number, pattern
 
-_REFUSED = frozenset({400, 401, 403})
+_REFUSAL_STATUSES = frozenset({400, 401, 403})
 
 #: Wordings that a later rule would match with another kind, so they come first. Fields of a row: name, kind of error,
 #: pattern of the text, who says it and when, pattern of the code (rule.py).
@@ -139,7 +139,7 @@ _KEY = (
             "(?:invalid|incorrect)_api_key|api_key_invalid|(?:invalid_)?authentication_?error|unauthenticated"
             "|unauthorized|token_expired"
         ),
-        _REFUSED | {0},
+        _REFUSAL_STATUSES | {0},
     ),
     Rule(
         "key.text",
@@ -339,5 +339,5 @@ _INSIDE = tuple(
 )
 
 #: Rules before and after those for request fields (fields.py).
-EARLY = (*_FIRST, *_BILLING, *_POLICY, *NUMBERED, *CAPS, *BARE, *_KEY, *_MEDIA)
+EARLY = (*_FIRST, *_BILLING, *_POLICY, *NUMBER_RULES, *CAPS, *BARE, *_KEY, *_MEDIA)
 LATE = (*MEANT, *_MODEL, *_SERVER, *_INSIDE)

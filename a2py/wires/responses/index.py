@@ -66,17 +66,17 @@ class ItemIndex:
                 item = self.add(kind, index)
         return item
 
-    def for_final(self, raw: JSON, unmatched: list[Item], matched_keys: set[int]) -> Item | None:
+    def for_final(self, raw: JSON, candidates: list[Item], matched_keys: set[int]) -> Item | None:
         """Return the item that `raw`, of the final response, repeats. None if it was not mentioned before.
 
-        `unmatched`: items of the same type, the oldest last; those that are tried are removed from it."""
+        `candidates`: items of the same type, the oldest last; those that are tried are removed from it."""
         kind, call_id = as_text(raw.get("type")), as_text(raw.get("call_id"))
         for id in (as_text(raw.get("id")), call_id):
             item = self._by_id.get(id)
             if item is not None and item.key not in matched_keys and can_be(item, kind, call_id):
                 return item
-        while unmatched:
-            item = unmatched.pop()
+        while candidates:
+            item = candidates.pop()
             if item.key not in matched_keys and can_be(item, kind, call_id):
                 return item
         return None

@@ -34,16 +34,16 @@ class Part:
     """One text of an item.
 
     `size`: its characters so far; `pieces`: the text itself, None once it is too long to keep; `cost`: what `pieces`
-    counts for in the budget; `cited`: annotations that were passed on, as JSON."""
+    counts for in the budget; `citations`: annotations that were passed on, as JSON."""
 
-    __slots__ = ("cited", "cost", "key", "kind", "pieces", "size")
+    __slots__ = ("citations", "cost", "key", "kind", "pieces", "size")
 
     def __init__(self, kind: str, key: str) -> None:
         self.kind = kind
         self.key = key
         self.pieces: list[str] | None = []
         self.size = self.cost = 0
-        self.cited: set[str] = set()
+        self.citations: set[str] = set()
 
 
 class Item:

@@ -97,18 +97,18 @@ class ItemShape:
                     turn.append(last)
                 last["content"].append({"type": "output_text", "text": text, "annotations": []})
         if phases.has_phases:
-            self.draft.added.add("phase")
+            self.draft.added_fields.add("phase")
         self._finish_turn(turn, recent)
         return turn
 
     def _add_thinking(self, turn: list[JSON], phases: TurnPhases, block: JSON, recent: bool) -> None:
         """Add what a thinking block carries for this model: a reasoning item, or the phase of a message."""
-        carried = reasoning.read_state(block, self.draft)
-        if carried is None:
+        vendor = reasoning.read_state(block, self.draft)
+        if vendor is None:
             return
         if self.q.phases != "none":
-            phases.read(carried.state)
-        item = reasoning.item(carried, block, self.draft, recent)
+            phases.read(vendor.state)
+        item = reasoning.item(vendor, block, self.draft, recent)
         if item is not None and not (turn and reasoning.merge(turn[-1], item)):
             turn.append(item)
 
@@ -142,7 +142,7 @@ class ItemShape:
 
     def _call(self, block: JSON, call_id: str) -> JSON:
         arguments = arguments_text(block["input"], self.q.broken_arguments)
-        name = self.draft.names.sent(block["name"])
+        name = self.draft.names.to_upstream(block["name"])
         return {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
 
     def call_id(self, id: str, n: int) -> str:
@@ -191,7 +191,7 @@ def build(draft: Draft) -> Slices[None]:
     if q.system_as_user:
         turns.lead_user()
     if q.phases == "all" and add_by_position(out):
-        draft.added.add("phase")
+        draft.added_fields.add("phase")
     for part in shape.marked_parts[:-BREAKPOINTS]:
         del part["prompt_cache_breakpoint"]
     draft.body["input"] = out

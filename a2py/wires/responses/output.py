@@ -54,8 +54,9 @@ _NO_NUMBERS: Iterator[int] = iter(())
 class Output:
     """The output of one response.
 
-    `hosted`: types of items that the upstream ran by itself and for which Anthropic has no block; `has_conflict`: a
-    repetition contradicts what was streamed; `has_refusal`: the model refused; `has_phases`: a message has a phase."""
+    `hosted_types`: types of items that the upstream ran by itself and for which Anthropic has no block; `has_conflict`:
+    a repetition contradicts what was streamed; `has_refusal`: the model refused; `has_phases`: a message has a
+    phase."""
 
     __slots__ = (
         "_has_output",
@@ -68,7 +69,7 @@ class Output:
         "has_conflict",
         "has_phases",
         "has_refusal",
-        "hosted",
+        "hosted_types",
         "index",
         "searches",
     )
@@ -87,7 +88,7 @@ class Output:
         self.searches = SearchWriter(sink)
         self.has_conflict = self.has_phases = False
         self.has_refusal = False
-        self.hosted: list[str] = []
+        self.hosted_types: list[str] = []
 
     # -- its state ---------------------------------------------------------------------------------------------------
 
@@ -173,8 +174,8 @@ class Output:
             return
         part = item.parts.get((TEXT, n)) or self._add_part(item, TEXT, n)
         mark = dumps(annotation)
-        if mark not in part.cited:
-            part.cited.add(mark)
+        if mark not in part.citations:
+            part.citations.add(mark)
             url, title = citation["url"], citation["title"]
             self.budget.records += 2 * ID_COST + len(mark) + len(url) + len(title)
             self.searches.add_page(url, title)
@@ -238,7 +239,7 @@ class Output:
         if close is not None:
             close(self, item, raw)
         elif item.kind:
-            self.hosted.append(item.kind)
+            self.hosted_types.append(item.kind)
 
     def _add_parts(self, item: Item, parts: Any, only_kind: str = "") -> None:
         """Pass on what is new in the parts that an item repeats at its end.
@@ -247,11 +248,11 @@ class Output:
         content_index 1 (2026-08). Example: streamed text parts 1 and 3, repeated are three; they are 1, 3 and 4."""
         if isinstance(parts, str):
             parts = [{"type": "output_text", "text": parts}]
-        streamed: dict[str, list[int]] = {}
+        numbers_by_kind: dict[str, list[int]] = {}
         for kind, n in item.parts:
-            streamed.setdefault(kind, []).append(n)
-        unmatched = {kind: iter(numbers) for kind, numbers in streamed.items()}
-        last = {kind: max(numbers) for kind, numbers in streamed.items()}
+            numbers_by_kind.setdefault(kind, []).append(n)
+        rest = {kind: iter(numbers) for kind, numbers in numbers_by_kind.items()}
+        last = {kind: max(numbers) for kind, numbers in numbers_by_kind.items()}
         for part in parts if isinstance(parts, list) else ():
             if self.budget.is_full:
                 return
@@ -260,7 +261,7 @@ class Output:
             kind = PARTS.get(as_text(part.get("type")), "")
             if OWNER.get(kind) != item.kind or (only_kind and kind != only_kind):
                 continue
-            n = next(unmatched.get(kind, _NO_NUMBERS), -1)
+            n = next(rest.get(kind, _NO_NUMBERS), -1)
             if n < 0:
                 n = 1 + last.get(kind, -1)
             self.add_part(item, kind, n, part)
@@ -271,7 +272,7 @@ class Output:
         self._add_parts(item, raw.get("content"))
         self._text.flush()
         for part in item.parts.values():
-            self._sink.done(part.key)
+            self._sink.complete(part.key)
 
     def _close_reasoning(self, item: Item, raw: JSON) -> None:
         self._add_parts(item, raw.get("summary"), SUMMARY)
@@ -289,7 +290,7 @@ class Output:
         # State without a text is not done yet: the sink waits for what follows, and drops it after the text of a turn
         # without calls.
         for key in keys[-1:]:
-            self._sink.done(key)
+            self._sink.complete(key)
 
     def _close_call(self, item: Item, raw: JSON) -> None:
         arguments = raw.get("arguments")
@@ -298,7 +299,7 @@ class Output:
         if raw.get("status") == "incomplete":
             return
         if (ARGS, 0) in item.parts:
-            self._sink.done(item.key)
+            self._sink.complete(item.key)
         else:
             self._silent_calls.append(item)
 
@@ -317,7 +318,7 @@ class Output:
             self._sink.args(item.key, '{"input":')
             return
         self._sink.args(item.key, dumps({"input": "" if part is None else "".join(part.pieces or ())}))
-        self._sink.done(item.key)
+        self._sink.complete(item.key)
 
     def _close_search(self, item: Item, raw: JSON) -> None:
         self._text.flush()
@@ -330,12 +331,12 @@ class Output:
         """Pass on what is new in the final response. `is_complete`: the reply was not cut."""
         self._add_bare_text(response)
         output = response.get("output")
-        unmatched = self.index.by_kind()
+        candidates = self.index.by_kind()
         matched_keys: set[int] = set()
         for raw in output if isinstance(output, list) else ():
             if isinstance(raw, dict):
                 kind = as_text(raw.get("type"))
-                item = self.index.for_final(raw, unmatched.get(kind, []), matched_keys)
+                item = self.index.for_final(raw, candidates.get(kind, []), matched_keys)
                 if item is None:
                     item = self.index.add(kind)
                     self._introduce(item, raw)
@@ -366,13 +367,13 @@ class Output:
     def _complete(self) -> None:
         """End what only a complete reply ends."""
         for item in self._silent_calls:
-            self._sink.done(item.key)
+            self._sink.complete(item.key)
         for item in self.index.items:
             if item.kind == CUSTOM and not item.is_closed:
                 self._write_input(item)
         self.searches.finish()
-        if not self.has_output and self.hosted:
-            self._sink.text("hosted", f"[{', '.join(dict.fromkeys(self.hosted))}]")
+        if not self.has_output and self.hosted_types:
+            self._sink.text("hosted", f"[{', '.join(dict.fromkeys(self.hosted_types))}]")
 
 
 #: Kind of part → how a piece of it reaches the sink.

@@ -20,7 +20,7 @@ from a2py.wires.openai import thinking
 from a2py.wires.responses.item import STATE_FIELDS, VENDOR_FIELDS
 
 #: Value of `include` that makes an upstream return its reasoning although it stores nothing (`store: false`).
-ENCRYPTED = "reasoning.encrypted_content"
+ENCRYPTED_CONTENT = "reasoning.encrypted_content"
 
 
 def ask(draft: Draft) -> Want:
@@ -39,10 +39,10 @@ def ask(draft: Draft) -> Want:
         reasoning["summary"] = "auto"
     if reasoning:
         draft.body["reasoning"] = reasoning
-        draft.added.add("reasoning")
+        draft.added_fields.add("reasoning")
     if q.encrypted_reasoning:
-        draft.body["include"] = [ENCRYPTED, *draft.body.get("include", ())]
-        draft.added.add("include")
+        draft.body["include"] = [ENCRYPTED_CONTENT, *draft.body.get("include", ())]
+        draft.added_fields.add("include")
     return want
 
 
@@ -58,26 +58,27 @@ def _wants_summary(draft: Draft, want: Want) -> bool:
 
 def read_state(block: JSON, draft: Draft) -> VendorState | None:
     """Return what the signature of a thinking block carries for this model; None if it is not this model's."""
-    carried = signatures.read(block.get("signature"))
-    if carried is None or carried.kind != "responses" or not is_same_model(carried.origin, draft.dep.origin):
+    vendor = signatures.read(block.get("signature"))
+    if vendor is None or vendor.kind != "responses" or not is_same_model(vendor.origin, draft.dep.origin):
         return None
-    return carried
+    return vendor
 
 
-def item(carried: VendorState, block: JSON, draft: Draft, is_recent: bool) -> JSON | None:
+def item(vendor: VendorState, block: JSON, draft: Draft, is_recent: bool) -> JSON | None:
     """Return the reasoning item that a thinking block was made from, None if there is nothing to send back.
 
-    Text that the upstream showed in full (`raw`) goes back only if the model's row wants it. `carried`: `read_state` of
+    Text that the upstream showed in full (`raw`) goes back only if the model's row wants it. `vendor`: `read_state` of
     the block; `is_recent`: no user text came since."""
     # another account's ids and encrypted content are unknown here
-    is_own = carried.origin == draft.dep.origin and draft.quirks.vendor_state
-    out = _base_item(carried.state.get("item") if is_own else None)
+    is_own = vendor.origin == draft.dep.origin and draft.quirks.vendor_state
+    out = _base_item(vendor.state.get("item") if is_own else None)
     has_vendor_state = any(name in out for name in VENDOR_FIELDS)
-    if carried.state.get("raw") is True:
+    if vendor.state.get("raw") is True:
         if not has_vendor_state and not _wants_raw(draft, is_recent):
             return None
-        hidden = carried.state.get("text")  # the client asked not to see the thinking, so the block's own text is empty
-        text = hidden if isinstance(hidden, str) else block["thinking"]
+        # The client asked not to see the thinking, so the block's own text is empty.
+        hidden_text = vendor.state.get("text")
+        text = hidden_text if isinstance(hidden_text, str) else block["thinking"]
         out["content"] = [{"type": "reasoning_text", "text": text}]
         return out
     return out if has_vendor_state else None

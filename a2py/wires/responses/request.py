@@ -41,7 +41,7 @@ def prepare_in_slices(call: Call, dep: Deployment, stream: bool) -> Slices[Prepa
     _text(draft)
     yield
     draft.body["store"] = False
-    draft.added.add("store")
+    draft.added_fields.add("store")
     fields.write_cache_key(draft)
     if draft.stream:
         draft.body["stream"] = True

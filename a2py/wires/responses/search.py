@@ -38,10 +38,10 @@ def read(item: JSON) -> Search:
     unique = dict.fromkeys(word for word in words if isinstance(word, str))
     texts = [text for text in unique if text and not text.startswith(MARK)]
     url = action.get("url")
-    opened = [strip_mark(url)] if isinstance(url, str) and url else []
-    sources = _urls(action.get("sources")) or _urls(item.get("results")) or opened
+    pages = [strip_mark(url)] if isinstance(url, str) and url else []
+    sources = _urls(action.get("sources")) or _urls(item.get("results")) or pages
     return Search(
-        input={"query": "; ".join(texts or opened)},
+        input={"query": "; ".join(texts or pages)},
         sources=sources or None,
         has_failed=item.get("status") == "failed",
         is_query=action.get("type", "search") == "search",

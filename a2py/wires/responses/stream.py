@@ -26,7 +26,7 @@ from a2py.wires.responses.output import Output
 #: as cut.
 INCOMPLETE = {"max_output_tokens": "max_tokens", "content_filter": "refusal", "safety": "refusal"}
 #: Status of a response that will not continue and did not succeed → what the server did.
-UNFINISHED = {
+STATUS_FAULTS = {
     "queued": "only queued the request",
     "in_progress": "answered before its reply was finished",
     "cancelled": "cancelled its reply",
@@ -35,7 +35,7 @@ UNFINISHED = {
 TOO_MUCH = "sent more items, parts or citations than a2py can keep"
 #: Statuses that the name of a terminal event overrides, because its response may still hold the status of the
 #: beginning.
-UNSETTLED = ("queued", "in_progress", "completed")
+OPEN_STATUSES = ("queued", "in_progress", "completed")
 
 
 class ResponsesDecoder(Intake):
@@ -52,10 +52,10 @@ class ResponsesDecoder(Intake):
 
     def _events(self, events: list[Event]) -> None:
         for name, data in events:
-            if self.finished:
+            if self.is_finished:
                 return
             if data[:1] != b"{" and data.strip() == b"[DONE]":
-                self.finished = True
+                self.is_finished = True
                 return
             try:
                 event = jsontext.loads(data)
@@ -75,7 +75,7 @@ class ResponsesDecoder(Intake):
             if self._output.budget.is_full:
                 self._fail_reply(TOO_MUCH)
             elif self._output.stop_sequence is not None:
-                self.finished = True
+                self.is_finished = True
         elif event.get("error") and not kind.startswith("response."):
             self._on_error(event)
 
@@ -138,12 +138,12 @@ class ResponsesDecoder(Intake):
     def _on_end(self, event: JSON) -> None:
         """A terminal event, `response.<name>`.
 
-        The response's status counts, unless it is missing, or is one of UNSETTLED while the event's name says more.
+        The response's status counts, unless it is missing, or is one of OPEN_STATUSES while the event's name says more.
         `response.done` does not say how the reply ended."""
         name = as_text(event.get("type")).rpartition(".")[2]
         response = self._read_response(event)
         status = as_text(response.get("status"))
-        use_name = not status or (name != "done" and status in UNSETTLED)
+        use_name = not status or (name != "done" and status in OPEN_STATUSES)
         self._settle(response, name if use_name else status)
 
     def _settle(self, response: JSON, status: str) -> None:
@@ -153,10 +153,10 @@ class ResponsesDecoder(Intake):
             details = self._error_in({"error": error}) if error else None
             self._fail(details or reply_error("failed without saying why", self._peer, kind="api"))
             return
-        if status in UNFINISHED:
-            self._fail_reply(UNFINISHED[status])
+        if status in STATUS_FAULTS:
+            self._fail_reply(STATUS_FAULTS[status])
             return
-        self.finished = True
+        self.is_finished = True
         self._reason = self._stop_reason(response, status)
         self._output.add_final(response, is_complete=self._reason == "end_turn")
         if self._output.budget.is_full:
@@ -182,8 +182,8 @@ class ResponsesDecoder(Intake):
     def _end(self) -> Outcome:
         output = self._output
         output.flush()
-        if output.hosted:
-            self._notes.append("hosted items without a block: " + ", ".join(dict.fromkeys(output.hosted)))
+        if output.hosted_types:
+            self._notes.append("hosted items without a block: " + ", ".join(dict.fromkeys(output.hosted_types)))
         if output.has_conflict:
             self._notes.append("the upstream's final text differs from what it streamed")
         outcome = self._outcome_of()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from a2py.deployment import Deployment
 from a2py.quirks import Quirks
 from a2py.wires.changes import Question
-from a2py.wires.changes.change import SHOWN, count, rule, show
+from a2py.wires.changes.change import TEXT_LIMIT, count, rule, show
 
 
 def question(**more: object) -> Question:
@@ -17,7 +17,7 @@ def test_values_are_shown_in_short() -> None:
     assert (
         show("text") == "text" and show({"a": [1, None]}) == '{"a":[1,null]}' and show(frozenset("ba")) == '["a","b"]'
     )
-    assert len(show("x" * 1000)) == SHOWN and show("x" * 1000).endswith("…")
+    assert len(show("x" * 1000)) == TEXT_LIMIT and show("x" * 1000).endswith("…")
     assert (count(1, "block"), count(1200, "block"), rule("a8")) == ("1 block", "1,200 blocks", "translation.md#a8")
 
 

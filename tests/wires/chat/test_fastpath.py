@@ -72,7 +72,7 @@ def outcome(cls: type[ChatDecoder], sink: Any, pieces: Iterable[bytes], request:
         end.model,
         end.notes,
         end.output_estimate,
-        decoder.finished,
+        decoder.is_finished,
     )
 
 

@@ -36,7 +36,7 @@ def test_details_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "LIMIT", 1000)
     decoder = ChatDecoder(REQUEST, Reply("msg_1", "m"))
     decoder.feed(b'data: {"choices":[{"delta":{"reasoning_details":[{"text":"abc"}, 5]}}]}\n\n' * 14)
-    assert not decoder.finished
+    assert not decoder.is_finished
     decoder.feed(b'data: {"choices":[{"delta":{"reasoning_details":[{"text":"abc"}]}}]}\n\n')
     error = decoder.close().error
     assert error is not None and "reasoning details" in error.message

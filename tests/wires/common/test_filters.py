@@ -17,7 +17,7 @@ def test_filters_depend_on_the_concatenation(size: int) -> None:
     assert ["".join(s for t, s in pieces if t is flag) for flag in (False, True)] == ["c</think><think>d<th", "b"]
     stops = Stops(["END", "EN!"])
     out = "".join(stops.feed(c) for c in "a E EN b END c") + stops.close()
-    assert (out, stops.matched) == ("a E EN b ", "END")
+    assert (out, stops.match) == ("a E EN b ", "END")
     assert stops.feed("more") == ""
 
 
@@ -50,7 +50,7 @@ def test_the_stop_that_ends_first_wins_however_the_text_is_cut(
     for size in range(1, len(text) + 1):
         cut = Stops(stops)
         assert "".join([cut.feed(text[n : n + size]) for n in range(0, len(text), size)]) + cut.close() == out
-        assert cut.matched == match
+        assert cut.match == match
 
 
 def test_any_stops_in_any_text() -> None:
@@ -61,14 +61,14 @@ def test_any_stops_in_any_text() -> None:
         cuts = sorted(dice.sample(range(26), 4))
         cut = Stops(stops)
         out = "".join([cut.feed(text[a:b]) for a, b in zip([0, *cuts], [*cuts, 25], strict=True)]) + cut.close()
-        assert (out, cut.matched) == first_stop(stops, text)
+        assert (out, cut.match) == first_stop(stops, text)
 
 
 def test_text_goes_on_after_what_was_held_back() -> None:
     """A tool call in between: the two texts are two blocks."""
     stops = Stops(["END"])
     assert stops.feed("xEN") + stops.close() + stops.feed("D") + stops.close() == "xEND"
-    assert stops.matched is None
+    assert stops.match is None
 
 
 def test_a_tag_behind_endless_white_space_is_none() -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from a2py import jsontext
 from a2py.errors import ApiError
-from a2py.messages.reply import tool_input, unparsed
+from a2py.messages.reply import tool_input, wrap_unparsed
 from a2py.messages.types import JSON
 from a2py.wires import wire
 from tests import streams
@@ -93,7 +93,7 @@ def content(events: list[JSON]) -> list[JSON]:
                 block[name] = (before if isinstance(before, str) else "") + delta[name]
             elif delta["type"] == "input_json_delta":
                 parts = [*(parts or []), delta["partial_json"]]
-                block["input"] = unparsed("".join(parts))
+                block["input"] = wrap_unparsed("".join(parts))
             elif delta["type"] == "citations_delta":
                 before = block.get("citations")
                 block["citations"] = [*(before if isinstance(before, list) else []), delta.get("citation")]
@@ -106,7 +106,7 @@ def content(events: list[JSON]) -> list[JSON]:
             if parts is not None:
                 out[-1]["input"] = tool_input("".join(parts))
     if open_call and parts is None:  # cut before its arguments: it may not be run
-        out[-1]["input"] = unparsed("")
+        out[-1]["input"] = wrap_unparsed("")
     return out
 
 

@@ -293,7 +293,7 @@ def test_limits(changes: JSON, limit: int) -> None:
     body = {**BODY, "max_tokens": 8000}
     upstream_request = prepare(body, deployment(**changes))
     assert orjson.loads(upstream_request.body)["max_tokens"] == limit
-    assert "max_tokens" in upstream_request.added
+    assert "max_tokens" in upstream_request.added_fields
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_a_small_limit_where_the_model_always_thinks(
     upstream_request = prepare({**BODY, "thinking": thinking}, deployment(quirks=quirks))
     body = orjson.loads(upstream_request.body)
     assert (body["max_tokens"], body.get("thinking")) == (limit, thinking if has_thinking else None)
-    assert ("thinking" in upstream_request.added) is has_thinking
+    assert ("thinking" in upstream_request.added_fields) is has_thinking
 
 
 def test_thinking_by_the_upstreams_own_word() -> None:

@@ -298,7 +298,7 @@ def test_what_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch, data: bytes
     decoder = NativeDecoder(streams.upstream_request(), streams.writer())
     for n in range(0, len(data), 10):
         decoder.feed(data[n : n + 10])
-    assert decoder.finished
+    assert decoder.is_finished
     outcome = decoder.close()
     assert outcome.error is not None
     assert decoder.close() is outcome

@@ -15,7 +15,7 @@ from a2py.errors import ApiError
 from a2py.slices import at_once
 from a2py.wires.passthrough import request
 from a2py.wires.passthrough.endpoints import ENDPOINTS
-from a2py.wires.passthrough.request import MEDIA_TOKENS, UNLIMITED, Question, find_media, parse_in_slices
+from a2py.wires.passthrough.request import MEDIA_TOKENS, NO_LIMIT, Question, find_media, parse_in_slices
 
 CHAT, EMBEDDINGS = ENDPOINTS["chat/completions"], ENDPOINTS["embeddings"]
 JSON = "application/json"
@@ -99,9 +99,9 @@ def test_too_many_values() -> None:
         ('"max_tokens":7', 7),
         ('"max_completion_tokens":8,"max_tokens":7', 8),
         ('"max_output_tokens":9', 9),
-        ('"max_tokens":"7"', UNLIMITED),
-        ('"max_tokens":-1', UNLIMITED),
-        ('"n":1', UNLIMITED),
+        ('"max_tokens":"7"', NO_LIMIT),
+        ('"max_tokens":-1', NO_LIMIT),
+        ('"n":1', NO_LIMIT),
     ],
 )
 def test_the_output_that_it_allows(more: str, limit: int) -> None:

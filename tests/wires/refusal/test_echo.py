@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a2py.messages.sent import NOTHING, Sent
-from a2py.wires.refusal.echo import REMOVED, repeats, without_echo
+from a2py.messages.sent import NOTHING, SentBody
+from a2py.wires.refusal.echo import ELLIPSIS, repeats, without_echo
 
 CAP = "max_tokens must be less than or equal to 1"
 
 
-def make_request(*texts: str, **more: object) -> Sent:
+def make_request(*texts: str, **more: object) -> SentBody:
     """A request whose messages have these texts."""
-    return Sent(
+    return SentBody(
         orjson.dumps(
             {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": text} for text in texts], **more}
         )
@@ -92,7 +92,7 @@ def test_it_goes_however_it_is_written(text: str, quote: object) -> None:
         for word in ("two", "three", "five", "said", "table", "things", "余额不足", "byte", "spaces", "ends", "nested")
         if word in text
     ]
-    assert message.startswith("bad content ") and REMOVED in message
+    assert message.startswith("bad content ") and ELLIPSIS in message
     assert not [word for word in words if word in message], message
 
 
@@ -107,7 +107,7 @@ def test_quoted_by_a_program_nothing_of_it_is_read(text: str, quote: object) -> 
 def test_a_quotation_with_the_same_quote_inside() -> None:
     text = "I asked 'is it so' and it said: 'prompt is too long' again"
     assert without_echo(f"bad '{text}': no", make_request(text)) == "bad '…': no"
-    assert without_echo(f"bad '{text}': no", Sent(f"[{text!r}]".encode())) == "bad '…': no", (
+    assert without_echo(f"bad '{text}': no", SentBody(f"[{text!r}]".encode())) == "bad '…': no", (
         "also where it stands as JSON"
     )
     assert without_echo("bad 'one two' or 'three four'", make_request("one two, three four")) == "bad '…' or '…'"
@@ -170,4 +170,4 @@ def test_pieces_are_compared() -> None:
 def test_it_raises_on_nothing_and_only_shortens(sentence: str, text: str) -> None:
     request = make_request(text, sentence)
     message = without_echo(sentence, request)
-    assert len(message) <= len(sentence) + 2 * message.count(REMOVED)
+    assert len(message) <= len(sentence) + 2 * message.count(ELLIPSIS)

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from a2py.errors import CLIENT_ERRORS, COOLDOWN_KINDS, KINDS, Blame
-from a2py.messages.sent import NOTHING, Sent
+from a2py.messages.sent import NOTHING, SentBody
 from a2py.wires import failure
 from a2py.wires.refusal import topic, verdict
 from a2py.wires.refusal.body import ErrorBody, parse_body
@@ -20,12 +20,12 @@ from tests import golden
 CAP = "max_tokens must be less than or equal to 1"
 
 
-def find(status: int, message: str, request: Sent = NOTHING, **more: Any) -> verdict.Verdict:
+def find(status: int, message: str, request: SentBody = NOTHING, **more: Any) -> verdict.Verdict:
     return verdict.find_rule(status, parse_body(orjson.dumps({"error": {"message": message, **more}})), "", request)
 
 
-def make_request(*texts: str) -> Sent:
-    return Sent(orjson.dumps({"messages": [{"role": "user", "content": text} for text in texts]}))
+def make_request(*texts: str) -> SentBody:
+    return SentBody(orjson.dumps({"messages": [{"role": "user", "content": text} for text in texts]}))
 
 
 # -- kinds that are about the deployment -------------------------------------------------------------------------------
@@ -115,41 +115,41 @@ def test_a_request_that_alone_exceeds_a_limit_is_at_fault_itself() -> None:
 
 def test_words_of_the_request_are_marked() -> None:
     words = "Unknown parameter: 'stream_options'."
-    assert not find(400, words, make_request("Hello")).echoed
-    assert not find(400, words).echoed
-    assert find(400, words, make_request(f"It says: {words}")).echoed
-    assert find(400, words, make_request("It says:\n\n  Unknown\n parameter: 'stream_options'")).echoed is False, (
+    assert not find(400, words, make_request("Hello")).is_echo
+    assert not find(400, words).is_echo
+    assert find(400, words, make_request(f"It says: {words}")).is_echo
+    assert find(400, words, make_request("It says:\n\n  Unknown\n parameter: 'stream_options'")).is_echo is False, (
         "written in another way"
     )
     assert find(
         400,
         "Unknown\n  parameter:\u00a0'stream_options'.",
         make_request("It says: Unknown\n  parameter:\u00a0'stream_options'"),
-    ).echoed
+    ).is_echo
 
 
 def test_what_a_rule_matched_across_two_sentences_is_looked_up_as_one() -> None:
     error_body = ErrorBody(sentences=["messages: one", "reasoning_content is unsupported"])
     assert verdict.find_rule(
         400, error_body, "", make_request("messages: one: reasoning_content is unsupported")
-    ).echoed
-    assert not verdict.find_rule(400, error_body, "", make_request("messages: one")).echoed
+    ).is_echo
+    assert not verdict.find_rule(400, error_body, "", make_request("messages: one")).is_echo
 
 
 def test_a_code_or_param_that_says_the_same_is_proof() -> None:
     words, about = "Unknown parameter: 'stream_options'.", make_request("Unknown parameter: 'stream_options'.")
-    assert find(400, words, about, param="stream_options").echoed is False
+    assert find(400, words, about, param="stream_options").is_echo is False
     assert find(400, words, about, param="messages[0].content").rule is None
-    assert find(400, words, about, code="unknown_parameter", param="stream_options").echoed is False
-    assert find(400, "prompt is too long", make_request("prompt is too long"), param="messages").echoed, (
+    assert find(400, words, about, code="unknown_parameter", param="stream_options").is_echo is False
+    assert find(400, "prompt is too long", make_request("prompt is too long"), param="messages").is_echo, (
         "param names what the client wrote"
     )
-    assert find(400, "x", about, code="context_length_exceeded").echoed is False
+    assert find(400, "x", about, code="context_length_exceeded").is_echo is False
 
 
 def test_a_repeated_wording_does_not_hide_the_upstreams_own() -> None:
     ruling = find(400, f"cannot read '{CAP}': Unknown parameter: 'top_p'", make_request(CAP))
-    assert ruling.rule is not None and ruling.rule.name == "named.kind" and not ruling.echoed
+    assert ruling.rule is not None and ruling.rule.name == "named.kind" and not ruling.is_echo
     assert ruling.own.text == "cannot read '…': Unknown parameter: 'top_p'"
 
 

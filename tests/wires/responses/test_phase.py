@@ -90,10 +90,10 @@ def test_a_prefill_gets_no_phase() -> None:
 
 
 def test_only_a_request_with_phases_may_blame_them() -> None:
-    assert "phase" not in prepare({"messages": [user("Hi"), assistant(text_block("a")), user("Go")]}).added
-    assert "phase" not in prepare({"messages": [user("Hi")]}, ALL).added
+    assert "phase" not in prepare({"messages": [user("Hi"), assistant(text_block("a")), user("Go")]}).added_fields
+    assert "phase" not in prepare({"messages": [user("Hi")]}, ALL).added_fields
     for content, config in (([phase("commentary"), text_block("a")], None), ([text_block("a")], ALL)):
-        assert "phase" in prepare({"messages": [user("Hi"), assistant(*content), user("Go")]}, config).added
+        assert "phase" in prepare({"messages": [user("Hi"), assistant(*content), user("Go")]}, config).added_fields
 
 
 def test_reasoning_before_a_call_is_skipped() -> None:

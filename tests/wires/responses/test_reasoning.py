@@ -138,7 +138,7 @@ def test_encrypted_reasoning_that_the_model_does_not_have() -> None:
     }
     upstream_request = prepare({"messages": [user("Hi")], "thinking": {"type": "adaptive"}}, config)
     assert set(orjson.loads(upstream_request.body)) == {"model", "input", "max_output_tokens", "store"}
-    assert upstream_request.added == {"max_tokens", "store"}
+    assert upstream_request.added_fields == {"max_tokens", "store"}
 
 
 def test_refused_reasoning_items_stay_out() -> None:

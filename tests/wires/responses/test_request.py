@@ -95,7 +95,7 @@ def test_what_a_lesson_may_take_away_is_named() -> None:
             "quirks": {"reasoning": "effort", "web_search": "responses", "service_tier": True, "cache": "key"},
         },
     )
-    assert upstream_request.added == {
+    assert upstream_request.added_fields == {
         *("include", "max_tokens", "max_tool_calls", "parallel_tool_calls", "prompt_cache_key", "reasoning"),
         *("response_format", "service_tier", "store", "temperature", "tool_choice"),
     }

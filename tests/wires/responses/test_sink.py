@@ -56,7 +56,7 @@ def test_a_server_tool_waits_behind_an_open_call() -> None:
         sink.args(0, '{"a":')
         sink.server_tool("w", "srvtoolu_1", "web_search", {"query": "q"})
         sink.args(0, "1}")
-        sink.done(0)
+        sink.complete(0)
 
     assert [block["input"] for block in both(tell)["content"]] == [{"a": 1}, {"query": "q"}]
 
@@ -69,7 +69,7 @@ def test_citations_of_text_that_waits() -> None:
         sink.citation("unknown", CITATION)
         sink.text("t", " There.")
         sink.args(0, "{}")
-        sink.done(0)
+        sink.complete(0)
         sink.citation("t", CITATION)
 
     assert both(tell)["content"][1] == {"type": "text", "text": "See. There.", "citations": [CITATION, CITATION]}

@@ -263,7 +263,7 @@ def test_the_final_object_in_another_order() -> None:
 def test_a_call_whose_name_comes_late() -> None:
     start = {"type": "response.output_item.added", "output_index": 0, "item": {"type": "function_call", "id": "f"}}
     verbs, _ = verbs_of(start, item({**CALL, "arguments": {"path": "a"}}), DONE)
-    assert verbs == [("tool", 0, "f", ""), ("tool", 0, "c", "read"), ("args", 0, '{"path":"a"}'), ("done", 0)]
+    assert verbs == [("tool", 0, "f", ""), ("tool", 0, "c", "read"), ("args", 0, '{"path":"a"}'), ("complete", 0)]
 
 
 def test_arguments_null() -> None:
@@ -328,7 +328,7 @@ def test_reasoning_without_text_or_state_is_nothing() -> None:
     verbs, _ = verbs_of(
         item({"type": "reasoning", "id": "r", "summary": [], "encrypted_content": ""}), item(MESSAGE, 1), DONE
     )
-    assert [verb for verb, *_ in verbs] == ["text", "done"]
+    assert [verb for verb, *_ in verbs] == ["text", "complete"]
 
 
 def test_search_ids_that_were_made_to_collide() -> None:
@@ -416,7 +416,7 @@ def test_a_stop_sequence_ends_the_reading() -> None:
     for event in (text("STOP more"), item({**MESSAGE, "content": [{"type": "output_text", "text": "A STOP more"}]})):
         decoder = RESPONSES.decoder(streams.upstream_request(stops=("STOP",)), streams.writer())
         decoder.feed(sse(text("A "), event))
-        assert decoder.finished
+        assert decoder.is_finished
         outcome = decoder.close()
         assert (outcome.reason, outcome.stop_sequence, outcome.usage) == ("stop_sequence", "STOP", None)
         assert outcome.output_estimate > 0
