@@ -2,11 +2,13 @@
 
 Knows: SHA-256, when the file has changed. Must not know: the file's fields (config/keys.py), HTTP, what a key may do.
 Invariants: only digests are kept; a key is compared with all of them, in constant time; a file that can't be used
-changes nothing, and neither does one that would open the proxy to everybody.
+changes nothing, and neither does one that would open the proxy to everybody; a valid file that stays for LOOK_SECONDS
+is read, also if nobody asks meanwhile.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -50,6 +52,8 @@ class Keyring:
         self.rows: tuple[Key, ...] = ()
         self.check: Callable[[tuple[Key, ...]], None] = lambda rows: None
         self.on_change: Callable[[], None] = lambda: None
+        self._has_master: Callable[[], bool] | None = None  # None while nothing is watched
+        self._timer: asyncio.TimerHandle | None = None
 
     def open(self, path: str) -> None:
         """Read the file at `path`, "" for none. Raise ConfigError or ApiError if it can't be used."""
@@ -70,6 +74,35 @@ class Keyring:
         configuration has a master key."""
         if not self._path or (self._clock() < self._look_time and not at_once):
             return
+        self._look(has_master, at_once=at_once)
+
+    def watch(self, has_master: Callable[[], bool]) -> None:
+        """Look at the file on a timer, too, while there are keys, until `close`.
+
+        A key may be revoked and the file broken by the next edit, all between two requests. Without the timer the
+        revoked key would stay valid until the file is repaired. Without keys there is no timer: the next request
+        looks. Needs a running loop."""
+        self._has_master = has_master
+        self._set_timer()
+
+    def close(self) -> None:
+        """Look no more on a timer."""
+        self._has_master = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set_timer(self) -> None:
+        if self._has_master is not None and self._timer is None and self.rows:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_on_time)
+
+    def _look_on_time(self) -> None:
+        self._timer = None
+        if self._has_master is not None:
+            self._look(self._has_master())
+            self._set_timer()
+
+    def _look(self, has_master: bool, *, at_once: bool = False) -> None:
         self._look_time = self._clock() + LOOK_SECONDS
         state = _find_state(self._path)
         if state == self._state and not (at_once and self._is_refused):  # a reload may have changed what `check` asks
@@ -89,6 +122,7 @@ class Keyring:
         self.rows, self._is_refused = rows, False
         self._say("keys reloaded", {"keys": len(rows)})
         self.on_change()
+        self._set_timer()
 
     def find(self, tokens: list[str], master_key: str) -> Caller | None:
         """Return whose key one of `tokens` is, None if nobody's. Raise `ApiError` for a key that is no longer valid."""

@@ -220,6 +220,7 @@ class Services:
         self.keys.check = lambda rows: check_budgets(rows, self.books.keeper is not None)
         self.keys.on_change = self._forget_keys
         self.keys.open(self.config.keys_path)
+        self.keys.watch(lambda: bool(self.config.master_key))
         self.upstream = Upstream(
             self.name, settings.force_ipv4, settings.trust_env, self.metrics.add, settings.upstream_proxy
         )
@@ -236,6 +237,7 @@ class Services:
             sharing.exchange_news(self.open_news(), self.discovery)
 
     async def close(self) -> None:
+        self.keys.close()
         if self.news is not None:
             self.news.close()
         await self.bus.close()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from a2py.proxy import keys as module
 from a2py.proxy.access import admit, may_ask, require_admin, require_model
 from a2py.proxy.keys import LOOK_SECONDS, Keyring
 from tests.clock import Clock
-from tests.proxied import deployment
+from tests.proxied import config, deployment, run_proxy, settle
 
 
 def write(path: Path, **keys: Mapping[str, Any]) -> None:
@@ -257,6 +259,48 @@ def wait_for_tick(path: Path) -> None:
         probe.write_text("")
         if probe.stat().st_ctime_ns > before:
             return
+
+
+async def test_a_key_that_is_revoked_while_nobody_asks_stays_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next edit breaks the file, and only then does a request come."""
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    ring = Ring(path, alice={}, bob={})
+    ring.watch(lambda: False)
+    write(path, alice={}, bob={"revoked": "true"})
+    await settle(lambda: ring.events == [("keys reloaded", {"keys": 2})])
+    with path.open("a") as file:
+        file.write("typo: [\n")
+    await settle(lambda: len(ring.events) == 2)
+    assert ring.events[1][0] == "keys refused" and ring.names == ["alice", "bob"]
+    ring.time.now += 1.0
+    assert refusal(ring, {"x-api-key": "sk-bob"}).message.startswith("The key bob was revoked")
+    write(path, alice={})
+    await settle(lambda: ring.names == ["alice"])
+    ring.close()
+    write(path, alice={}, bob={})
+    await asyncio.sleep(0.05)
+    assert ring.names == ["alice"], "nothing looks after `close`"
+
+
+async def test_without_keys_there_is_no_timer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    ring = Ring(path)
+    ring.watch(lambda: True)
+    assert ring._timer is None
+    write(path, alice={})
+    ring.later()
+    assert ring._timer is not None, "with the first key"
+    write(path)
+    await settle(lambda: ring.names == [])
+    assert ring._timer is None, "the last key is gone"
+
+
+async def test_a_server_watches_its_keys_until_it_closes(path: Path) -> None:
+    write(path, alice={})
+    async with run_proxy(replace(config(), keys_path=str(path))) as proxy:
+        timer = proxy.services.keys._timer
+        assert timer is not None and not timer.cancelled()
+    assert timer.cancelled()
 
 
 def test_a_reload_looks_again_at_keys_that_were_refused(path: Path) -> None:
