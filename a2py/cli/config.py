@@ -105,7 +105,7 @@ _SPECIAL = frozenset(
         "query",
         "overrides",
         "account",
-        "fixed",
+        "fixed_quirks",
     )
 )
 

@@ -586,7 +586,7 @@ def test_a_wire_that_is_not_spoken(provider: str, wire: str, base: str, after: s
     lessons = Lessons(Clock())
     fields: dict[str, Any] = {
         "overrides": {"stream_usage": False},
-        "fixed": frozenset({"stream_usage"}),
+        "fixed_quirks": frozenset({"stream_usage"}),
         "quirks": Quirks(stream_usage=False),
     }
     one = replace(dep("a"), provider=provider, wire=wire, base=base, **fields)
