@@ -92,7 +92,7 @@ def install(clock: Clock, claude: str) -> None:
     if not list((ROOT / ".venv-claude").glob("**/claude-code-*/package.json")) and not os.environ.get("A2PY_CLAUDE"):
         npm(clock, ".venv-claude", f"@anthropic-ai/claude-code@{claude}")
     if ui.missing() and not os.environ.get("A2PY_UI_MODULES"):
-        npm(clock, ".venv-ui", *ui.NEEDED)
+        npm(clock, ".venv-ui", *ui.PACKAGES)
 
 
 def npm(clock: Clock, folder: str, *packages: str) -> None:

@@ -25,8 +25,8 @@ BINARIES = ROOT / ".venv-claude/node_modules/@anthropic-ai"
 def find() -> str:
     """Return the CLI: $A2PY_CLAUDE, or the one that `make test-claude` installed; "" if there is none. (Only that
     target uses a `claude` in PATH.)"""
-    installed = [str(path) for path in sorted(BINARIES.glob("claude-code-*/claude"))]
-    return os.environ.get("A2PY_CLAUDE") or next(iter(installed), "")
+    paths = [str(path) for path in sorted(BINARIES.glob("claude-code-*/claude"))]
+    return os.environ.get("A2PY_CLAUDE") or next(iter(paths), "")
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Run:
     def result(self) -> dict[str, Any]:
         return next((event for event in reversed(self.events) if event["type"] == "result"), {})
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """Everything, for a failed test."""
         return "\n".join([*(json.dumps(event)[:600] for event in self.events[-12:]), self.stderr[-2000:]])
 

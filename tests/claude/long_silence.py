@@ -31,14 +31,14 @@ from tests.claude import cli
 
 #: Seconds that a run may take beyond its silence.
 SPARE = 240
-SAID = "The silence is over."
+REPLY = "The silence is over."
 
 
 async def prefill(seconds: float, c: scripted.Peer) -> None:
     """Not a byte, not even a status, for all the time: a local model that reads a long prompt."""
     await asyncio.sleep(seconds)
     c.head(200, scripted.SSE)
-    c.events(*scripted.text(*SAID.split(" ")[:1], *(f" {word}" for word in SAID.split(" ")[1:])))
+    c.events(*scripted.text(*REPLY.split(" ")[:1], *(f" {word}" for word in REPLY.split(" ")[1:])))
     c.end()
 
 
@@ -47,7 +47,7 @@ async def header(seconds: float, c: scripted.Peer) -> None:
     c.head(200, scripted.SSE)
     await c.drain()
     await asyncio.sleep(seconds)
-    c.events(*scripted.text(SAID))
+    c.events(*scripted.text(REPLY))
     c.end()
 
 
@@ -57,7 +57,7 @@ async def thinking(seconds: float, c: scripted.Peer) -> None:
     c.events(scripted.chunk({"role": "assistant", "reasoning_content": "Let me think"}))
     await c.drain()
     await asyncio.sleep(seconds)
-    c.events(scripted.chunk({"reasoning_content": " ... done."}), *scripted.text(SAID))
+    c.events(scripted.chunk({"reasoning_content": " ... done."}), *scripted.text(REPLY))
     c.end()
 
 
@@ -104,14 +104,14 @@ class Tap:
         self.longest = 0.0
 
     async def __aenter__(self) -> Tap:
-        self.server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
         self.base = f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         self.server.close()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner_reader, inner = await asyncio.open_connection("127.0.0.1", self.target)
         await asyncio.gather(self._copy(reader, inner, False), self._copy(inner_reader, writer, True))
 
@@ -133,12 +133,12 @@ class Tap:
         sink.close()
 
 
-def printed(tap: Tap, folder: Path) -> dict[str, str]:
+def print_variables(tap: Tap, folder: Path) -> dict[str, str]:
     """What `a2py env` prints in the folder of the configuration."""
     command = [sys.executable, "-m", "a2py", "env", "--shell", "json", "--url", tap.base]
-    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=60)
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+    result = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=60)
+    variables: dict[str, str] = json.loads(result.stdout)
+    return variables
 
 
 async def claude(folder: Path, env: dict[str, str], limit: float) -> cli.Run:
@@ -170,20 +170,20 @@ async def one(name: str, seconds: float, without: list[str]) -> dict[str, Any]:
     """What was seen of one case."""
     script, usual, turns = CASES[name]
     seconds = seconds or usual
-    asked: list[dict[str, Any]] = []
+    requests: list[dict[str, Any]] = []
 
     async def upstream_script(c: scripted.Peer) -> None:
         body = c.request.json
-        asked.append({"stream": bool(body.get("stream")), "tools": len(body.get("tools", []))})
+        requests.append({"stream": bool(body.get("stream")), "tools": len(body.get("tools", []))})
         await (partial(script, seconds)(c) if body.get("tools") else scripted.answering("Title")(c))
 
-    with tempfile.TemporaryDirectory(prefix="a2py-silence-") as made:
-        folder = Path(made)
+    with tempfile.TemporaryDirectory(prefix="a2py-silence-") as directory:
+        folder = Path(directory)
         async with scripted.ScriptedServer(upstream_script) as upstream:
-            served = process.deployment("slow", upstream.base, provider="openai", model="slow-test")
-            with process.running(folder, [served]) as proxy:
+            deployment = process.deployment("slow", upstream.base, provider="openai", model="slow-test")
+            with process.running(folder, [deployment]) as proxy:
                 async with Tap(int(proxy.base.rpartition(":")[2])) as tap:
-                    variables = await asyncio.to_thread(printed, tap, folder)
+                    variables = await asyncio.to_thread(print_variables, tap, folder)
                     env = {key: value for key, value in variables.items() if key not in without}
                     began = time.monotonic()
                     try:
@@ -195,15 +195,15 @@ async def one(name: str, seconds: float, without: list[str]) -> dict[str, Any]:
                 line for line in proxy.log.read_text().splitlines() if " request " in line and "/v1/messages" in line
             ]
     result = run.result
-    main = [row for row in asked if row["tools"]]
-    good = run.code == 0 and not result.get("is_error") and SAID in str(result.get("result"))
+    main = [row for row in requests if row["tools"]]
+    good = run.code == 0 and not result.get("is_error") and REPLY in str(result.get("result"))
     return {
         "case": name,
         "good": good and len(main) == turns and all(row["stream"] for row in main),
         "silence_s": seconds,
         "took_s": round(took, 1),
         "requests_of_the_turn": len(main),
-        "unary": sum(not row["stream"] for row in asked),
+        "unary": sum(not row["stream"] for row in requests),
         "pings": tap.pings,
         "empty_deltas": tap.empty,
         "longest_silence_at_the_client_s": round(tap.longest, 1),

@@ -117,7 +117,7 @@ def results(body: Body) -> list[str]:
     return [text_of(message) for message in body["messages"] if message["role"] == "tool"]
 
 
-def asked(body: Body, mark: str) -> bool:
+def has_mark(body: Body, mark: str) -> bool:
     """Whether a user message holds `mark`."""
     return any(mark in text_of(message) for message in body["messages"] if message["role"] == "user")
 

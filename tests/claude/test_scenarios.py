@@ -42,25 +42,27 @@ async def through(
     **quirks: Any,
 ) -> AsyncIterator[tuple[Story, Claude]]:
     """The upstream's story, and Claude Code on a proxy in front of it. `sections`: further ones of its file."""
-    told = Story(model)
-    async with scripted.ScriptedServer(told) as upstream:
-        served = process.deployment("claude-*", upstream.base, provider=provider, model=upstream_model, quirks=quirks)
-        with process.running(folder, [served], discover=True, **(sections or {})) as proxy:
+    fake = Story(model)
+    async with scripted.ScriptedServer(fake) as upstream:
+        deployment = process.deployment(
+            "claude-*", upstream.base, provider=provider, model=upstream_model, quirks=quirks
+        )
+        with process.running(folder, [deployment], discover=True, **(sections or {})) as proxy:
 
             async def claude(prompt: str, *flags: str, **env: str) -> cli.Run:
                 return await cli.run(proxy, folder, prompt, *flags, env=env)
 
-            yield told, claude
+            yield fake, claude
 
 
-def good(run: cli.Run, told: Story) -> dict[str, Any]:
+def good(run: cli.Run, fake: Story) -> dict[str, Any]:
     """Check that there was no error and no fallback. Return the result."""
     result = run.result
-    assert run.code == 0 and result.get("subtype") == "success" and not result.get("is_error"), run.told()
+    assert run.code == 0 and result.get("subtype") == "success" and not result.get("is_error"), run.describe()
     everything = "\n".join(json.dumps(event) for event in run.events)
-    assert "API Error" not in everything, run.told()
-    assert "[Tool use interrupted]" not in everything, run.told()
-    assert all(body.get("stream") for body in told.bodies), "the client fell back to a unary request"
+    assert "API Error" not in everything, run.describe()
+    assert "[Tool use interrupted]" not in everything, run.describe()
+    assert all(body.get("stream") for body in fake.bodies), "the client fell back to a unary request"
     return result
 
 
@@ -90,17 +92,17 @@ async def test_a_tool_loop(tmp_path: Path) -> None:
     ]
 
     def model(body: Body) -> Answer:
-        done = sum(message["role"] == "assistant" for message in body["messages"])
-        return turns[done] if done < len(turns) else Say("All done: " + story.results(body)[-1])
+        rounds = sum(message["role"] == "assistant" for message in body["messages"])
+        return turns[rounds] if rounds < len(turns) else Say("All done: " + story.results(body)[-1])
 
-    async with through(tmp_path, model) as (told, claude):
+    async with through(tmp_path, model) as (fake, claude):
         run = await claude("Change beta to delta in a.txt", "--allowedTools", "Read", "Edit", "Bash(cat:*)")
-    result = good(run, told)
+    result = good(run, fake)
     assert file.read_text() == "alpha\ndelta\n"
     assert result["result"] == "All done: alpha\ndelta\ngamma"
-    assert len(told.bodies) == 5
-    assert len(story.results(told.bodies[-1])) == 5
-    thoughts = [turn.get("reasoning_content") for turn in told.bodies[2]["messages"] if turn["role"] == "assistant"]
+    assert len(fake.bodies) == 5
+    assert len(story.results(fake.bodies[-1])) == 5
+    thoughts = [turn.get("reasoning_content") for turn in fake.bodies[2]["messages"] if turn["role"] == "assistant"]
     assert thoughts == ["Let me look at the file first ", "Now the change "], "an unknown server gets its thoughts back"
     assert result["usage"]["input_tokens"] == 500
 
@@ -116,29 +118,29 @@ async def test_vendor_state_behind_the_text_leaves_the_result(tmp_path: Path) ->
         return Say("It is forty-two.", reasoning="Let me think", tail=[state])
 
     async with through(tmp_path, model, provider="openrouter", upstream_model="google/gemini-3.8-flash") as (
-        told,
+        fake,
         claude,
     ):
         run = await claude("What is the answer?")
-    assert good(run, told)["result"] == "It is forty-two.", run.told()
+    assert good(run, fake)["result"] == "It is forty-two.", run.describe()
 
 
 async def test_each_path_that_the_client_asks_is_answered(tmp_path: Path) -> None:
     """With all optional traffic: 2.1.332 asks /api/hello, /v1/models, /v1/messages; `/context` asks count_tokens."""
-    told = Story(lambda body: Say("Hello."))
-    async with scripted.ScriptedServer(told) as upstream:
-        served = process.deployment("claude-*", upstream.base, provider="openai", model="gpt-test")
-        with process.running(tmp_path, [served]) as proxy:
+    fake = Story(lambda body: Say("Hello."))
+    async with scripted.ScriptedServer(fake) as upstream:
+        deployment = process.deployment("claude-*", upstream.base, provider="openai", model="gpt-test")
+        with process.running(tmp_path, [deployment]) as proxy:
             env = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "", "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1"}
-            good(await cli.run(proxy, tmp_path, "Hi", env=env), told)
-            good(await cli.run(proxy, tmp_path, "/context", env=env), told)
-            asked = proxy.log.read_text()
+            good(await cli.run(proxy, tmp_path, "Hi", env=env), fake)
+            good(await cli.run(proxy, tmp_path, "/context", env=env), fake)
+            text = proxy.log.read_text()
             with pytest.raises(HTTPError):
                 nowhere = Request(f"{proxy.base}/api/nowhere", headers={"x-api-key": proxy.key})
                 await asyncio.to_thread(urlopen, nowhere)
         log = proxy.log.read_text()
-    assert "path=/v1/messages/count_tokens" in asked
-    assert "status=404" not in asked and "status=404" in log, log
+    assert "path=/v1/messages/count_tokens" in text
+    assert "status=404" not in text and "status=404" in log, log
 
 
 async def test_phases_of_messages_come_back(tmp_path: Path) -> None:
@@ -147,11 +149,11 @@ async def test_phases_of_messages_come_back(tmp_path: Path) -> None:
     bodies: list[Body] = []
 
     def say(text: str, phase: str, *more: dict[str, Any]) -> list[dict[str, Any]]:
-        done = {"type": "message", "id": "m", "content": [{"type": "output_text", "text": text}], "phase": phase}
-        begun = {**done, "content": []}
-        output = [done, *more]
+        item = {"type": "message", "id": "m", "content": [{"type": "output_text", "text": text}], "phase": phase}
+        start = {**item, "content": []}
+        output = [item, *more]
         return [
-            {"type": "response.output_item.added", "output_index": 0, "item": begun},
+            {"type": "response.output_item.added", "output_index": 0, "item": start},
             {"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "delta": text},
             *({"type": "response.output_item.done", "output_index": n, "item": one} for n, one in enumerate(output)),
             {"type": "response.completed", "response": {"status": "completed", "output": output}},
@@ -170,19 +172,19 @@ async def test_phases_of_messages_come_back(tmp_path: Path) -> None:
         peer.end()
 
     async with scripted.ScriptedServer(upstream) as server:
-        served = process.deployment("claude-*", server.base, provider="openai", model="gpt-5.5", mode="responses")
-        with process.running(tmp_path, [served]) as proxy:
+        deployment = process.deployment("claude-*", server.base, provider="openai", model="gpt-5.5", mode="responses")
+        with process.running(tmp_path, [deployment]) as proxy:
             run = await cli.run(proxy, tmp_path, "Run it", "--allowedTools", "Bash(echo:*)")
-            assert run.result.get("result") == "Done.", run.told()
+            assert run.result.get("result") == "Done.", run.describe()
             again = await cli.run(proxy, tmp_path, "And now?", "--continue")
-    assert again.result.get("result") == "Done.", again.told()
-    sent = [[item.get("phase") for item in body["input"] if item.get("role") == "assistant"] for body in bodies]
-    assert sent == [[], ["commentary"], ["commentary", "later_word"]]
+    assert again.result.get("result") == "Done.", again.describe()
+    phases = [[item.get("phase") for item in body["input"] if item.get("role") == "assistant"] for body in bodies]
+    assert phases == [[], ["commentary"], ["commentary", "later_word"]]
 
 
 async def test_a_sub_agent(tmp_path: Path) -> None:
     def model(body: Body) -> Answer:
-        if story.asked(body, "SECRET-ERRAND") and "Agent" not in story.tools(body):
+        if story.has_mark(body, "SECRET-ERRAND") and "Agent" not in story.tools(body):
             return Say("The errand is done: forty-two.")
         if "forty-two" in json.dumps(body["messages"]):
             return Say("The agent says forty-two.")
@@ -195,19 +197,19 @@ async def test_a_sub_agent(tmp_path: Path) -> None:
             return Say("Sending an agent.", [("Agent", errand)])
         return Say("Waiting for the agent.")
 
-    async with through(tmp_path, model) as (told, claude):
+    async with through(tmp_path, model) as (fake, claude):
         run = await claude("Ask an agent for the number")
-    result = good(run, told)
-    assert "forty-two" in result["result"], run.told()
+    result = good(run, fake)
+    assert "forty-two" in result["result"], run.describe()
 
 
 async def test_three_sub_agents_on_one_slot(tmp_path: Path) -> None:
     """A server like llama.cpp's says that it has one slot. Nothing fails, and it is never asked for two things at once."""
-    running, most, waited = 0, 0, 0
+    running, most, waits = 0, 0, 0
 
     def model(body: Body) -> Answer:
-        is_main = story.asked(body, "Send three agents")
-        errand = next((n for n in range(3) if story.asked(body, f"SECRET-ERRAND {n}")), None)
+        is_main = story.has_mark(body, "Send three agents")
+        errand = next((n for n in range(3) if story.has_mark(body, f"SECRET-ERRAND {n}")), None)
         if errand is not None and not is_main:
             if not story.results(body):
                 return Say("Looking.", [("Bash", {"command": "echo forty-two", "description": "Say it"})])
@@ -222,7 +224,7 @@ async def test_three_sub_agents_on_one_slot(tmp_path: Path) -> None:
             return Say("Sending three agents.", [("Agent", errand) for errand in errands])
         return Say("Waiting for the agents.")
 
-    told = Story(model)
+    fake = Story(model)
 
     async def script(peer: scripted.Peer) -> None:
         nonlocal running, most
@@ -234,42 +236,44 @@ async def test_three_sub_agents_on_one_slot(tmp_path: Path) -> None:
             running += 1
             most = max(most, running)
             await asyncio.sleep(0.3)  # so that requests meet
-            await told(peer)
+            await fake(peer)
             running -= 1
 
     async with scripted.ScriptedServer(script) as upstream:
-        served = process.deployment("claude-*", upstream.base, provider="openai", model="gpt-test")
-        with process.running(tmp_path, [served], discover=True) as proxy:
+        deployment = process.deployment("claude-*", upstream.base, provider="openai", model="gpt-test")
+        with process.running(tmp_path, [deployment], discover=True) as proxy:
             run = await cli.run(proxy, tmp_path, "Send three agents", "--allowedTools", "Agent", "Bash(echo:*)")
-            waited = proxy.log.read_text().count(" queue=")
-    assert good(run, told)["result"] == "All three say forty-two.", run.told()
-    assert most == 1 and waited > 0, f"{most} at once, {waited} waited"
+            waits = proxy.log.read_text().count(" queue=")
+    assert good(run, fake)["result"] == "All three say forty-two.", run.describe()
+    assert most == 1 and waits > 0, f"{most} at once, {waits} waited"
 
 
 async def test_routes_send_a_sub_agent_and_its_model_where_the_file_says(tmp_path: Path) -> None:
     """Two agents: one of the main model, one that Claude Code asks of its haiku. Claude Code's own name is in no file."""
 
     def model(body: Body) -> Answer:
-        if "Agent" not in json.dumps(body.get("tools", [])) or story.asked(body, "SECRET-ERRAND"):
+        if "Agent" not in json.dumps(body.get("tools", [])) or story.has_mark(body, "SECRET-ERRAND"):
             return Say("The errand is done: forty-two.")
         if not any(message["role"] == "assistant" for message in body["messages"]):
             errand = {"description": "An errand", "prompt": "SECRET-ERRAND", "subagent_type": "general-purpose"}
             return Say("Sending two.", [("Agent", errand), ("Agent", {**errand, "model": "haiku"})])
         return Say("Waiting.")
 
-    told = Story(model)
-    async with scripted.ScriptedServer(told) as upstream:
-        served = [process.deployment(name, upstream.base, name, "openai") for name in ("main", "agent", "small")]
+    fake = Story(model)
+    async with scripted.ScriptedServer(fake) as upstream:
+        deployments = [process.deployment(name, upstream.base, name, "openai") for name in ("main", "agent", "small")]
         routes = [{"when": "background", "model": "small"}, {"when": "subagent", "model": "agent"}]
-        with process.running(tmp_path, served, litellm_settings={"json_logs": True}, a2py={"routes": routes}) as proxy:
+        with process.running(
+            tmp_path, deployments, litellm_settings={"json_logs": True}, a2py={"routes": routes}
+        ) as proxy:
             run = await cli.run(proxy, tmp_path, "Ask two agents", "--model", "opus")
             log = proxy.log.read_text("utf-8")
-    good(run, told)
-    by_model = {body["model"]: body for body in told.bodies}
+    good(run, fake)
+    by_model = {body["model"]: body for body in fake.bodies}
     assert set(by_model) == {"main", "agent", "small"}
     for name in ("agent", "small"):
-        assert story.asked(by_model[name], "SECRET-ERRAND")
-    assert not story.asked(by_model["main"], "SECRET-ERRAND")
+        assert story.has_mark(by_model[name], "SECRET-ERRAND")
+    assert not story.has_mark(by_model["main"], "SECRET-ERRAND")
     lines = [json.loads(line) for line in log.splitlines() if '"request"' in line and "/v1/messages" in line]
     reasons = {(line["route"], line["why"], line["upstream"]) for line in lines}
     assert reasons == {
@@ -280,13 +284,13 @@ async def test_routes_send_a_sub_agent_and_its_model_where_the_file_says(tmp_pat
 
 
 async def test_routes_see_plan_mode_and_effort(tmp_path: Path) -> None:
-    told = Story(lambda body: Say("Fine."))
-    async with scripted.ScriptedServer(told) as upstream:
-        served = [process.deployment(name, upstream.base, name, "openai") for name in ("main", "thinker")]
-        with process.running(tmp_path, served, a2py={"routes": [{"when": "think", "model": "thinker"}]}) as proxy:
+    fake = Story(lambda body: Say("Fine."))
+    async with scripted.ScriptedServer(fake) as upstream:
+        deployments = [process.deployment(name, upstream.base, name, "openai") for name in ("main", "thinker")]
+        with process.running(tmp_path, deployments, a2py={"routes": [{"when": "think", "model": "thinker"}]}) as proxy:
             for flags in ((), ("--permission-mode", "plan"), ("--effort", "high")):
-                good(await cli.run(proxy, tmp_path, "Think", "--model", "opus", *flags), told)
-    assert [body["model"] for body in told.bodies] == ["main", "thinker", "thinker"]
+                good(await cli.run(proxy, tmp_path, "Think", "--model", "opus", *flags), fake)
+    assert [body["model"] for body in fake.bodies] == ["main", "thinker", "thinker"]
 
 
 def png(width: int = 8, height: int = 8) -> bytes:
@@ -309,10 +313,10 @@ async def test_an_image_read(tmp_path: Path) -> None:
             return Say("Looking.", [("Read", {"file_path": str(work / "a.png")})])
         return Say("I see a picture.")
 
-    async with through(tmp_path, model, images=True) as (told, claude):
+    async with through(tmp_path, model, images=True) as (fake, claude):
         run = await claude("Look at a.png")
-    assert good(run, told)["result"] == "I see a picture."
-    messages = told.bodies[-1]["messages"]
+    assert good(run, fake)["result"] == "I see a picture."
+    messages = fake.bodies[-1]["messages"]
     place = next(n for n, message in enumerate(messages) if message["role"] == "tool")
     parts = messages[place + 1]["content"]
     (image,) = [part for part in parts if part["type"] == "image_url"]
@@ -342,12 +346,12 @@ async def test_a_pdf_read(tmp_path: Path) -> None:
             return Say("Looking.", [("Read", {"file_path": str(work / "a.pdf")})])
         return Say("It is an empty page.")
 
-    async with through(tmp_path, model, documents="file") as (told, claude):
+    async with through(tmp_path, model, documents="file") as (fake, claude):
         run = await claude("Read a.pdf")
-    assert good(run, told)["result"] == "It is an empty page."
+    assert good(run, fake)["result"] == "It is an empty page."
     parts = [
         part
-        for message in told.bodies[-1]["messages"]
+        for message in fake.bodies[-1]["messages"]
         if isinstance(message["content"], list)
         for part in message["content"]
     ]
@@ -361,20 +365,20 @@ async def test_tool_search_and_mcp(tmp_path: Path) -> None:
     (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"tiny": {"type": "stdio", **server}}}))
 
     def model(body: Body) -> Answer:
-        done = story.results(body)
-        if not done:
+        results = story.results(body)
+        if not results:
             assert "mcp__tiny__shout" not in story.tools(body)
             assert "DeferredToolPlaceholder" not in story.tools(body)
             return Say("Searching.", [("ToolSearch", {"query": "select:mcp__tiny__shout", "max_results": 5})])
-        if len(done) == 1:
+        if len(results) == 1:
             return Say("Found.", [("mcp__tiny__shout", {"text": "hello"})])
-        return Say("It said " + done[-1])
+        return Say("It said " + results[-1])
 
     flags = ("--mcp-config", str(tmp_path / "mcp.json"), "--strict-mcp-config", "--allowedTools", "mcp__tiny__shout")
-    async with through(tmp_path, model) as (told, claude):
+    async with through(tmp_path, model) as (fake, claude):
         run = await claude("Shout hello", *flags)
-    assert good(run, told)["result"] == "It said HELLO"
-    assert "mcp__tiny__shout" in story.tools(told.bodies[1])
+    assert good(run, fake)["result"] == "It said HELLO"
+    assert "mcp__tiny__shout" in story.tools(fake.bodies[1])
 
 
 async def test_json_schema(tmp_path: Path) -> None:
@@ -390,9 +394,9 @@ async def test_json_schema(tmp_path: Path) -> None:
             return Say("", [("StructuredOutput", {"answer": 42})])
         return Say("Done.")
 
-    async with through(tmp_path, model) as (told, claude):
+    async with through(tmp_path, model) as (fake, claude):
         run = await claude("What is the answer?", "--json-schema", json.dumps(schema))
-    assert good(run, told)["structured_output"] == {"answer": 42}
+    assert good(run, fake)["structured_output"] == {"answer": 42}
 
 
 async def test_compaction_after_an_overflow(tmp_path: Path) -> None:
@@ -401,31 +405,31 @@ async def test_compaction_after_an_overflow(tmp_path: Path) -> None:
     work.mkdir()
     for n in range(4):
         (work / f"{n}.txt").write_text(f"file {n}\n" + "line of text\n" * 300)
-    refused = 0
+    refusals = 0
 
     def model(body: Body) -> Answer:
-        nonlocal refused
+        nonlocal refusals
         last = story.text_of(body["messages"][-1])
         if "Respond with TEXT ONLY" in last or "<summary>" in last:
             return Say("<analysis>It read files.</analysis>\n<summary>Files 0 to 3 were read. COMPACTED.</summary>")
-        if story.asked(body, "COMPACTED"):
+        if story.has_mark(body, "COMPACTED"):
             return Say("Went on after the compaction.")
-        done = len(story.results(body))
-        if done == 4:
-            refused += 1
+        count = len(story.results(body))
+        if count == 4:
+            refusals += 1
             text = (
                 "This model's maximum context length is 8192 tokens. However, your messages resulted in 9012 tokens. "
                 "Please reduce the length of the messages."
             )
             return Refuse(400, text, "context_length_exceeded")
         return Say(
-            f"Reading {done}.", [("Read", {"file_path": str(work / f"{done}.txt")})], prompt_tokens=2000 * (done + 1)
+            f"Reading {count}.", [("Read", {"file_path": str(work / f"{count}.txt")})], prompt_tokens=2000 * (count + 1)
         )
 
-    async with through(tmp_path, model) as (told, claude):
+    async with through(tmp_path, model) as (fake, claude):
         run = await claude("Read the four files")
-    assert good(run, told)["result"] == "Went on after the compaction.", run.told()
-    assert refused == 1
+    assert good(run, fake)["result"] == "Went on after the compaction.", run.describe()
+    assert refusals == 1
 
 
 async def test_reasoning_goes_back_to_its_vendor(tmp_path: Path) -> None:
@@ -440,10 +444,10 @@ async def test_reasoning_goes_back_to_its_vendor(tmp_path: Path) -> None:
             return Say("", [("Read", {"file_path": str(work / "a.txt")})], "A thought of some words")
         return Say("Read.")
 
-    async with through(tmp_path, model, "deepseek", "deepseek-reasoner") as (told, claude):
+    async with through(tmp_path, model, "deepseek", "deepseek-reasoner") as (fake, claude):
         run = await claude("Read a.txt")
-    assert good(run, told)["result"] == "Read."
-    turn = next(message for message in told.bodies[-1]["messages"] if message["role"] == "assistant")
+    assert good(run, fake)["result"] == "Read."
+    turn = next(message for message in fake.bodies[-1]["messages"] if message["role"] == "assistant")
     assert turn["reasoning_content"].split() == ["A", "thought", "of", "some", "words"]
 
 
@@ -453,20 +457,20 @@ async def test_an_overloaded_upstream_is_asked_again(tmp_path: Path) -> None:
     def model(body: Body) -> Answer:
         return busy.pop() if busy else Say("Here I am.")
 
-    async with through(tmp_path, model) as (told, claude):
+    async with through(tmp_path, model) as (fake, claude):
         run = await claude("Hello")
-    assert good(run, told)["result"] == "Here I am."
+    assert good(run, fake)["result"] == "Here I am."
 
 
 async def test_a_bad_upstream_key_is_told_at_once(tmp_path: Path) -> None:
     """Whose key was refused, without retries, and without sending the user to /login."""
     async with through(
         tmp_path, lambda body: Refuse(401, "Incorrect API key provided: sk-up**am", "invalid_api_key")
-    ) as (told, claude):
+    ) as (fake, claude):
         run = await claude("Hello")
-    assert run.result["is_error"], run.told()
-    assert len(told.bodies) == 1
-    assert "/login" not in run.told()
+    assert run.result["is_error"], run.describe()
+    assert len(fake.bodies) == 1
+    assert "/login" not in run.describe()
     assert "sk-up" not in run.result["result"]
 
 
@@ -492,12 +496,12 @@ async def test_a_web_search_that_a2py_makes(tmp_path: Path) -> None:
         base = searxng.base.removesuffix("/v1")
         tool = {"search_tool_name": "local", "litellm_params": {"search_provider": "searxng", "api_base": base}}
         sections = {"search_tools": [tool], "a2py": {"search": "local"}}
-        async with through(tmp_path, searching_model, sections=sections) as (told, claude):
+        async with through(tmp_path, searching_model, sections=sections) as (fake, claude):
             run = await claude("What is the newest Ruby?", "--allowedTools", "WebSearch")
-    good(run, told)
+    good(run, fake)
     (result,) = results_of(run)
-    assert "https://www.ruby-lang.example/4" in result and "Ruby 4.0 released" in result, run.told()
-    assert "Ruby 4.0 was released" in result, run.told()
+    assert "https://www.ruby-lang.example/4" in result and "Ruby 4.0 released" in result, run.describe()
+    assert "Ruby 4.0 was released" in result, run.describe()
     assert len(searxng.requests) == 1
 
 
@@ -508,11 +512,11 @@ async def test_a_web_search_that_nobody_can_make(tmp_path: Path) -> None:
         assert story.tools(body) != ["web_search"], "the inner request"
         return searching_model(body)
 
-    async with through(tmp_path, model) as (told, claude):
+    async with through(tmp_path, model) as (fake, claude):
         run = await claude("What is the newest Ruby?", "--allowedTools", "WebSearch")
-    good(run, told)
+    good(run, fake)
     (result,) = results_of(run)
-    assert "Web search error: unavailable" in result, run.told()
+    assert "Web search error: unavailable" in result, run.describe()
 
 
 async def test_broken_tool_parsers(tmp_path: Path) -> None:
@@ -543,17 +547,17 @@ async def test_broken_tool_parsers(tmp_path: Path) -> None:
     ]
 
     def model(body: Body) -> Answer:
-        asked = [message for message in body["messages"] if message["role"] == "assistant"]
-        return turns[min(len(asked), len(turns) - 1)]
+        replies = [message for message in body["messages"] if message["role"] == "assistant"]
+        return turns[min(len(replies), len(turns) - 1)]
 
-    async with through(tmp_path, model) as (told, claude):
+    async with through(tmp_path, model) as (fake, claude):
         run = await claude("read them")
-        result = good(run, told)
+        result = good(run, fake)
     assert result["result"] == "All is read."
-    shown = results_of(run)
-    assert len(shown) == 3, run.told()
-    assert all(f"inside {file.name}" in line for file, line in zip(files, sorted(shown), strict=True)), shown
-    calls = [call["function"] for message in told.bodies[-1]["messages"] for call in message.get("tool_calls", [])]
+    results = results_of(run)
+    assert len(results) == 3, run.describe()
+    assert all(f"inside {file.name}" in line for file, line in zip(files, sorted(results), strict=True)), results
+    calls = [call["function"] for message in fake.bodies[-1]["messages"] for call in message.get("tool_calls", [])]
     assert [(call["name"], json.loads(call["arguments"])["file_path"]) for call in calls] == [
         ("Read", str(file)) for file in files
     ]

@@ -50,7 +50,7 @@ def fuzz(name: str, options: list[str]) -> None:
             return bytes(atheris.Mutate(data, size))
         return (data[:2] + mutate_lines(data[2:], dice))[:size]
 
-    given = [option for option in options if not option.startswith("-")]
+    folders = [option for option in options if not option.startswith("-")]
     options = [
         *options,
         f"-rss_limit_mb={MEMORY}",
@@ -59,28 +59,28 @@ def fuzz(name: str, options: list[str]) -> None:
         f"-artifact_prefix={folder}-",
     ]
     more = {"custom_mutator": mutate} if target.lines else {}
-    atheris.Setup([sys.argv[0], *options, *([] if given else [str(folder)])], target.run, **more)
+    atheris.Setup([sys.argv[0], *options, *([] if folders else [str(folder)])], target.run, **more)
     atheris.Fuzz()
 
 
 def every(names: list[str], seconds: int) -> int:
-    rows, failed = [], []
+    rows, failures = [], []
     for name in names:
         began = time.monotonic()
         command = [sys.executable, "-m", "tests.fuzz", name, f"-max_total_time={seconds}", "-print_final_stats=1"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace")
-        said = done.stdout + done.stderr
-        runs = re.findall(r"stat::number_of_executed_units:\s+(\d+)", said) or re.findall(r"#(\d+)\t", said)
-        covered = re.findall(r"cov: (\d+) ft: (\d+)", said) or [("0", "0")]
-        rows.append((name, int(runs[-1]) if runs else 0, time.monotonic() - began, *covered[-1]))
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace")
+        output = result.stdout + result.stderr
+        runs = re.findall(r"stat::number_of_executed_units:\s+(\d+)", output) or re.findall(r"#(\d+)\t", output)
+        coverage = re.findall(r"cov: (\d+) ft: (\d+)", output) or [("0", "0")]
+        rows.append((name, int(runs[-1]) if runs else 0, time.monotonic() - began, *coverage[-1]))
         print("{:18} {:>10,} executions in {:4.0f} s, {} edges, {} features".format(*rows[-1]), flush=True)
-        if done.returncode:
-            failed.append(name)
-            print(said[-4000:], flush=True)
+        if result.returncode:
+            failures.append(name)
+            print(output[-4000:], flush=True)
     print(
-        f"{sum(row[1] for row in rows):,} executions, {len(failed)} of {len(rows)} targets failed {' '.join(failed)}".rstrip()
+        f"{sum(row[1] for row in rows):,} executions, {len(failures)} of {len(rows)} targets failed {' '.join(failures)}".rstrip()
     )
-    return 1 if failed else 0
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -42,21 +42,21 @@ class Memory(asyncio.Transport):
         super().__init__()
         self.protocol = protocol
         self.out = bytearray()
-        self.closed = False
+        self.is_closed = False
 
     def write(self, data: Any) -> None:
-        if not self.closed:
+        if not self.is_closed:
             self.out += data
 
     def writelines(self, parts: Any) -> None:
         self.write(b"".join(parts))
 
     def is_closing(self) -> bool:
-        return self.closed
+        return self.is_closed
 
     def close(self) -> None:
-        if not self.closed:
-            self.closed = True
+        if not self.is_closed:
+            self.is_closed = True
             asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
 
     abort = close
@@ -85,9 +85,9 @@ class Upstream:
 
     connections = idle = 0
 
-    async def send(self, deployment: Any, prepared: Any, **more: Any) -> Any:
+    async def send(self, deployment: Any, request: Any, **more: Any) -> Any:
         events = b"".join(map(scripted.event, scripted.text("Hel", "lo")))
-        parts = (events if prepared.stream else orjson.dumps(scripted.completion()),)
+        parts = (events if request.stream else orjson.dumps(scripted.completion()),)
 
         async def read(flow: Any) -> None:
             for part in parts:
@@ -97,7 +97,7 @@ class Upstream:
             status=200, headers={}, content_type="", resent=False, read=read, leave=lambda **how: None
         )
 
-    async def ask(self, *given: Any) -> Any:
+    async def ask(self, *args: Any) -> Any:
         raise ValueError
 
     async def close(self) -> None:
@@ -105,12 +105,12 @@ class Upstream:
 
 
 class Surface:
-    """`seen`: (method, target) of the requests that reached the proxy on the connection at hand."""
+    """`requests`: (method, target) of the requests that reached the proxy on the connection at hand."""
 
     def __init__(self, key: str = "") -> None:
         self.loop = asyncio.new_event_loop()
         self.log = io.StringIO()
-        self.seen: list[tuple[bytes, bytes]] = []
+        self.requests: list[tuple[bytes, bytes]] = []
         self.loop.run_until_complete(self._start(key))
 
     async def _start(self, key: str) -> None:
@@ -123,12 +123,12 @@ class Surface:
         self.connections = Connections(self._handle, buffer_limit=1 << 18, max_connections=10)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.seen.append((request.method.encode(), request.raw_path.encode("utf-8", "surrogateescape")))
+        self.requests.append((request.method.encode(), request.raw_path.encode("utf-8", "surrogateescape")))
         return await self.proxy.handle(request)
 
     def talk(self, *pieces: bytes) -> bytes:
         """Run one connection. Return what the client got, checked."""
-        self.seen.clear()
+        self.requests.clear()
         self.log.seek(0)
         self.log.truncate()
         out = self.loop.run_until_complete(self._talk(pieces))
@@ -140,7 +140,7 @@ class Surface:
             and SECRET not in log
             and (KEY.encode() not in out or KEY.encode() in b"".join(pieces))
         )
-        same_requests(b"".join(pieces), self.seen)
+        same_requests(b"".join(pieces), self.requests)
         return out
 
     async def _talk(self, pieces: tuple[bytes, ...]) -> bytes:
@@ -148,12 +148,12 @@ class Surface:
         wire = Memory(connection)
         connection.connection_made(wire)
         for piece in pieces:
-            if wire.closed:
+            if wire.is_closed:
                 break
             connection.data_received(piece)
             for _ in range(TURNS):
                 await asyncio.sleep(0)
-        if not wire.closed:
+        if not wire.is_closed:
             connection.eof_received()
             await asyncio.sleep(0)
             wire.close()
@@ -162,10 +162,10 @@ class Surface:
             await asyncio.sleep(0)
             if len(asyncio.all_tasks()) == 1 and not self.connections.connections:
                 break
-        left = asyncio.all_tasks() - {own}
-        assert not left, f"a task is left: {left}"
-        kept = self.services.running.exchanges, self.connections.busy, self.connections.connections
-        assert not any(kept), f"something is left: {kept}"
+        tasks = asyncio.all_tasks() - {own}
+        assert not tasks, f"a task is left: {tasks}"
+        rest = self.services.running.exchanges, self.connections.busy, self.connections.connections
+        assert not any(rest), f"something is left: {rest}"
         return bytes(wire.out)
 
 
@@ -191,7 +191,7 @@ def check(out: bytes) -> list[int]:
         statuses.append(status)
         body = b""
         if headers.get(b"transfer-encoding") == b"chunked":
-            body, out = chunked(out)
+            body, out = read_chunks(out)
             assert status == 200 and body.endswith(b"\n\n")
             continue
         size = int(headers[b"content-length"]) if b"content-length" in headers else len(out)
@@ -208,7 +208,7 @@ def check(out: bytes) -> list[int]:
     return statuses
 
 
-def chunked(data: bytes) -> tuple[bytes, bytes]:
+def read_chunks(data: bytes) -> tuple[bytes, bytes]:
     parts = []
     while True:
         size, _, data = data.partition(b"\r\n")
@@ -220,19 +220,19 @@ def chunked(data: bytes) -> tuple[bytes, bytes]:
             return b"".join(parts), data
 
 
-def same_requests(data: bytes, seen: list[tuple[bytes, bytes]]) -> None:
+def same_requests(data: bytes, requests: list[tuple[bytes, bytes]]) -> None:
     """Check that every request that reached the proxy is one that h11 reads at that place, too, as far as h11 accepts
     what precedes it."""
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
     parser.receive_data(data)
-    for number, (method, target) in enumerate(seen, 1):
+    for number, (method, target) in enumerate(requests, 1):
         try:
             event = parser.next_event()
             assert isinstance(event, h11.Request), f"h11 sees no request {number} here: {event}"
             assert (event.method, event.target) == (method, target), (event.method, event.target, method, target)
             while isinstance(event := parser.next_event(), h11.Data):
                 pass
-            assert event is not h11.NEED_DATA or number == len(seen), "h11 is still in the body"
+            assert event is not h11.NEED_DATA or number == len(requests), "h11 is still in the body"
             if parser.their_state is not h11.DONE:  # closes (HTTP/1.0), or would leave HTTP
                 return
             parser.send(h11.Response(status_code=200, headers=[("content-length", "0")]))

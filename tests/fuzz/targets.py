@@ -63,20 +63,22 @@ def deployments(name: str) -> list[JSON]:
 
 def build(name: str, data: bytes) -> None:
     """A request is refused with an ApiError, or becomes JSON for its model; and whatever is parsed can be counted."""
-    known = deployments(name)
-    config = known[int.from_bytes(data[:2], "big") % len(known)]
+    configs = deployments(name)
+    config = configs[int.from_bytes(data[:2], "big") % len(configs)]
     try:
         request = parse(data[2:])
         assert count(request) >= 0 and estimate(request) >= 0
-        made = wire(name).prepare(Call(request, "msg_1", 0.0, "session"), golden.deployment(config), request.stream)
+        upstream_request = wire(name).prepare(
+            Call(request, "msg_1", 0.0, "session"), golden.deployment(config), request.stream
+        )
     except ApiError as error:
         assert error.status in (400, 413) and error.message
         return
-    sent = orjson.loads(made.body)
-    assert isinstance(sent, dict)
-    assert not any("\r" in text or "\n" in text or "\0" in text for pair in made.headers.items() for text in pair), (
-        "a header could be injected"
-    )
+    body = orjson.loads(upstream_request.body)
+    assert isinstance(body, dict)
+    assert not any(
+        "\r" in text or "\n" in text or "\0" in text for pair in upstream_request.headers.items() for text in pair
+    ), "a header could be injected"
 
 
 def decode(name: str, data: bytes) -> None:
@@ -85,26 +87,26 @@ def decode(name: str, data: bytes) -> None:
     if name == "native":
         native_fuzz.check(body, dice)
         return
-    prepared = streams.upstream_request(think_tags=dice.random() < 0.3, stops=("END",) if dice.random() < 0.3 else ())
+    request = streams.upstream_request(think_tags=dice.random() < 0.3, stops=("END",) if dice.random() < 0.3 else ())
     thinking = dice.choice(["show", "omit", "none"])
-    whole = streams.run(wire(name), prepared, [body], thinking=thinking)
-    assert streams.run(wire(name), prepared, pieces(body, dice), thinking=thinking) == whole
+    whole = streams.run(wire(name), request, [body], thinking=thinking)
+    assert streams.run(wire(name), request, pieces(body, dice), thinking=thinking) == whole
     if name == "chat":
-        assert streams.run(wire(name)._replace(decoder=ChatDecoder), prepared, [body], thinking=thinking) == whole, (
+        assert streams.run(wire(name)._replace(decoder=ChatDecoder), request, [body], thinking=thinking) == whole, (
             "the fast path differs"
         )
     message = streams.accumulate(streams.events(whole))
     try:
-        assert streams.collect(wire(name), prepared, body, thinking=thinking) == message
+        assert streams.collect(wire(name), request, body, thinking=thinking) == message
     except ApiError:
         assert "error" in message
 
 
 def reply(name: str, data: bytes) -> None:
     """A unary body becomes a message or an ApiError."""
-    prepared = streams.upstream_request(think_tags=data[:1] > b"\x80")
+    request = streams.upstream_request(think_tags=data[:1] > b"\x80")
     try:
-        message = streams.unary(wire(name), prepared, data[1:])
+        message = streams.unary(wire(name), request, data[1:])
         assert (message["type"] == "message" and message["stop_reason"] in streams.STOP_REASONS) or name == "native"
         orjson.dumps(message)
     except ApiError as error:
@@ -124,26 +126,26 @@ def refusal(data: bytes) -> None:
     assert not any("\r" in value or "\n" in value for value in error.headers().values())
 
 
-def forged(data: bytes) -> None:
+def forge(data: bytes) -> None:
     """Vendor state that comes back from outside, as text or as the JSON in a well-made signature: it is ignored, or can
     be signed again, and a request with it is built."""
-    known = deployments("chat" if data[:1] < b"\x80" else "responses")
-    config = known[int.from_bytes(data[:2], "big") % len(known)]
+    configs = deployments("chat" if data[:1] < b"\x80" else "responses")
+    config = configs[int.from_bytes(data[:2], "big") % len(configs)]
     to = golden.deployment(config)
     kind = sorted(signatures.KINDS)[data[2] % len(signatures.KINDS)] if len(data) > 2 else ""
     body = data[3:].replace(b"$origin", to.origin.encode())
-    made = f"{signatures.VERSION}.{kind}.{base64.urlsafe_b64encode(body).decode().rstrip('=')}"
-    for signature in (body.decode("utf-8", "replace"), made):
-        opened = signatures.read(signature)
-        if opened is not None:
-            assert signatures.read(signatures.make(opened.kind, opened.origin, opened.state)) == opened
-    block = {"type": "thinking", "thinking": "Hm.", "signature": made}
+    envelope = f"{signatures.VERSION}.{kind}.{base64.urlsafe_b64encode(body).decode().rstrip('=')}"
+    for signature in (body.decode("utf-8", "replace"), envelope):
+        content = signatures.read(signature)
+        if content is not None:
+            assert signatures.read(signatures.make(content.kind, content.origin, content.state)) == content
+    block = {"type": "thinking", "thinking": "Hm.", "signature": envelope}
     call_ = {"type": "tool_use", "id": "call_1", "name": "f", "input": {}}
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": [block, call_]}]
     request = parse(orjson.dumps({"model": "m", "max_tokens": 9, "messages": messages}))
     assert count(request) > 0
-    sent = orjson.loads(wire(config["wire"]).prepare(Call(request, "msg_1", 0.0), to, True).body)
-    assert sent["model"] == to.model
+    out = orjson.loads(wire(config["wire"]).prepare(Call(request, "msg_1", 0.0), to, True).body)
+    assert out["model"] == to.model
 
 
 @cache
@@ -235,31 +237,31 @@ def http_seeds() -> list[bytes]:
         "/x/v1/messages",
         "/health/readiness",
     )
-    found = [b"GET %b HTTP/1.1\r\n%b\r\n" % (path.encode(), head) for path in gets]
-    found += [post + b"Content-Length: %d\r\n\r\n%b" % (len(body), body) for body in (whole, body, b"{}", b"")]
-    found += [
+    seeds = [b"GET %b HTTP/1.1\r\n%b\r\n" % (path.encode(), head) for path in gets]
+    seeds += [post + b"Content-Length: %d\r\n\r\n%b" % (len(body), body) for body in (whole, body, b"{}", b"")]
+    seeds += [
         post + b"Transfer-Encoding: chunked\r\n\r\n" + chunks,
         post + b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks,
     ]
-    found += [
+    seeds += [
         post + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks,
-        b"HEAD / HTTP/1.0\r\n\r\n" + found[0],
+        b"HEAD / HTTP/1.0\r\n\r\n" + seeds[0],
     ]
-    found += [
+    seeds += [
         post.replace(b"messages", b"messages/count_tokens") + b"Content-Length: %d\r\n\r\n%b" % (len(whole), whole)
     ]
     upgrade = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
-    found += [
-        found[0].replace(b"Host", upgrade + b"Host") + found[1],
-        post + upgrade + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + found[0],
+    seeds += [
+        seeds[0].replace(b"Host", upgrade + b"Host") + seeds[1],
+        post + upgrade + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + seeds[0],
     ]
-    found += [post + upgrade + b"Content-Length: %d\r\n\r\n%b" % (len(whole), whole) + found[0]]
-    found += [
-        b"".join(found[:3]),
-        found[9] * 2 + found[0],
-        post + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}" + found[0],
+    seeds += [post + upgrade + b"Content-Length: %d\r\n\r\n%b" % (len(whole), whole) + seeds[0]]
+    seeds += [
+        b"".join(seeds[:3]),
+        seeds[9] * 2 + seeds[0],
+        post + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}" + seeds[0],
     ]
-    return [b"\x00" + seed for seed in found] + [b"\xff" + seed for seed in found]
+    return [b"\x00" + seed for seed in seeds] + [b"\xff" + seed for seed in seeds]
 
 
 def response_seeds() -> list[bytes]:
@@ -379,7 +381,7 @@ TARGETS: dict[str, Target] = {
     "sse": Target(events, lambda: [b"\x01" + body for body in test_sse.BODIES.values()], words=SSE_WORDS),
     "http": Target(http, http_seeds, words=HTTP_WORDS),
     "responses": Target(responses, response_seeds, words=RESPONSE_WORDS),
-    "envelope": Target(forged, forged_seeds, lines=True),
+    "envelope": Target(forge, forged_seeds, lines=True),
     "config": Target(configuration, configuration_seeds, words=CONFIG_WORDS),
 }
 for _name in sorted(WIRES):

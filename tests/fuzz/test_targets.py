@@ -39,9 +39,9 @@ def test_what_the_surface_sees() -> None:
     with pytest.raises(AssertionError):
         surface.same_requests(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n", [(b"GET", b"/b")])
     inner = b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n"
-    hidden = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(inner), inner)
-    surface.same_requests(hidden, [(b"POST", b"/")])
+    data = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(inner), inner)
+    surface.same_requests(data, [(b"POST", b"/")])
     with pytest.raises(AssertionError):
-        surface.same_requests(hidden[:-1], [(b"POST", b"/"), (b"GET", b"/b")])
+        surface.same_requests(data[:-1], [(b"POST", b"/"), (b"GET", b"/b")])
     with pytest.raises(AssertionError):
-        surface.same_requests(hidden + b"GET /c HTTP/1.1\r\nHost: x\r\n\r\n", [(b"POST", b"/"), (b"GET", b"/b")])
+        surface.same_requests(data + b"GET /c HTTP/1.1\r\nHost: x\r\n\r\n", [(b"POST", b"/"), (b"GET", b"/b")])

@@ -37,7 +37,7 @@ from tests.process import free_port
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-of-the-container"
 ENGINE_PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
-KNOWN = (
+INSTRUCTIONS = (
     *("ARG", "FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "VOLUME", "EXPOSE", "HEALTHCHECK", "ENTRYPOINT", "CMD"),
 )
 
@@ -61,8 +61,8 @@ def instructions() -> list[list[Instruction]]:
 
 
 def only(stage: list[Instruction], name: str) -> str:
-    (found,) = (one.rest for one in stage if one.name == name)
-    return found
+    (row,) = (one.rest for one in stage if one.name == name)
+    return row
 
 
 def variables() -> dict[str, str]:
@@ -82,7 +82,7 @@ PAGE = (ROOT / "docs/containers.md").read_text("utf-8")
 
 
 def test_every_instruction_is_known_and_stands_where_it_may() -> None:
-    assert {one.name for stage in (BEFORE, BUILD, FINAL) for one in stage} == set(KNOWN)
+    assert {one.name for stage in (BEFORE, BUILD, FINAL) for one in stage} == set(INSTRUCTIONS)
     assert [one.name for one in BEFORE] == ["ARG"]
     assert only(BUILD, "FROM") == "python:${PYTHON}-slim AS build" and only(FINAL, "FROM") == "python:${PYTHON}-slim"
     assert "ADD" not in {one.name for one in FINAL}
@@ -95,7 +95,7 @@ def test_the_python_is_one_that_a2py_names() -> None:
     assert f"Programming Language :: Python :: {version}" in (ROOT / "setup.cfg").read_text("utf-8")
 
 
-def ignored(path: str) -> bool:
+def is_ignored(path: str) -> bool:
     """Whether .dockerignore keeps `path` from the build: the last line that fits it, or a directory above it,
     decides."""
     out = False
@@ -113,15 +113,15 @@ def ignored(path: str) -> bool:
     return out
 
 
-def copied() -> list[str]:
+def copied_paths() -> list[str]:
     return [word for one in BUILD if one.name == "COPY" for word in one.rest.split()[:-1]]
 
 
 def test_what_is_copied_exists_and_is_not_ignored() -> None:
-    assert "a2py" in copied()
-    for name in copied():
-        assert (ROOT / name).exists() and not ignored(name), name
-    assert not ignored("a2py/cli/serve.py")
+    assert "a2py" in copied_paths()
+    for name in copied_paths():
+        assert (ROOT / name).exists() and not is_ignored(name), name
+    assert not is_ignored("a2py/cli/serve.py")
 
 
 @pytest.mark.parametrize(
@@ -138,13 +138,13 @@ def test_what_is_copied_exists_and_is_not_ignored() -> None:
     ],
 )
 def test_nothing_else_reaches_the_build(path: str) -> None:
-    assert ignored(path)
+    assert is_ignored(path)
 
 
 def test_what_the_wheel_is_made_of_is_copied() -> None:
     setup = (ROOT / "setup.cfg").read_text("utf-8")
-    named = re.findall(r"(?m)^(?:long_description = file:|license_files =) (\S+)$", setup)
-    assert sorted(named) == ["LICENSE", "README.md"] and {*named, "setup.cfg", "pyproject.toml"} <= set(copied())
+    names = re.findall(r"(?m)^(?:long_description = file:|license_files =) (\S+)$", setup)
+    assert sorted(names) == ["LICENSE", "README.md"] and {*names, "setup.cfg", "pyproject.toml"} <= set(copied_paths())
 
 
 def test_the_image_has_no_root_and_no_secret() -> None:
@@ -176,14 +176,14 @@ def test_a_secret_that_this_user_may_not_read_is_named(nothing: Path, monkeypatc
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(nothing))
     assert source.read_environment()["LITELLM_MASTER_KEY"] == KEY
 
-    def refused(*args: Any, **more: Any) -> Any:
+    def refuse(*args: Any, **more: Any) -> Any:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("builtins.open", refused)
-    with pytest.raises(Stop) as stopped:
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(Stop) as excinfo:
         source.read_environment()
-    assert stopped.value.code == exits.CONFIG
-    assert f"{nothing}/env" in str(stopped.value) and KEY not in str(stopped.value)
+    assert excinfo.value.code == exits.CONFIG
+    assert f"{nothing}/env" in str(excinfo.value) and KEY not in str(excinfo.value)
 
 
 def test_other_commands_read_the_secret_too(
@@ -250,7 +250,7 @@ class Image:
             for how, host, target in self.binds
         )
         uid, _, gid = user.partition(":")
-        started = [
+        prefix = [
             "setpriv",
             "--reuid",
             uid,
@@ -261,7 +261,7 @@ class Image:
             "--bounding-set=-all",
             "--inh-caps=-all",
         ]
-        inside = ["sh", "-c", 'cd "$0" && exec "$@"', cwd, *(started if user != "0:0" else []), *command]
+        inside = ["sh", "-c", 'cd "$0" && exec "$@"', cwd, *(prefix if user != "0:0" else []), *command]
         return ["unshare", "-m", "sh", "-ec", f"{mounts}exec {shlex.join(['chroot', str(self.root), *inside])}"]
 
     def run(
@@ -296,41 +296,41 @@ def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     ):
         pytest.skip("nobody may mount and chroot here")
     folder = tmp_path_factory.mktemp("image")
-    made = Image(folder)
+    container = Image(folder)
     if request.param == "from the checkout":
-        made.bind(str(ROOT))
-        made.bind(sys.prefix)
-        made.bind(sys.prefix, to="/opt/a2py")
-        return made
+        container.bind(str(ROOT))
+        container.bind(sys.prefix)
+        container.bind(sys.prefix, to="/opt/a2py")
+        return container
     if not os.environ.get("A2PY_DIST"):
         pytest.skip("A2PY_DIST names no directory: make test-dist")
     subprocess.run([sys.executable, "-m", "venv", str(folder / "python")], check=True, timeout=LIMIT)
-    made.bind(str(folder / "python"), to="/usr/local")  # the image's Python lies there, and has pip
+    container.bind(str(folder / "python"), to="/usr/local")  # the image's Python lies there, and has pip
     for place in filter(
         os.path.isdir, re.findall(r"/opt/[\w.-]+", " ".join([*pip_settings(), os.environ.get("PIP_FIND_LINKS", "")]))
     ):
-        made.bind(place)
-    for name in copied():
+        container.bind(place)
+    for name in copied_paths():
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, made.root / "src" / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, container.root / "src" / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(ROOT / name, made.root / "src" / name)
+            shutil.copy(ROOT / name, container.root / "src" / name)
     pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
     env = {**environment(0), **pip, "PATH": ENGINE_PATH, "HOME": "/tmp"}
     for name in ("HTTP_PROXY", "http_proxy"):
         env = {**env, name: os.environ.get(name, "")}
     env |= {name: value for name, value in os.environ.items() if name.upper() in ("HTTPS_PROXY", "NO_PROXY")}
     for rest in (one.rest for one in BUILD if one.name == "RUN"):
-        done = made.run(["sh", "-c", rest], env, cwd=only(BUILD, "WORKDIR"))
-        assert done.returncode == 0, done.stderr[-3000:]
-    return made
+        result = container.run(["sh", "-c", rest], env, cwd=only(BUILD, "WORKDIR"))
+        assert result.returncode == 0, result.stderr[-3000:]
+    return container
 
 
 def pip_settings() -> list[str]:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, timeout=LIMIT
     )
-    return done.stdout.splitlines()
+    return result.stdout.splitlines()
 
 
 def wait(url: str, process: subprocess.Popen[str]) -> None:
@@ -368,21 +368,21 @@ def test_it_starts_as_the_image_does_and_its_check_tells(image: Image) -> None:
         status = Path(f"/proc/{process.pid}/status").read_text()
         assert re.findall(r"(?m)^[UG]id:\t(\d+)", status) == user.split(":"), "the server itself, no shell above it"
         assert re.search(r"(?m)^CapEff:\t0+$", status)
-        done = image.run(CHECK, env, user, cwd)
-        assert done.returncode == 0, done.stderr
+        result = image.run(CHECK, env, user, cwd)
+        assert result.returncode == 0, result.stderr
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models")
-        with pytest.raises(urllib.error.HTTPError) as refused:
+        with pytest.raises(urllib.error.HTTPError) as excinfo:
             opener.open(request, timeout=LIMIT)
-        assert refused.value.code == 401
-        refused.value.close()
+        assert excinfo.value.code == 401
+        excinfo.value.close()
         request.add_header("authorization", f"Bearer {KEY}")
         with opener.open(request, timeout=LIMIT) as answer:
             assert "deepseek-chat" in [row.get("display_name") for row in json.load(answer)["data"]]
         process.send_signal(signal.SIGTERM)
-        out, said = process.communicate(timeout=LIMIT)
-        assert process.returncode == 0 and "serving config.yaml" in said, said
-        assert KEY not in out + said
+        out, log = process.communicate(timeout=LIMIT)
+        assert process.returncode == 0 and "serving config.yaml" in log, log
+        assert KEY not in out + log
     finally:
         process.kill()
         process.wait()
@@ -398,20 +398,20 @@ def test_without_a_key_it_refuses_to_start(image: Image, mode: int | None) -> No
     if mode is not None:
         secret.write_text(f"LITELLM_MASTER_KEY={KEY}\n")
         secret.chmod(mode)
-    done = image.run([*START, "--demo"], environment(free_port()), only(FINAL, "USER"), only(FINAL, "WORKDIR"))
+    result = image.run([*START, "--demo"], environment(free_port()), only(FINAL, "USER"), only(FINAL, "WORKDIR"))
     secret.unlink(missing_ok=True)
     expected = (
         (exits.REFUSED, "set LITELLM_MASTER_KEY")
         if mode is None
         else (exits.CONFIG, "/run/secrets/env can't be read by this user")
     )
-    assert (done.returncode, expected[1] in done.stderr) == (expected[0], True), done.stderr
+    assert (result.returncode, expected[1] in result.stderr) == (expected[0], True), result.stderr
 
 
 # -- compose -----------------------------------------------------------------------------------------------------------
 
 
-def filled(text: str) -> str:
+def fill(text: str) -> str:
     """Compose's own `${NAME:-default}`, with nothing set."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
 
@@ -430,7 +430,7 @@ def test_compose_names_what_there_is() -> None:
 
 
 def test_composes_command_is_one_of_a2pys() -> None:
-    name, *flags = map(filled, COMPOSE["services"]["a2py"]["command"])
+    name, *flags = map(fill, COMPOSE["services"]["a2py"]["command"])
     args = parser(name).read(flags)
     provider, _, model = args.model.partition("/")
     assert name == "serve" and provider in PROVIDERS and model
@@ -447,15 +447,15 @@ def test_a2py_waits_for_the_ollama_that_it_asks() -> None:
 
 
 def test_composes_one_liner_serves_every_name_by_that_ollama() -> None:
-    name, *flags = map(filled, COMPOSE["services"]["a2py"]["command"])
+    name, *flags = map(fill, COMPOSE["services"]["a2py"]["command"])
     args = parser(name).read(flags)
     config = source.choose(args, COMPOSE["services"]["a2py"]["environment"], "/nowhere").config
     assert config is not None
-    (found,) = config.resolve("claude-sonnet-4-5")
+    (deployment,) = config.resolve("claude-sonnet-4-5")
     assert (
-        found.provider == "ollama"
-        and found.base.startswith("http://ollama:11434")
-        and found.quirks.context_probe == "ollama"
+        deployment.provider == "ollama"
+        and deployment.base.startswith("http://ollama:11434")
+        and deployment.quirks.context_probe == "ollama"
     )
 
 
@@ -483,10 +483,10 @@ def test_the_page_says_what_the_files_say() -> None:
 def test_the_commands_of_the_page_are_a2pys() -> None:
     """Whatever follows the image's name is a command line of a2py's."""
     text = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)).replace("\\\n", " ")
-    found = []
+    commands = []
     for line in filter(lambda line: re.match(r"(docker|podman) run", line), text.splitlines()):
         words = shlex.split(line, comments=True)
-        found.append(words[words.index("a2py", 2 if "--name" not in words else words.index("--name") + 2) + 1 :])
-    assert len(found) >= 3
-    for words in found:
+        commands.append(words[words.index("a2py", 2 if "--name" not in words else words.index("--name") + 2) + 1 :])
+    assert len(commands) >= 3
+    for words in commands:
         parser("serve").read(words[1:] if words[:1] == ["serve"] else words)

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SUFFIX = importlib.machinery.EXTENSION_SUFFIXES[0]
 
 
-def installed() -> dict[str, bytes]:
+def installed_files() -> dict[str, bytes]:
     """The files of a2py and of all that it needs, as they lie in this environment."""
     out = {
         f"a2py/{path.relative_to(ROOT / 'a2py')}": path.read_bytes()
@@ -41,12 +41,12 @@ def installed() -> dict[str, bytes]:
         if path.suffix in (".py", ".json") and "__pycache__" not in path.parts
     }
     out["a2py-0.dist-info/METADATA"] = f"Metadata-Version: 2.1\nName: a2py\nVersion: {a2py.__version__}\n\n".encode()
-    ahead, seen = ["aiohttp", "orjson", "PyYAML"], set()
+    ahead, names = ["aiohttp", "orjson", "PyYAML"], set()
     while ahead:
         name = ahead.pop()
-        if name in seen:
+        if name in names:
             continue
-        seen.add(name)
+        names.add(name)
         package = importlib.metadata.distribution(name)
         needs = map(pyz.Requirement, package.requires or ())
         ahead += [one.name for one in needs if one.marker is None or one.marker.evaluate({"extra": ""})]
@@ -60,7 +60,7 @@ def installed() -> dict[str, bytes]:
 @pytest.fixture(scope="session")
 def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pyz") / "a2py.pyz"
-    path.write_bytes(pyz.archive({SUFFIX: installed(), ".cpython-399.so": {}}, "3.99"))
+    path.write_bytes(pyz.archive({SUFFIX: installed_files(), ".cpython-399.so": {}}, "3.99"))
     path.chmod(0o755)
     return path
 
@@ -74,7 +74,7 @@ def run(
     )
 
 
-def unpacked(cache: Path) -> list[str]:
+def list_cache(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.iterdir())
 
 
@@ -83,43 +83,43 @@ def unpacked(cache: Path) -> list[str]:
 
 def test_the_second_start_unpacks_nothing(single: Path, tmp_path: Path) -> None:
     cache = tmp_path / ".cache" / "a2py"
-    imported = []
+    imports = []
     for _ in range(2):
-        done = run(single, "--version", cwd=tmp_path, flags=("-X", "importtime", "-S"))
-        assert done.stdout == f"a2py {a2py.__version__}\n" and done.returncode == 0, done.stderr
-        imported.append(set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE)))
-        (name,) = unpacked(cache)
+        result = run(single, "--version", cwd=tmp_path, flags=("-X", "importtime", "-S"))
+        assert result.stdout == f"a2py {a2py.__version__}\n" and result.returncode == 0, result.stderr
+        imports.append(set(re.findall(r"\| +([\w.]+)$", result.stderr, re.MULTILINE)))
+        (name,) = list_cache(cache)
         assert re.fullmatch(r"pyz-[0-9a-f]{16}-cpython-3\d+-\S+", name)
-    assert "zipfile" in imported[0] and not {"zipfile", "shutil", "tempfile", "argparse"} & imported[1]
-    told = json.loads(run(single, "--version", "--json", cwd=tmp_path).stdout)
-    assert told["a2py"] == a2py.__version__ and told["orjson"] == importlib.metadata.version("orjson")
+    assert "zipfile" in imports[0] and not {"zipfile", "shutil", "tempfile", "argparse"} & imports[1]
+    versions = json.loads(run(single, "--version", "--json", cwd=tmp_path).stdout)
+    assert versions["a2py"] == a2py.__version__ and versions["orjson"] == importlib.metadata.version("orjson")
 
 
 def test_it_serves_with_its_c_extensions_on_several_workers(single: Path, tmp_path: Path) -> None:
     """Under another name, in the background, with workers that are started by it."""
-    renamed = tmp_path / "bin" / "proxy"
-    renamed.parent.mkdir()
-    shutil.copy(single, renamed)
-    done = run(renamed, "start", "--port", "0", "--num-workers", "2", cwd=tmp_path)
+    program = tmp_path / "bin" / "proxy"
+    program.parent.mkdir()
+    shutil.copy(single, program)
+    result = run(program, "start", "--port", "0", "--num-workers", "2", cwd=tmp_path)
     try:
-        started = re.search(r"pid (\d+) at (http://\S+), log", done.stdout)
-        assert started, done.stderr
+        match = re.search(r"pid (\d+) at (http://\S+), log", result.stdout)
+        assert match, result.stderr
         body = {"model": "demo", "max_tokens": 100, "messages": [{"role": "user", "content": "Say hello"}]}
         request = urllib.request.Request(
-            started[2] + "/v1/messages", json.dumps(body).encode(), {"content-type": "application/json"}
+            match[2] + "/v1/messages", json.dumps(body).encode(), {"content-type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=LIMIT) as answer:
             assert json.load(answer)["content"][0]["text"] == "Hello!"
-        log = run(renamed, "logs", "-n", "1000", cwd=tmp_path).stdout
+        log = run(program, "logs", "-n", "1000", cwd=tmp_path).stdout
         assert "Try it:" in log and "C parser" not in log
         commands = [
             Path(path).read_bytes()
-            for path in glob.glob(f"/proc/{started[1]}/task/*/children")
+            for path in glob.glob(f"/proc/{match[1]}/task/*/children")
             for path in command_lines(path)
         ]
-        assert len(commands) == 2 and all(bytes(renamed) in command for command in commands)
+        assert len(commands) == 2 and all(bytes(program) in command for command in commands)
     finally:
-        assert "stopped" in run(renamed, "stop", cwd=tmp_path).stdout
+        assert "stopped" in run(program, "stop", cwd=tmp_path).stdout
 
 
 def command_lines(path: str) -> list[str]:
@@ -135,7 +135,7 @@ def test_starts_at_once_share_one_directory(single: Path, tmp_path: Path) -> Non
         for _ in range(5)
     ]
     assert [process.communicate(timeout=LIMIT)[0] for process in all_of_them] == [f"a2py {a2py.__version__}\n"] * 5
-    assert len(unpacked(tmp_path / ".cache" / "a2py")) == 1
+    assert len(list_cache(tmp_path / ".cache" / "a2py")) == 1
 
 
 # -- where the cache lies ----------------------------------------------------------------------------------------------
@@ -147,9 +147,9 @@ def test_systemds_cache_directory_then_xdgs(single: Path, tmp_path: Path) -> Non
     assert (
         run(single, "--version", cwd=tmp_path, CACHE_DIRECTORY=f"{own}:/other", XDG_CACHE_HOME=str(xdg)).returncode == 0
     )
-    assert len(unpacked(own)) == 1 and not xdg.exists()
+    assert len(list_cache(own)) == 1 and not xdg.exists()
     assert run(single, "--version", cwd=tmp_path, XDG_CACHE_HOME=str(xdg)).returncode == 0
-    assert len(unpacked(xdg / "a2py")) == 1 and not (tmp_path / ".cache").exists()
+    assert len(list_cache(xdg / "a2py")) == 1 and not (tmp_path / ".cache").exists()
     assert run(single, "--version", cwd=tmp_path, XDG_CACHE_HOME="relative").returncode == 0
     assert (tmp_path / ".cache").exists() and not (tmp_path / "relative").exists()
 
@@ -158,8 +158,8 @@ def test_without_a_cache_it_runs_from_a_directory_that_it_removes(single: Path, 
     (tmp_path / "file").write_text("")
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    done = run(single, "--version", cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path / "file"), TMPDIR=str(temporary))
-    assert done.stdout == f"a2py {a2py.__version__}\n" and done.returncode == 0
+    result = run(single, "--version", cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path / "file"), TMPDIR=str(temporary))
+    assert result.stdout == f"a2py {a2py.__version__}\n" and result.returncode == 0
     assert list(temporary.iterdir()) == []
 
 
@@ -167,7 +167,7 @@ def test_without_a_cache_it_runs_from_a_directory_that_it_removes(single: Path, 
 def test_nothing_is_loaded_from_where_others_can_write(single: Path, tmp_path: Path, whose: str) -> None:
     run(single, "--version", cwd=tmp_path)
     cache = tmp_path / ".cache" / "a2py"
-    (name,) = unpacked(cache)
+    (name,) = list_cache(cache)
     (cache / name / "a2py" / "cli" / "__init__.py").write_text("def main():\n    print('planted')\n")
     assert run(single, "--version", cwd=tmp_path).stdout == "planted\n", "the test's own premise"
     if whose == "another user's":
@@ -180,14 +180,14 @@ def test_nothing_is_loaded_from_where_others_can_write(single: Path, tmp_path: P
 
 
 def test_a_file_system_without_programs_is_named(single: Path, tmp_path: Path) -> None:
-    allowed = shutil.which("unshare") and subprocess.run(
+    probe = shutil.which("unshare") and subprocess.run(
         ["unshare", "-m", "mount", "-t", "tmpfs", "x", "/mnt"], capture_output=True, timeout=LIMIT
     )
-    if not allowed or allowed.returncode:
+    if not probe or probe.returncode:
         pytest.skip("no mount namespaces here")
     (tmp_path / "noexec").mkdir()
     script = f"mount -t tmpfs -o noexec x noexec && XDG_CACHE_HOME=$PWD/noexec {sys.executable} {single} models"
-    done = subprocess.run(
+    result = subprocess.run(
         ["unshare", "-m", "sh", "-c", script],
         cwd=tmp_path,
         env=clean_env(tmp_path),
@@ -196,9 +196,9 @@ def test_a_file_system_without_programs_is_named(single: Path, tmp_path: Path) -
         timeout=LIMIT,
     )
     assert (
-        done.returncode == 1
-        and "nothing may be executed: set XDG_CACHE_HOME" in done.stderr
-        and "Traceback" not in done.stderr
+        result.returncode == 1
+        and "nothing may be executed: set XDG_CACHE_HOME" in result.stderr
+        and "Traceback" not in result.stderr
     )
 
 
@@ -208,7 +208,7 @@ def test_under_the_hardened_unit(single: Path, tmp_path: Path) -> None:
     """With seccomp, no capabilities and a read-only system, its cache in CacheDirectory=, its keys in a credential."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "systemd", "systemctl"))):
         pytest.skip("root, unshare and systemd are needed")
-    done = subprocess.run(
+    result = subprocess.run(
         ["unshare", "-m", sys.executable, "-m", "tests.hardened_unit", str(tmp_path), str(single)],
         capture_output=True,
         text=True,
@@ -216,24 +216,28 @@ def test_under_the_hardened_unit(single: Path, tmp_path: Path) -> None:
         cwd=ROOT,
         env={**clean_env(tmp_path), "PYTHONPATH": str(ROOT)},
     )
-    if "CalledProcessError" in done.stderr and "'mount" in done.stderr:
+    if "CalledProcessError" in result.stderr and "'mount" in result.stderr:
         pytest.skip("no mount namespaces here")
-    assert done.returncode == 0, done.stderr[-2000:]
-    seen = json.loads(done.stdout)
-    if not seen["manager"]:
+    assert result.returncode == 0, result.stderr[-2000:]
+    report = json.loads(result.stdout)
+    if not report["manager"]:
         pytest.skip("systemd --user does not run in this sandbox")
-    told = f"{seen}\n{(tmp_path / 'manager.log').read_text()[-3000:]}"
-    assert seen["start"] == 0 and seen["active"] == "active", told
-    assert "event: message_stop" in seen["answer"] and seen["without the key"] == 401, told
+    details = f"{report}\n{(tmp_path / 'manager.log').read_text()[-3000:]}"
+    assert report["start"] == 0 and report["active"] == "active", details
+    assert "event: message_stop" in report["answer"] and report["without the key"] == 401, details
     assert (
-        seen["status"] == {"CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2"}
-        and seen["root"] == "ro"
-    ), told
+        report["status"] == {"CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2"}
+        and report["root"] == "ro"
+    ), details
     assert (
-        len(seen["cache"]) == 1 and seen["cache"][0][0].startswith("pyz-") and seen["cache again"] == seen["cache"]
-    ), told
-    assert seen["reload"] == [0, "active", True] and seen["restart"] == [0, True] and seen["answer again"] == 200, told
-    assert seen["stop"] == [0, "success"], told
+        len(report["cache"]) == 1
+        and report["cache"][0][0].startswith("pyz-")
+        and report["cache again"] == report["cache"]
+    ), details
+    assert (
+        report["reload"] == [0, "active", True] and report["restart"] == [0, True] and report["answer again"] == 200
+    ), details
+    assert report["stop"] == [0, "success"], details
 
 
 # -- what it can not do ------------------------------------------------------------------------------------------------
@@ -248,11 +252,11 @@ def test_another_python_gets_a_sentence(tmp_path: Path) -> None:
         for p in glob.glob(f"{os.path.expanduser('~')}/.pyenv/versions/{version}*/bin/python")
     ]
     for python in (sys.executable, *older):
-        done = run(path, "--version", cwd=tmp_path, python=python)
-        assert done.returncode == 1 and done.stderr.startswith(
+        result = run(path, "--version", cwd=tmp_path, python=python)
+        assert result.returncode == 1 and result.stderr.startswith(
             "a2py: this file holds CPython 3.99 for Linux; this is "
-        ), done.stderr
-        assert "pipx install a2py" in done.stderr and "Traceback" not in done.stderr
+        ), result.stderr
+        assert "pipx install a2py" in result.stderr and "Traceback" not in result.stderr
 
 
 # -- how it is made ----------------------------------------------------------------------------------------------------
@@ -260,10 +264,10 @@ def test_another_python_gets_a_sentence(tmp_path: Path) -> None:
 
 def test_the_same_files_give_the_same_bytes_and_what_is_shared_is_stored_once(tmp_path: Path) -> None:
     parts = {".a.so": {"x.py": b"1", "y.py": b"same"}, ".b.so": {"y.py": b"same", "x.py": b"2"}}
-    made = pyz.archive(parts, "these")
-    assert made == pyz.archive({end: dict(reversed(files.items())) for end, files in parts.items()}, "these")
-    assert made != pyz.archive({**parts, ".b.so": {**parts[".b.so"], "x.py": b"3"}}, "these")
-    (tmp_path / "x").write_bytes(made)
+    archive = pyz.archive(parts, "these")
+    assert archive == pyz.archive({end: dict(reversed(files.items())) for end, files in parts.items()}, "these")
+    assert archive != pyz.archive({**parts, ".b.so": {**parts[".b.so"], "x.py": b"3"}}, "these")
+    (tmp_path / "x").write_bytes(archive)
     with zipfile.ZipFile(tmp_path / "x") as outer:
         assert outer.namelist() == ["__main__.py", "common.zip", "a.zip", "b.zip"]
         inside = {}
@@ -275,15 +279,15 @@ def test_the_same_files_give_the_same_bytes_and_what_is_shared_is_stored_once(tm
 
 def wheel(folder: Path, name: str, version: str, *requires: str, **files: str) -> Path:
     path = folder / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as made:
+    with zipfile.ZipFile(path, "w") as archive:
         lines = "".join(f"Requires-Dist: {line}\n" for line in requires)
-        made.writestr(
+        archive.writestr(
             f"{name}-{version}.dist-info/METADATA",
             f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{lines}\nlong text\n",
         )
-        made.writestr(f"{name}-{version}.dist-info/RECORD", "")
+        archive.writestr(f"{name}-{version}.dist-info/RECORD", "")
         for file, text in files.items():
-            made.writestr(file.replace("__", "/"), text)
+            archive.writestr(file.replace("__", "/"), text)
     return path
 
 
@@ -300,16 +304,16 @@ def test_requirements_are_those_of_the_target_not_of_this_python(tmp_path: Path)
             "old>=2",
         ),
     ]
-    found = {path.name.split("-")[0].replace("_", "-"): path for path in paths}
-    asked = {version: pyz.closure(found, pyz.environment(version), set()) for version in ("3.10", "3.14")}
-    assert {name: str(limits) for name, limits in asked["3.14"].items()} == {
+    wheels = {path.name.split("-")[0].replace("_", "-"): path for path in paths}
+    requirements = {version: pyz.closure(wheels, pyz.environment(version), set()) for version in ("3.10", "3.14")}
+    assert {name: str(limits) for name, limits in requirements["3.14"].items()} == {
         "a2py": "",
         "web-lib": ">=2",
         "more": ">=1",
         "old": ">=2",
     }
-    assert set(str(asked["3.10"]["old"]).split(",")) == {"<3", ">=2"}
-    assert "loop" in pyz.closure(found, pyz.environment("3.12"), {"speed"})
+    assert set(str(requirements["3.10"]["old"]).split(",")) == {"<3", ">=2"}
+    assert "loop" in pyz.closure(wheels, pyz.environment("3.12"), {"speed"})
 
 
 def test_what_no_program_needs_is_left_out(tmp_path: Path) -> None:
@@ -333,7 +337,7 @@ def test_what_no_program_needs_is_left_out(tmp_path: Path) -> None:
 # -- what was really built ---------------------------------------------------------------------------------------------
 
 
-def built(pattern: str) -> Path:
+def find_built(pattern: str) -> Path:
     folder = os.environ.get("A2PY_DIST", "")
     if not folder:
         pytest.skip("A2PY_DIST names no directory: make test-dist")
@@ -343,22 +347,22 @@ def built(pattern: str) -> Path:
 
 def pythons() -> list[str]:
     """One interpreter of each version that the single file holds, as far as they are here."""
-    found = {}
+    programs = {}
     for version in pyz.VERSIONS:
         places = [
             shutil.which(f"python{version}"),
             *glob.glob(f"{os.path.expanduser('~')}/.pyenv/versions/{version}.*/bin/python"),
         ]
         for place in filter(None, places):
-            told = subprocess.run(
+            result = subprocess.run(
                 [place, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
                 capture_output=True,
                 text=True,
                 timeout=LIMIT,
             )
-            if told.stdout.strip() == version:
-                found[version] = place
-    return list(found.values())
+            if result.stdout.strip() == version:
+                programs[version] = place
+    return list(programs.values())
 
 
 def answers(command: list[str], cwd: Path) -> None:
@@ -369,12 +373,12 @@ def answers(command: list[str], cwd: Path) -> None:
     )
     try:
         assert process.stderr
-        said = ""
-        while "Try it:" not in said:
+        log = ""
+        while "Try it:" not in log:
             line = process.stderr.readline()
-            assert line, said
-            said += line
-        assert "C parser" not in said
+            assert line, log
+            log += line
+        assert "C parser" not in log
         body = {
             "model": "demo",
             "max_tokens": 100,
@@ -396,33 +400,33 @@ def answers(command: list[str], cwd: Path) -> None:
 
 @pytest.mark.integration
 def test_the_built_file_serves_on_every_python_that_is_here(tmp_path: Path) -> None:
-    path = built("a2py.pyz")
+    path = find_built("a2py.pyz")
     assert pythons()
     for python in pythons():
         answers([python, str(path)], tmp_path)
-    assert len(unpacked(tmp_path / ".cache" / "a2py")) == len(pythons())
-    done = subprocess.run(
+    assert len(list_cache(tmp_path / ".cache" / "a2py")) == len(pythons())
+    result = subprocess.run(
         [str(path), "--version"],
         env=clean_env(tmp_path, PATH=f"{Path(pythons()[0]).parent}:/usr/bin:/bin"),
         capture_output=True,
         text=True,
         timeout=LIMIT,
     )
-    assert done.stdout == f"a2py {a2py.__version__}\n", "it is executable by itself"
+    assert result.stdout == f"a2py {a2py.__version__}\n", "it is executable by itself"
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("how", ["pip", "pipx", "uvx"])
 def test_the_wheel_installs_and_serves(tmp_path: Path, how: str) -> None:
-    path = str(built("a2py-*.whl"))
+    path = str(find_built("a2py-*.whl"))
     home = tmp_path / "home"
     home.mkdir()
     env = {**clean_env(home), "PIPX_HOME": str(home / "pipx"), "PIPX_BIN_DIR": str(home / "bin")}
 
     def do(*words: str) -> str:
-        done = subprocess.run(words, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=5 * LIMIT)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        result = subprocess.run(words, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=5 * LIMIT)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
     if how == "pip":
         do(sys.executable, "-m", "venv", str(home / "venv"))

@@ -117,8 +117,8 @@ def test_the_replicas_of_compose_are_like_the_single_one() -> None:
         parser("serve").read(services[name]["command"][1:])
         assert services[name]["depends_on"] == {"redis": {"condition": "service_healthy"}}
     assert "noeviction" in services["redis"]["command"]
-    mounted = services["balancer"]["volumes"][0].partition(":")[0]
-    text = (PACKAGING / mounted).read_text("utf-8")
+    source = services["balancer"]["volumes"][0].partition(":")[0]
+    text = (PACKAGING / source).read_text("utf-8")
     assert re.findall(r"server \w+ (\w+):4000", text) == ["one", "two"] and "bind :4000" in text
 
 
@@ -196,8 +196,8 @@ def test_the_balancer_accepts_its_file(program: str, tmp_path: Path) -> None:
     file = tmp_path / name
     file.write_text(text.replace("/tmp/a2py-nginx.pid", str(tmp_path / "pid")))
     line = [path, *(part.format(file=file) for part in command[1:])]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.real
@@ -207,6 +207,6 @@ def test_a_rolling_restart_loses_nothing(program: str) -> None:
     if shutil.which(program, path=PATH) is None:
         pytest.skip(f"{program} is not installed (apt-get install haproxy nginx-light)")
     command = [sys.executable, "-m", "bench.rolling", program, "--streams", "20", "--clients", "4"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
-    outcome = json.loads(done.stdout)
-    assert done.returncode == 0 and not outcome["streams_lost"] and set(outcome["statuses"]) == {"200"}, outcome
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+    outcome = json.loads(result.stdout)
+    assert result.returncode == 0 and not outcome["streams_lost"] and set(outcome["statuses"]) == {"200"}, outcome

@@ -16,7 +16,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 #: Where `make test-real` installs the modules. $A2PY_UI_MODULES: another node_modules.
 MODULES = HERE.parents[1] / ".venv-ui" / "node_modules"
-NEEDED = ("puppeteer-core@24", "axe-core@4")
+PACKAGES = ("puppeteer-core@24", "axe-core@4")
 #: Seconds that one step may take. Tests decide nothing by it: it ends what hangs.
 LIMIT = 90
 
@@ -28,7 +28,7 @@ def modules() -> Path:
 def missing() -> str:
     """Why no browser can be driven here; "" where one can."""
     programs = [name for name in ("chromium", "node") if not shutil.which(name)]
-    packages = [name.split("@")[0] for name in NEEDED if not (modules() / name.split("@")[0]).is_dir()]
+    packages = [name.split("@")[0] for name in PACKAGES if not (modules() / name.split("@")[0]).is_dir()]
     absent = programs + [f"npm's {name}" for name in packages]
     return f"{', '.join(absent)} not installed (make test-real)" if absent else ""
 

@@ -55,7 +55,7 @@ class Fake:
         self.port = port
         self.bearers: set[str] = set()
         self.tokens: set[str] = set()
-        self.asked: list[tuple[str, Any]] = []
+        self.requests: list[tuple[str, Any]] = []
         self.lives: list[tuple[web.StreamResponse, asyncio.Event]] = []
         self.began = time.time()
         self.rows = [self.row(n, self.began - (rows - n) * 7) for n in range(rows)]
@@ -70,7 +70,7 @@ class Fake:
         model = MODELS[pick.randrange(len(MODELS))]
         error = "overloaded" if n % 23 == 5 else "cancelled" if n % 41 == 7 else None
         seconds = round(pick.uniform(0.8, 14), 3)
-        cached = pick.choice([0, 18_000, 41_000])
+        cache_read = pick.choice([0, 18_000, 41_000])
         return {
             "type": "request",
             "id": f"req_{n:06d}",
@@ -89,7 +89,7 @@ class Fake:
             "session": self.text(f"5b3e1f0{n // 12 % 10}-77aa-4c1d-{n // 12:04x}", n),
             "agent": self.text("agent-7c1", n) if n % 5 == 0 else None,
             "input_tokens": pick.randrange(200, 9000),
-            "cache_read_tokens": cached,
+            "cache_read_tokens": cache_read,
             "cache_write_tokens": pick.choice([0, 1200]),
             "output_tokens": pick.randrange(20, 2500),
             "thinking_tokens": pick.choice([0, 0, 300]),
@@ -351,7 +351,7 @@ class Fake:
     async def api(self, request: web.Request) -> web.StreamResponse:
         path = request.match_info["path"]
         body = await request.json() if request.can_read_body else None
-        self.asked.append((path, body))
+        self.requests.append((path, body))
         if path == "try" or path.endswith("/replay"):
             return await self.stream(request)
         if path == "check":

@@ -20,20 +20,20 @@ LINK = re.compile(r"\[([^]]+)\]\([^)]*\)")
 
 def rules() -> dict[str, dict[str, str]]:
     """Return each rule's title and words, without Markdown's marks."""
-    found = {}
+    out = {}
     for name, title, text in RULE.findall(PAGE.read_text("utf-8")):
         paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
-        found[name] = {"title": plain(title), "text": "\n\n".join(plain(part) for part in paragraphs)}
-    return found
+        out[name] = {"title": plain(title), "text": "\n\n".join(plain(part) for part in paragraphs)}
+    return out
 
 
 def plain(text: str) -> str:
     return LINK.sub(r"\1", text).replace("**", "").replace("`", "").replace("\\", "")
 
 
-def dumped() -> str:
+def dump() -> str:
     return json.dumps(rules(), ensure_ascii=False, indent=0) + "\n"
 
 
 if __name__ == "__main__":
-    FILE.write_text(dumped(), "utf-8")
+    FILE.write_text(dump(), "utf-8")

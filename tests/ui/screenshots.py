@@ -57,7 +57,7 @@ def steps(work: Path) -> list[Say]:
     ]  # fmt: skip
 
 
-class Paced(Story):
+class PacedStory(Story):
     """A story told at the pace of a model. Every `refuse`-th request is refused, as by a busy server."""
 
     def __init__(self, pace: float, refuse: int = 0) -> None:
@@ -68,11 +68,11 @@ class Paced(Story):
     def next(self, body: Body) -> Say:
         if not body.get("tools"):
             return Say("Mend the parser of events")
-        done = sum(message["role"] == "assistant" for message in body["messages"])
-        found = re.search(r"/[^\s\"']*/claude\d/work", json.dumps(body["messages"]))
-        turns = steps(Path(found[0] if found else "/"))
-        turn: Say = turns[min(done, len(turns) - 1)]
-        turn.prompt_tokens = PROMPT_TOKENS + 640 * done + 210 * len(results(body))
+        rounds = sum(message["role"] == "assistant" for message in body["messages"])
+        match = re.search(r"/[^\s\"']*/claude\d/work", json.dumps(body["messages"]))
+        turns = steps(Path(match[0] if match else "/"))
+        turn: Say = turns[min(rounds, len(turns) - 1)]
+        turn.prompt_tokens = PROMPT_TOKENS + 640 * rounds + 210 * len(results(body))
         return turn
 
     async def __call__(self, peer: scripted.Peer) -> None:
@@ -152,7 +152,7 @@ async def shoot(folder: Path, scratch: Path) -> None:
     folders = [scratch / f"claude{n}" for n in range(3)]
     for work in folders:
         make_work(work)
-    first, second = Paced(0.04, refuse=11), Paced(0.04)
+    first, second = PacedStory(0.04, refuse=11), PacedStory(0.04)
     try:
         async with scripted.ScriptedServer(first) as one, scripted.ScriptedServer(second) as two:
             with process.running(
@@ -178,19 +178,19 @@ async def act(camera: Camera, folders: list[Path]) -> None:
     await browser.wait(f"{writing}.length >= 2")
     await camera.take("now", settle=0)
     for run in runs:
-        done = await run
-        print(done.code, done.result.get("result", "")[:60])
-    retried = "[...document.querySelectorAll('.rq.item')].find(row => row.querySelector('.tag:not([hidden])'))"
+        run_result = await run
+        print(run_result.code, run_result.result.get("result", "")[:60])
+    retry_row = "[...document.querySelectorAll('.rq.item')].find(row => row.querySelector('.tag:not([hidden])'))"
     for scheme in ("light", "dark"):
         await camera.open("#/requests", width=1280, height=1130, scheme=scheme)
-        await browser.wait(f"document.querySelectorAll('.rq.item').length > 8 && {retried}")
-        await browser.evaluate(f"{retried}.click()")
+        await browser.wait(f"document.querySelectorAll('.rq.item').length > 8 && {retry_row}")
+        await browser.evaluate(f"{retry_row}.click()")
         await browser.wait("document.querySelectorAll('.pane [role=tabpanel]').length === 4")
         await camera.take(f"request-{scheme}")
     await camera.open("#/requests", width=1280, height=640)
     await browser.wait("document.querySelectorAll('.rq.item').length > 8")
     await camera.take("requests")
-    await browser.evaluate(f"{retried}.click()")
+    await browser.evaluate(f"{retry_row}.click()")
     await browser.wait("document.querySelectorAll('.pane [role=tabpanel]').length === 4")
     session = await browser.evaluate("[...document.querySelectorAll('main a')].find(node => node.hash.startsWith('#/sessions/')).hash")  # fmt: skip
     await camera.open(session, width=1280, height=800)

@@ -28,9 +28,9 @@ def link(proxy: process.Proxy) -> str:
     """The link of `a2py ui --print`, with the configuration that the proxy runs with."""
     config = proxy.log.with_name("a2py.yaml")
     command = [sys.executable, "-m", "a2py", "ui", "--print", "--url", proxy.base, "--config", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90, cwd=proxy.log.parent)
-    assert done.returncode == 0 and "/ui#" in done.stdout, done.stdout + done.stderr
-    return next(word for word in done.stdout.split() if "/ui#" in word)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=90, cwd=proxy.log.parent)
+    assert result.returncode == 0 and "/ui#" in result.stdout, result.stdout + result.stderr
+    return next(word for word in result.stdout.split() if "/ui#" in word)
 
 
 async def open_page(browser: Browser, proxy: process.Proxy, **options: Any) -> None:
@@ -69,7 +69,7 @@ async def read_and_replay(browser: Browser, wire_words: str) -> None:
 
 async def claude(proxy: process.Proxy, folder: Path, *flags: str) -> cli.Run:
     run = await cli.run(proxy, folder, PROMPT, *flags)
-    assert run.code == 0 and not run.result.get("is_error"), run.told()
+    assert run.code == 0 and not run.result.get("is_error"), run.describe()
     return run
 
 

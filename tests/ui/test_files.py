@@ -12,7 +12,7 @@ import pytest
 
 from tests.ui import browser
 from tests.ui.fake import FILES
-from tests.ui.rules import FILE, ROOT, dumped, rules
+from tests.ui.rules import FILE, ROOT, dump, rules
 
 NAMES = ("index.html", "app.css", "app.js", "rules.json")
 #: What writes markup or runs text: what is shown is chosen by others.
@@ -34,11 +34,11 @@ class Elements(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.tags.append((tag, dict(attrs)))
 
 
 @pytest.mark.parametrize("sink", SINKS)
@@ -49,7 +49,7 @@ def test_nothing_writes_markup_runs_text_or_keeps_the_bearer(sink: str) -> None:
 def test_attributes_come_from_a_list_that_holds_no_script_and_no_address() -> None:
     script = read("app.js")
     lists = re.findall(r"^const (?:ATTRIBUTES|SHAPES) = new Set\((.*?)\.split", script, re.MULTILINE | re.DOTALL)
-    names = {name for found in lists for name in re.findall(r"[\w-]+", found)}
+    names = {name for text in lists for name in re.findall(r"[\w-]+", text)}
     assert len(lists) == 2 and len(names) > 30
     assert "const OPEN_NAME = /^(aria|data)-[a-z]+$/;" in script
     assert not {name for name in names if name.startswith("on") or name in ("href", "src", "style", "action", "srcdoc")}
@@ -69,7 +69,7 @@ def test_no_other_address_is_named(name: str) -> None:
 
 
 def test_the_page_needs_no_inline_script_or_style() -> None:
-    elements = Elements(read("index.html")).found
+    elements = Elements(read("index.html")).tags
     assert [attrs for tag, attrs in elements if tag == "script"] == [{"type": "module", "src": "/ui/app.js"}]
     assert [attrs["href"] for tag, attrs in elements if tag == "link"] == ["data:,", "/ui/app.css"]
     assert "style" not in [tag for tag, _ in elements]
@@ -79,8 +79,8 @@ def test_the_page_needs_no_inline_script_or_style() -> None:
 def test_without_javascript_the_page_says_what_it_needs() -> None:
     text = " ".join(read("index.html").split())
     assert "<noscript>" in text and "a2py top" in text
-    needed = re.findall(r"Chrome or Edge \d+, Firefox \d+, Safari [\d.]+", text + read("app.js"))
-    assert len(needed) == 2 and len(set(needed)) == 1
+    browsers = re.findall(r"Chrome or Edge \d+, Firefox \d+, Safari [\d.]+", text + read("app.js"))
+    assert len(browsers) == 2 and len(set(browsers)) == 1
 
 
 def test_the_page_stays_small() -> None:
@@ -89,7 +89,7 @@ def test_the_page_stays_small() -> None:
 
 
 def test_the_rules_are_those_of_the_documentation() -> None:
-    assert FILE.read_text("utf-8") == dumped(), "docs/translation.md has changed: python -m tests.ui.rules"
+    assert FILE.read_text("utf-8") == dump(), "docs/translation.md has changed: python -m tests.ui.rules"
     anchors = re.findall(r'<a id="([abc]\d+)"></a>', (ROOT / "docs" / "translation.md").read_text("utf-8"))
     assert list(rules()) == anchors and all(rule["text"] and rule["title"] for rule in rules().values())
 

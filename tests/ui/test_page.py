@@ -70,20 +70,20 @@ async def test_axe_finds_nothing_serious_before_access_and_in_what_opens(browser
 async def test_hostile_texts_are_shown_and_never_run(browser: Browser) -> None:
     async with Fake(rows=60, hostile=True) as fake:
         await enter(browser, fake)
-        seen = ""
+        page_text = ""
         for place in (*VIEWS, "#/requests/req_000059", "#/sessions/" + quote(fake.rows[5]["session"], safe="")):
             await show(browser, place)
             await browser.evaluate("document.querySelectorAll('main button[aria-expanded], main summary').forEach(node => node.click())")  # fmt: skip
             for n in range(3):
                 await browser.evaluate(f"document.querySelectorAll('[role=tablist]').forEach(bar => bar.children[{n}]?.click())")  # fmt: skip
                 await browser.wait(READY)
-                seen += await browser.text()
+                page_text += await browser.text()
             assert await browser.evaluate(STRANGE) == ['<script type="module" src="/ui/app.js"></script>'], place
         await show(browser, "#/usage")
         for n in range(7):
             await browser.evaluate(f"document.querySelector('[aria-label=\"Grouped by\"]').children[{n}].click()")
             await browser.wait("document.querySelector('main tbody')")
-            seen += await browser.text()
+            page_text += await browser.text()
         await show(browser, "#/check")
         await browser.click("button.first")
         await browser.wait("/15 results/.test(document.querySelector('main').innerText)")
@@ -96,14 +96,14 @@ async def test_hostile_texts_are_shown_and_never_run(browser: Browser) -> None:
         await browser.do("type", text=HOSTILE[0])
         await browser.click("main button.first")
         await browser.wait("/521|tokens a second|tool_use/.test(document.querySelector('.talk').innerText)")
-        seen += await browser.text()
+        page_text += await browser.text()
         await browser.press("Escape")
         await browser.evaluate("document.querySelectorAll('*').forEach(node => { node.dispatchEvent(new MouseEvent('mouseover')); })")  # fmt: skip
         assert await browser.evaluate(STRANGE) == ['<script type="module" src="/ui/app.js"></script>']
         assert await browser.evaluate("window.hacked === undefined")
         assert await browser.do("trouble") == []
         for text in HOSTILE[:6]:
-            assert text in seen
+            assert text in page_text
 
 
 async def test_ten_thousand_requests_are_a_short_list_that_finds_and_follows(browser: Browser) -> None:
@@ -149,10 +149,10 @@ async def test_five_megabytes_are_fetched_when_opened_and_drawn_in_part(browser:
         needle = fake.request_body().rpartition('"tool_use_id": "')[2].partition('"')[0]
         await enter(browser, fake)
         await show(browser, "#/requests/req_000002")
-        assert not [path for path, _ in fake.asked if "parts/client_request" in path]
+        assert not [path for path, _ in fake.requests if "parts/client_request" in path]
         await browser.evaluate("[...document.querySelectorAll('.ask button')][0].click()")
         await browser.wait("[...document.querySelectorAll('[role=tab]')].some(node => node.textContent === 'JSON')")
-        assert [path for path, _ in fake.asked if path.endswith("parts/client_request")]
+        assert [path for path, _ in fake.requests if path.endswith("parts/client_request")]
         await browser.evaluate("window.slowest = 0")
         await browser.evaluate(
             "[...document.querySelectorAll('[role=tab]')].find(node => node.textContent === 'JSON').click()"
@@ -179,8 +179,8 @@ async def test_text_that_is_laid_out_is_the_text_that_was_sent(browser: Browser)
         rows = "[...document.querySelectorAll('.pane .text .item')].sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top).map(node => node.textContent)"  # fmt: skip
         end = json.dumps(fake.request_body()[-12:].replace(" ", ""))
         await browser.wait(f"{rows}.join('').replaceAll(' ', '').endsWith({end})")
-        shown = "".join(await browser.evaluate(rows))
-        assert shown.replace(" ", "") == fake.request_body().replace(" ", "")
+        text = "".join(await browser.evaluate(rows))
+        assert text.replace(" ", "") == fake.request_body().replace(" ", "")
 
 
 async def test_everything_by_keyboard(browser: Browser) -> None:
@@ -335,7 +335,7 @@ async def test_replay_try_check_and_export_ask_what_they_say(browser: Browser) -
         await browser.click("main input[type=checkbox]")
         await browser.click("main button.first")
         await browser.wait("/164 tokens out/.test(document.querySelector('.talk').innerText)")
-        path, body = fake.asked[-1]
+        path, body = fake.requests[-1]
         assert path == "try" and body["model"] == "sonnet" and body["stream"] is True
         assert body["thinking"] == {"type": "enabled", "budget_tokens": 4000} and body["max_tokens"] == 4256
         assert body["tools"][0]["name"] == "t" and body["messages"] == [{"role": "user", "content": "Hello"}]
@@ -346,15 +346,15 @@ async def test_replay_try_check_and_export_ask_what_they_say(browser: Browser) -
         await browser.wait(
             "document.querySelectorAll('.bubble').length === 4 && !document.querySelector('main button.first').disabled"
         )
-        turns = fake.asked[-1][1]["messages"]
+        turns = fake.requests[-1][1]["messages"]
         assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
         assert turns[2]["content"][0]["type"] == "tool_result" and turns[2]["content"][0]["tool_use_id"] == "toolu_9"
         await show(browser, "#/check")
         assert "spends tokens" in await browser.text("main")
-        assert not [path for path, _ in fake.asked if path == "check"]
+        assert not [path for path, _ in fake.requests if path == "check"]
         await browser.click("button.first")
         await browser.wait("/15 results, 3 failed/.test(document.querySelector('main').innerText)")
-        assert fake.asked[-1] == ("check", {"model": None}) or ("check", {"model": None}) in fake.asked
+        assert fake.requests[-1] == ("check", {"model": None}) or ("check", {"model": None}) in fake.requests
         assert await browser.do("trouble") == []
 
 

@@ -58,8 +58,8 @@ async def upstream(peer: scripted.Peer) -> None:
 
 async def test_hostile_texts_of_real_requests_are_shown_and_never_run(browser: Browser, tmp_path: Path) -> None:
     async with scripted.ScriptedServer(upstream) as server:
-        served = process.deployment("claude-*", server.base, model=HOSTILE[4].replace("/", "|"))
-        with process.running(tmp_path, [served]) as proxy:
+        deployment = process.deployment("claude-*", server.base, model=HOSTILE[4].replace("/", "|"))
+        with process.running(tmp_path, [deployment]) as proxy:
             port = int(proxy.base.rsplit(":", 1)[1])
             await open_page(browser, proxy)
             for n, text in enumerate(HOSTILE[:7]):
@@ -69,7 +69,7 @@ async def test_hostile_texts_of_real_requests_are_shown_and_never_run(browser: B
                     await client.answer()
             await show(browser, "#/requests")
             await browser.wait("document.querySelectorAll('.rq.item').length >= 7")
-            seen = await browser.text("main")
+            page_text = await browser.text("main")
             for n in range(7):
                 await show(browser, "#/requests")
                 await browser.wait("document.querySelectorAll('.rq.item').length >= 7")
@@ -79,11 +79,11 @@ async def test_hostile_texts_of_real_requests_are_shown_and_never_run(browser: B
                     await browser.evaluate(f"document.querySelectorAll('[role=tablist]').forEach(bar => bar.children[{tab}]?.click())")  # fmt: skip
                     await browser.evaluate("document.querySelectorAll('main summary').forEach(node => node.click())")
                     await browser.wait(READY)
-                    seen += await browser.text("main")
+                    page_text += await browser.text("main")
                 assert await browser.evaluate(STRANGE) == ['<script type="module" src="/ui/app.js"></script>']
             for place in ("#/now", "#/usage", "#/try", "#/check"):
                 await show(browser, place)
-                seen += await browser.text("main")
+                page_text += await browser.text("main")
             await show(browser, "#/usage")
             await browser.evaluate(
                 "[...document.querySelectorAll('main button')].find(node => node.textContent === 'Model').click()"
@@ -94,17 +94,17 @@ async def test_hostile_texts_of_real_requests_are_shown_and_never_run(browser: B
             assert await browser.evaluate("window.hacked === undefined")
             assert await browser.do("trouble") == []
             for text in HOSTILE[:6]:
-                assert text in seen, text
+                assert text in page_text, text
 
 
 async def test_try_check_exports_and_keys_of_a_real_proxy(browser: Browser, tmp_path: Path) -> None:
     button = "[...document.querySelectorAll('main button')].find(node => node.textContent === '{}').click()"
-    watched = "window.saved = []; HTMLAnchorElement.prototype.click = function () { window.saved.push(this.download); }"
+    script = "window.saved = []; HTMLAnchorElement.prototype.click = function () { window.saved.push(this.download); }"
     with (
         demo() as base,
         process.running(tmp_path, [process.deployment("demo", base, model="demo", provider="openai")]) as proxy,
     ):
-        await open_page(browser, proxy, before=watched)
+        await open_page(browser, proxy, before=script)
         await show(browser, "#/try")
         await browser.wait("document.querySelector('main input').value === 'demo'")
         await browser.evaluate("document.querySelector('main textarea').focus()")

@@ -22,7 +22,7 @@ BANNER = "document.getElementById('banner').textContent"
 FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(done))))"
 
 
-class Held(Fake):
+class GatedFake(Fake):
     """Answers for which `holds` is true wait for `gate`."""
 
     def __init__(self, rows: int) -> None:
@@ -52,9 +52,9 @@ async def newest(browser: Browser) -> str:
     await browser.evaluate("document.querySelector('.rq.item').focus()")
     await browser.press("Home", "Enter")
     await browser.wait("/req_/.test(location.hash)")
-    shown = str(await browser.evaluate("location.hash.split('/').pop()"))
+    row_id = str(await browser.evaluate("location.hash.split('/').pop()"))
     await browser.go("#/requests")
-    return shown
+    return row_id
 
 
 # -- the live stream ---------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ async def test_missed_rows_are_asked_for_until_they_come(browser: Browser) -> No
 
 
 async def test_older_rows_that_come_after_the_list_began_anew_are_not_added(browser: Browser) -> None:
-    class Older(Held):
+    class Older(GatedFake):
         def holds(self, request: web.Request) -> bool:
             return "before" in request.query
 
@@ -170,8 +170,8 @@ async def test_a_model_whose_server_refuses_the_key_does_not_end_the_access(brow
         await enter(browser, fake)
         await ask(browser, "Hello")
         await browser.wait(f"/vendor refused the key/.test({MAIN})")
-        asked = [path for path, _ in fake.asked]
-        assert asked.count("models") >= 1
+        paths = [path for path, _ in fake.requests]
+        assert paths.count("models") >= 1
         await asyncio.sleep(1.5)
         assert await browser.evaluate(BANNER) == "" and await browser.evaluate(LIVE)
         fake.bearers.clear()
@@ -220,7 +220,7 @@ async def test_a_new_conversation_has_nothing_of_the_answer_that_still_came(brow
         await browser.wait(
             "document.querySelectorAll('.bubble').length === 2 && !document.querySelector('main button.first').disabled"
         )
-        bodies = [body for path, body in fake.asked if path == "try"]
+        bodies = [body for path, body in fake.requests if path == "try"]
         assert [body["messages"] for body in bodies] == [
             [{"role": "user", "content": "First"}],
             [{"role": "user", "content": "Second"}],
@@ -228,7 +228,7 @@ async def test_a_new_conversation_has_nothing_of_the_answer_that_still_came(brow
 
 
 async def test_a_failure_of_an_older_question_does_not_replace_the_newer_answer(browser: Browser) -> None:
-    class Usage(Held):
+    class Usage(GatedFake):
         def holds(self, request: web.Request) -> bool:
             return request.query.get("by") == "hour"
 
