@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 from bench import bodies
 from bench.client import Connection, Mismatch, check, connect, put, request
 from bench.procs import Process, allow_files, free_port
-from bench.shapes import Plan
+from bench.shapes import MODEL, Plan
 from bench.systems import ROOT
 from bench.traffic import HEADERS, KEY, KINDS, Traffic, Upstream
 
@@ -137,7 +137,7 @@ async def slow(folder: Path, streams: int, seconds: int) -> dict[str, Any]:
     plan = Plan(chunks=seconds, gap=1.0, streams=streams)
     errors: list[str] = []
     try:
-        with a2py(folder, [make_model(bodies.MODEL, f"http://127.0.0.1:{upstream_port}/v1")]) as (process, port):
+        with a2py(folder, [make_model(MODEL, f"http://127.0.0.1:{upstream_port}/v1")]) as (process, port):
             await up(upstream, upstream_port)
             await up(process, port)
             body = request(port, "/v1/messages", bodies.encode("anthropic", bodies.small(True)), HEADERS)

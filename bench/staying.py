@@ -20,8 +20,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -260,7 +261,7 @@ async def restarts(folder: Path, seconds: float, clients: int, seed: int) -> dic
                 old = int((await status(folder))["pid"])
                 new = workers[1] if now == workers[0] else workers[0]
                 await a2py(folder, "restart", "--port", str(port), "--num-workers", str(new))
-                if not await until(lambda old=old: has_ended(old)):
+                if not await until(partial(has_ended, old)):
                     load.losses.append((0, f"pid {old} does not end"))
                 counts[f"{now} to {new}"] += 1
                 now = new
@@ -289,7 +290,7 @@ def result(load: Load, counts: Counter[str], log: str, *faults: str) -> dict[str
     }
 
 
-RUNS: dict[str, tuple[Callable[[Path, float, int, int], Awaitable[dict[str, Any]]], int]] = {
+RUNS: dict[str, tuple[Callable[[Path, float, int, int], Coroutine[Any, Any, dict[str, Any]]], int]] = {
     "reloads": (reloads, 900),
     "restarts": (restarts, 3600),
 }

@@ -116,7 +116,7 @@ def _event(name: str, **more: Any) -> bytes:
 def native_events(kind: str, seed: int) -> list[bytes]:
     words = words_of(kind, seed)
     usage = {"input_tokens": 10, "output_tokens": 1, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
-    head = {
+    head: dict[str, Any] = {
         "id": "msg_up",
         "type": "message",
         "role": "assistant",
@@ -409,14 +409,16 @@ class Traffic:
             assert connection.transport is not None
             connection.transport.write(example[: dice.randrange(1, len(example))])
             await asyncio.sleep(dice.random() * 0.05)
-            return self.leave(connection, "request")
+            self.leave(connection, "request")
+            return None
         pending = connection.ask(example)
         if leaves < 0.20:
             try:
                 await asyncio.wait_for(asyncio.shield(pending), dice.random() ** 2 * 2)
             except asyncio.TimeoutError:
                 pending.cancel()
-                return self.leave(connection, "answer")
+                self.leave(connection, "answer")
+                return None
             except Mismatch:
                 pass
         elif leaves < 0.23:  # the client does not read for a while

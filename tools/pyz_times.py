@@ -54,7 +54,7 @@ def _cpu(process: subprocess.Popen[bytes]) -> float:
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"{process.args}: exit code {process.returncode}")
+        raise SystemExit(f"{process.args!r}: exit code {process.returncode}")
     return usage.ru_utime + usage.ru_stime
 
 
@@ -76,7 +76,7 @@ def main(archive: str, wheel: str, *pythons: str) -> None:
                 [str(folder / "venv/bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", wheel],
                 check=True,
             )
-            env = {"PATH": os.environ["PATH"], "HOME": folder}
+            env = {"PATH": os.environ["PATH"], "HOME": str(folder)}
             single = [
                 str(folder / "venv/bin/python"),
                 os.path.abspath(archive),
