@@ -21,6 +21,7 @@ from a2py.config.build import build
 from a2py.config.checks import (
     check_routes,
     refuse_misspelt_models,
+    warn_of_empty_key,
     warn_of_variables,
     warn_strategy,
     warn_unserved_names,
@@ -160,6 +161,7 @@ def _assemble(
     warn = warnings.append
     section = tree.get("environment_variables")
     if section:
+        warn_of_empty_key(section, warn)
         env = _with_section(t.resolve(section, env), env, secret_files)
     refuse_misspelt_models(tree)
     tree = t.resolve(tree, env)

@@ -17,6 +17,9 @@ from a2py.config.prefixes import Warn
 from a2py.config.tree import Mark, Node
 from a2py.config.values import fail
 
+#: The variable of the master key.
+KEY_VARIABLE = "LITELLM_MASTER_KEY"
+
 
 def refuse_misspelt_models(tree: Node) -> None:
     """Raise ConfigError if the models stand below a key that is not quite `model_list`.
@@ -27,6 +30,14 @@ def refuse_misspelt_models(tree: Node) -> None:
     if "model_list" in keys or not near:
         return
     raise fail(keys[near[0]].key_at, near[0], "is unknown, and there is no `model_list`", "Write `model_list:`.")
+
+
+def warn_of_empty_key(section: Node, warn: Warn) -> None:
+    """Warn if `environment_variables` sets the master key to nothing."""
+    node = section.value.get(KEY_VARIABLE) if isinstance(section.value, dict) else None
+    if node is not None and isinstance(node.value, (str, type(None))) and not (node.value or "").strip():
+        place = f"{node.key_at}: `environment_variables.{KEY_VARIABLE}`"
+        warn(f"{place} is ignored: it is empty. Write a key, or remove the line.")
 
 
 def warn_of_variables(config: Config, env: Mapping[str, str], warnings: list[str]) -> None:

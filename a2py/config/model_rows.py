@@ -29,8 +29,8 @@ MODELS: tuple[Setting, ...] = (
         PARAM + "base_url",
         PARAM + "api_base",
     ),
-    _set("api_key", v.text, "key; default: `<PREFIX>_API_KEY`", PARAM + "api_key"),
-    _set("azure_ad_token", v.text, "Azure's bearer token, if there is no api_key", PARAM + "azure_ad_token"),
+    _set("api_key", v.secret, "key; default: `<PREFIX>_API_KEY`", PARAM + "api_key"),
+    _set("azure_ad_token", v.secret, "Azure's bearer token, if there is no api_key", PARAM + "azure_ad_token"),
     _set("api_version", v.text, "Azure's api-version; also `AZURE_API_VERSION`", PARAM + "api_version"),
     _set("custom_llm_provider", v.text, "the provider, if `model` has no prefix", PARAM + "custom_llm_provider"),
     _set(

@@ -141,9 +141,11 @@ class _Reader:
         origin = origin_of(row.attr, node, self.env, self.secret_files)
         if origin != NOWHERE:
             values.origins[row.attr] = values.origins.get(row.attr, NOWHERE) | origin
-        if node.value is None:
+        if node.value is None or (row.attr in _SECRETS and _is_blank(node)):
             if node.env:
                 values.unset[path] = node.env
+            elif row.attr == "master_key":
+                self.warn(f"{place_of(node, path)} is ignored: it is empty. Write a key, or remove the line.")
             return
         for child, name in _unset_parts(node):
             self.warn(f"{child.at}: a part of `{label}` is ignored: the variable {name} is not set. Set {name}.")
@@ -195,6 +197,10 @@ def place_of(node: Node, path: str) -> str:
     """Return the place of a key, for messages: ``litellm_config.yaml:7: `router_settings.timeout` ``."""
     at = node.key_at
     return f"{at}: `{path}`" if at.line else f"{at}: `{path.rpartition('.')[2]}`"
+
+
+def _is_blank(node: Node) -> bool:
+    return isinstance(node.value, str) and not node.value.strip()
 
 
 def _secret_nodes(attr: str, node: Node) -> list[Node]:

@@ -77,7 +77,7 @@ REDIS = (
     _row("redis_url", _url, "`redis://` or `rediss://`: limits are shared there ([redis.md](redis.md))"),
     _row("redis_host", v.text, "the same, as a host"),
     _row("redis_port", v.whole(1), "its port; also `REDIS_PORT`"),
-    _row("redis_password", v.text, "its password; also `REDIS_PASSWORD`"),
+    _row("redis_password", v.secret, "its password; also `REDIS_PASSWORD`"),
     _row("redis_username", v.text, "its user; also `REDIS_USERNAME`"),
     _row("redis_db", v.whole(0), "its database; also `REDIS_DB`"),
     _row("redis_ssl", v.boolean, "TLS; also `REDIS_SSL`"),

@@ -199,7 +199,7 @@ def _read_tool(
         place = provider if provider is not None else item
         cure = f"Write one of: {', '.join(sorted(backends))}. SearXNG can ask most other engines for you."
         raise wrong(place, f"{label}.search_provider", "a search service that a2py knows", cure, is_public=True)
-    account = _read_account(params, backends[name], env, secret_files)
+    account = _read_account(params, label, backends[name], env, secret_files)
     seconds = params.get("timeout")
     limit = SECONDS if seconds is None else _parse_seconds(seconds, f"{label}.timeout")
     tool = account.make_tool(_text(item, "search_tool_name"), backends[name], choice, way.verify, limit)
@@ -211,7 +211,7 @@ def _read_tool(
 
 def _from_variables(backend: Backend, choice: _Choice, env: Variables, way: Way, pairs: dict[Pair, Use]) -> SearchTool:
     """Return the tool of `a2py: search: tavily`: all of it from the backend's variables."""
-    account = _read_account(None, backend, env, {})
+    account = _read_account(None, choice.path, backend, env, {})
     tool = account.make_tool(backend.name, backend, choice, way.verify, SECONDS)
     _check(tool, backend, choice.node, choice.path)
     account.check_address(tool, way, choice.node, choice.path)
@@ -281,12 +281,16 @@ class _Account(NamedTuple):
         return bool(backend.base) and urlsplit(tool.base)[:2] == urlsplit(backend.base)[:2]
 
 
-def _read_account(params: Node | None, backend: Backend, env: Variables, secret_files: Mapping[str, str]) -> _Account:
+def _read_account(
+    params: Node | None, label: str, backend: Backend, env: Variables, secret_files: Mapping[str, str]
+) -> _Account:
     """Return what the file sets, and the backend's variables for the rest."""
 
     def read(name: str, variable: str) -> _Part:
         node = params.get(name) if params is not None else None
         text = _text(params, name) if params is not None else ""
+        if node is not None and isinstance(node.value, bool):
+            raise wrong(node, f"{label}.{name}", "text", "Write it in quotes, or take it out.")
         if node is not None and text:
             return _Part(node.env or name, text, origin_of("api_key", node, env, secret_files))
         text = env.lookup(variable).strip() if variable else ""

@@ -267,9 +267,9 @@ _TRANSLATION = (
 _SERVER = (
     _set(
         "master_key",
-        v.text,
-        "the key that clients must send; also `LITELLM_MASTER_KEY`; unset: no key needed, but only a loopback address "
-        "is served",
+        v.secret,
+        "the key that clients must send; also `LITELLM_MASTER_KEY`; unset, or empty (a warning): no key needed, but "
+        "only a loopback address is served",
         "master_key",
         ROUTER + "master_key",
         LITELLM + "master_key",

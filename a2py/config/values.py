@@ -83,6 +83,13 @@ def text(node: Node, path: str) -> str:
     return node.raw.strip()
 
 
+def secret(node: Node, path: str) -> str:
+    """Parse a key or a password. A number is one as it is written; true and false are a mistake."""
+    if isinstance(node.value, bool):
+        raise wrong(node, path, "text", "Write the key, in quotes if it is this word.")
+    return text(node, path)
+
+
 def proxy(node: Node, path: str) -> str:
     """Return the address of an HTTP proxy."""
     value = text(node, path)

@@ -412,13 +412,44 @@ def test_mistakes_in_included_files_name_that_file(folder: Folder) -> None:
         ("router_settings: {master_key: sk-1}", {}, "sk-1", "1: `router_settings.master_key` is used. Better"),
         ("master_key: sk-1", {}, "sk-1", "1: `master_key` is used. Better"),
         ("master_key: sk-1\ngeneral_settings: {master_key: sk-3}", {}, "sk-3", "1: `master_key` is used. Better"),
-        ("general_settings: {master_key: null}", {}, "", ""),
+        ("general_settings: {master_key: 1234}", {}, "1234", ""),
+        ("general_settings: {master_key: null}", {}, "", "1: `general_settings.master_key` is ignored: it is empty. "),
+        ("general_settings: {master_key: }", {}, "", "ignored: it is empty. Write a key, or remove the line."),
+        ("general_settings: {master_key: ''}", {}, "", "1: `general_settings.master_key` is ignored: it is empty."),
+        ("general_settings: {master_key: '  '}", {}, "", "1: `general_settings.master_key` is ignored: it is empty."),
+        ("general_settings: {master_key: os.environ/X}", {"X": " "}, "", "the variable X is not set. Set X."),
+        ("master_key: sk-1\ngeneral_settings: {master_key: ''}", {}, "sk-1", "2: `general_settings.master_key` is ign"),
+        ("general_settings: {master_key: ''}", {"LITELLM_MASTER_KEY": "sk-2"}, "sk-2", "is ignored: it is empty."),
+        ("environment_variables: {LITELLM_MASTER_KEY: ''}", {}, "", "1: `environment_variables.LITELLM_MASTER_KEY` is"),
+        ("environment_variables: {LITELLM_MASTER_KEY: }", {}, "", "1: `environment_variables.LITELLM_MASTER_KEY` is"),
     ],
 )
 def test_the_master_key(folder: Folder, text: str, env: dict[str, str], key: str, message: str) -> None:
     config = folder.load(text, env)
     assert config.master_key == key and any(message in warning for warning in config.warnings)
     assert "sk-" not in " ".join(config.warnings) and (not key or key not in repr(config))
+
+
+def test_no_master_key_is_no_warning(folder: Folder) -> None:
+    text = "model_list: [{model_name: m, litellm_params: {model: openai/m}}]\ngeneral_settings: {}\n"
+    assert folder.load(text, ENV).warnings == ()
+
+
+@pytest.mark.parametrize("value", ["false", "true", "no", "[]", "{}"])
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("general_settings: {{master_key: {}}}", "general_settings.master_key"),
+        ("litellm_settings: {{master_key: {}}}", "litellm_settings.master_key"),
+        ("router_settings: {{redis_host: h, redis_password: {}}}", "router_settings.redis_password"),
+        ("model_list: [{{litellm_params: {{api_key: {}}}}}]", "model_list[0].litellm_params.api_key"),
+        ("model_list: [{{litellm_params: {{azure_ad_token: {}}}}}]", "model_list[0].litellm_params.azure_ad_token"),
+    ],
+)
+def test_a_secret_is_text(folder: Folder, text: str, path: str, value: str) -> None:
+    mistake = folder.mistake(text.format(value))
+    assert mistake.path == path and mistake.line == 1 and "must be text, got" in str(mistake)
+    assert folder.load(text.format("'false'")).master_key in ("", "false")
 
 
 @pytest.mark.parametrize("env", [{}, {"A2PY_INSECURE": "0"}, {"A2PY_INSECURE": "1"}, {"A2PY_INSECURE": "true"}])

@@ -57,6 +57,15 @@ def test_who_searches(folder: Folder, text: str, expected: SearchTool | None) ->
     assert load(folder, text) == expected
 
 
+@pytest.mark.parametrize("key", ["api_key", "api_base"])
+def test_a_value_is_text(folder: Folder, key: str) -> None:
+    text = TOOLS.replace("timeout: 5", f"{key}: false").replace("api_key: os.environ/TAVILY_API_KEY, ", "")
+    mistake = folder.mistake(MODEL + text + "a2py: {search: paid}")
+    assert (
+        mistake.path == f"search_tools.paid.{key}" and mistake.line == 7 and "must be text, got false" in str(mistake)
+    )
+
+
 def test_enabled_providers(folder: Folder) -> None:
     parameters = "websearch_interception_params: {enabled_providers: [openai, groq]}}"
     tool = load(folder, f"{TOOLS}{CALLBACK}, {parameters}")
