@@ -12,12 +12,14 @@ import json
 import os
 import queue
 import shutil
+import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +36,15 @@ SILENCE = 40.0
 LOOK = 0.1
 #: Bytes of the longest line that is read.
 LINE = 16 * 1024 * 1024
+#: Keys that end it.
+QUIT = ("q", "Q", "\x03")
+#: The signal of Ctrl-Z, 0 where there is none; and all signals before which the terminal must be given back.
+SUSPEND = int(getattr(signal, "SIGTSTP", 0))
+SIGNALS = tuple(
+    int(getattr(signal, name))
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGBREAK")
+    if hasattr(signal, name)
+)
 #: Another screen and no cursor; both as they were; to the top left; to the end of the line, and of the screen.
 ENTER, LEAVE, HOME, REST, BELOW = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l", "\x1b[H", "\x1b[K", "\x1b[J"
 
@@ -47,9 +58,8 @@ def run(name: str, argv: list[str]) -> int:
     args, terminal = parser(name).read(argv), Terminal()
     with open_live(args) as (url, lines):
         if terminal.out.isatty() and sys.stdin is not None and sys.stdin.isatty():
-            show(url, lines)
-        else:
-            terminal.print("\n".join(take_picture(url, lines)))
+            return show(url, lines)
+        terminal.print("\n".join(take_picture(url, lines)))
     return OK
 
 
@@ -98,24 +108,39 @@ def take_picture(url: str, lines: Iterator[dict[str, Any]]) -> list[str]:
     return view.draw(url)
 
 
-def show(url: str, lines: Iterator[dict[str, Any]]) -> None:
-    """Draw each change, and each second, until somebody presses q, or the proxy ends. Raise Stop then."""
+def show(url: str, lines: Iterator[dict[str, Any]]) -> int:
+    """Draw each change, and each second, until somebody presses q, a signal comes, or the proxy ends. Return the exit
+    code. Raise Stop if the proxy ends."""
     changes: queue.Queue[dict[str, Any] | str] = queue.Queue(maxsize=1000)
     threading.Thread(target=_read, args=(lines, changes.put), daemon=True).start()
-    view, former = View(), (os.terminal_size((0, 0)), 0)
-    with keyboard() as key, suppress(KeyboardInterrupt):
-        while key(LOOK) not in ("q", "Q", "\x03"):
-            is_new = not changes.empty()
-            while not changes.empty():
-                change = changes.get_nowait()
-                if isinstance(change, str):
-                    raise Stop(f"the a2py at {url} has gone: {change}", FAILED)
-                view.add(change)
-            size = shutil.get_terminal_size()
-            present = size, int(time.monotonic())
-            if is_new or present != former:
-                former = present
-                draw(view.draw(url, *size))
+    view = View()
+    with collect_signals() as signals:
+        while True:
+            with keyboard() as key:
+                _follow(url, view, changes, lambda: bool(signals) or key(LOOK) in QUIT)
+            if not signals:
+                return OK
+            if signals[0] != SUSPEND:
+                return OK if signals[0] == signal.SIGINT else 128 + signals[0]
+            signals.clear()
+            suspend()
+
+
+def _follow(url: str, view: View, changes: queue.Queue[dict[str, Any] | str], should_end: Callable[[], bool]) -> None:
+    """Draw each change, and each second, until `should_end`. Raise Stop if there are no more."""
+    former = os.terminal_size((0, 0)), 0
+    while not should_end():
+        is_new = not changes.empty()
+        while not changes.empty():
+            change = changes.get_nowait()
+            if isinstance(change, str):
+                raise Stop(f"the a2py at {url} has gone: {change}", FAILED)
+            view.add(change)
+        size = shutil.get_terminal_size()
+        present = size, int(time.monotonic())
+        if is_new or present != former:
+            former = present
+            draw(view.draw(url, *size))
 
 
 def draw(lines: list[str]) -> None:
@@ -136,11 +161,46 @@ def _read(lines: Iterator[dict[str, Any]], put: Callable[[dict[str, Any] | str],
 
 
 @contextmanager
+def collect_signals() -> Iterator[list[int]]:
+    """Yield a list to which the signals that would end or stop this process are added instead.
+
+    The third one has its usual effect: the terminal may not accept what gives it back. (A session that ends sends two
+    at once.) A signal that is ignored (nohup) stays so."""
+    numbers: list[int] = []
+    former: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+    def collect(number: int, frame: FrameType | None) -> None:
+        numbers.append(number)
+        if number != SUSPEND and len(numbers) > 1:
+            restore()
+
+    try:
+        for number in SIGNALS:
+            handler = signal.getsignal(number)
+            if handler not in (signal.SIG_IGN, None):
+                former[number] = signal.signal(number, collect)
+        yield numbers
+    finally:
+        restore()
+
+
+def suspend() -> None:
+    """Stop this process, as Ctrl-Z does, until a shell continues it. The system ignores it if there is no shell."""
+    handler = signal.signal(SUSPEND, signal.SIG_DFL)
+    os.kill(os.getpid(), SUSPEND)
+    signal.signal(SUSPEND, handler)
+
+
+@contextmanager
 def keyboard() -> Iterator[Callable[[float], str]]:
     """Take over the terminal. Yield a function that returns the key that is pressed within some seconds, or ""."""
-    sys.stdout.write(ENTER)
-    sys.stdout.flush()
     try:
+        sys.stdout.write(ENTER)
+        sys.stdout.flush()
         if sys.platform == "win32":
             yield _wait_for_key_windows
             return
@@ -153,17 +213,24 @@ def keyboard() -> Iterator[Callable[[float], str]]:
             tty.setcbreak(descriptor)
             yield _wait_for_key
         finally:
-            termios.tcsetattr(descriptor, termios.TCSADRAIN, former)
+            with suppress(termios.error):  # the terminal has been closed
+                termios.tcsetattr(descriptor, termios.TCSADRAIN, former)
     finally:
-        sys.stdout.write(LEAVE)
-        sys.stdout.flush()
+        with suppress(OSError):
+            sys.stdout.write(LEAVE)
+            sys.stdout.flush()
 
 
 def _wait_for_key(seconds: float) -> str:
     import select
 
     readable, _, _ = select.select([sys.stdin], [], [], seconds)
-    return os.read(sys.stdin.fileno(), 1).decode("ascii", "replace") or "q" if readable else ""
+    if not readable:
+        return ""
+    try:
+        return os.read(sys.stdin.fileno(), 1).decode("ascii", "replace") or "q"
+    except OSError:  # the terminal has been closed
+        return "q"
 
 
 def _wait_for_key_windows(seconds: float) -> str:

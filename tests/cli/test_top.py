@@ -210,6 +210,30 @@ def test_the_terminal_is_given_back_when_the_proxy_ends(tmp_path: Path) -> None:
         assert "\x1b[?1049l" in screen.text and "has gone" in screen.text.partition("\x1b[?1049l")[2]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
+def test_a_signal_gives_the_terminal_back(name: str, tmp_path: Path) -> None:
+    number = getattr(signal, name)
+    with serving("--demo", "--port", str(free_port()), cwd=tmp_path) as server:
+        screen = Screen(server.url, tmp_path)
+        screen.until("nothing runs")
+        os.kill(screen.pid, number)
+        assert screen.end() == 128 + number
+        assert screen.text.endswith("\x1b[?25h\x1b[?1049l")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty")
+def test_ctrl_z_gives_the_terminal_back_for_a_while(tmp_path: Path) -> None:
+    """No shell is there to continue it, so the system does not stop it."""
+    with serving("--demo", "--port", str(free_port()), cwd=tmp_path) as server:
+        screen = Screen(server.url, tmp_path)
+        screen.until("nothing runs")
+        screen.press("\x1a")
+        screen.until("\x1b[?25h\x1b[?1049l", "\x1b[?1049h\x1b[?25l", "nothing runs")
+        screen.press("q")
+        assert screen.end() == 0
+
+
 def ask(url: str) -> None:
     """Make one request."""
     import urllib.request
