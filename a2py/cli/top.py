@@ -73,15 +73,15 @@ def open_live(args: argparse.Namespace) -> Iterator[tuple[str, Iterator[dict[str
     connection = kind(parts.hostname or "", parts.port, timeout=SILENCE)
     sock = None
     try:
-        connection.request("GET", parts.path + "/ui/api/live", headers={"authorization": f"Bearer {bearer}"})
-        sock = connection.sock
-        response = connection.getresponse()
+        with _explain_end(link.url):
+            connection.request("GET", parts.path + "/ui/api/live", headers={"authorization": f"Bearer {bearer}"})
+            sock = connection.sock
+            response = connection.getresponse()
+            body = response.read(LINE) if response.status != 200 else b""
         if response.status != 200:
-            answer = Answer(response.status, {}, response.read(LINE))
+            answer = Answer(response.status, {}, body)
             raise Stop(f"the a2py at {link.url} says: {answer.error_message() or f'HTTP {answer.status}'}", FAILED)
-        yield link.url, read_lines(response)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise Stop(f"the a2py at {link.url} has gone: {error or type(error).__name__}", FAILED) from None
+        yield link.url, read_lines(link.url, response)
     finally:
         # Closing the response waits for the lock that the reading thread holds until its recv() returns.
         if sock is not None:
@@ -90,10 +90,23 @@ def open_live(args: argparse.Namespace) -> Iterator[tuple[str, Iterator[dict[str
         connection.close()
 
 
-def read_lines(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
-    """Yield the lines of `live` until it ends."""
-    while line := response.readline(LINE):
-        value = json.loads(line)
+@contextmanager
+def _explain_end(url: str) -> Iterator[None]:
+    """Raise Stop for an error of the connection. What draws is outside of it: its errors are not the connection's."""
+    try:
+        yield
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise Stop(f"the a2py at {url} has gone: {error or type(error).__name__}", FAILED) from None
+
+
+def read_lines(url: str, response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+    """Yield the lines of `live` until it ends. Raise Stop for an error of the connection."""
+    while True:
+        with _explain_end(url):
+            line = response.readline(LINE)
+            value = json.loads(line) if line else None
+        if not line:
+            return
         if isinstance(value, dict):
             yield value
 
@@ -112,7 +125,7 @@ def show(url: str, lines: Iterator[dict[str, Any]]) -> int:
     """Draw each change, and each second, until somebody presses q, a signal comes, or the proxy ends. Return the exit
     code. Raise Stop if the proxy ends."""
     changes: queue.Queue[dict[str, Any] | str] = queue.Queue(maxsize=1000)
-    threading.Thread(target=_read, args=(lines, changes.put), daemon=True).start()
+    threading.Thread(target=_read, args=(url, lines, changes.put), daemon=True).start()
     view = View()
     with collect_signals() as signals:
         while True:
@@ -134,7 +147,7 @@ def _follow(url: str, view: View, changes: queue.Queue[dict[str, Any] | str], sh
         while not changes.empty():
             change = changes.get_nowait()
             if isinstance(change, str):
-                raise Stop(f"the a2py at {url} has gone: {change}", FAILED)
+                raise Stop(change, FAILED)
             view.add(change)
         size = shutil.get_terminal_size()
         present = size, int(time.monotonic())
@@ -149,7 +162,7 @@ def draw(lines: list[str]) -> None:
     sys.stdout.flush()
 
 
-def _read(lines: Iterator[dict[str, Any]], put: Callable[[dict[str, Any] | str], None]) -> None:
+def _read(url: str, lines: Iterator[dict[str, Any]], put: Callable[[dict[str, Any] | str], None]) -> None:
     """Pass on each line, and at last why there are no more."""
     try:
         for line in lines:
@@ -157,7 +170,7 @@ def _read(lines: Iterator[dict[str, Any]], put: Callable[[dict[str, Any] | str],
     except Exception as error:  # closed by us, or by the proxy
         put(str(error) or type(error).__name__)
     else:
-        put("it has ended the connection")
+        put(f"the a2py at {url} has gone: it has ended the connection")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 
 from a2py.cli import pagelink, top
+from a2py.cli.exits import Stop
 from a2py.cli.topview import View
 from tests.commands import LIMIT, a2py, clean_env, serving
 from tests.process import free_port
@@ -134,6 +136,28 @@ def test_one_picture_without_a_terminal(tmp_path: Path) -> None:
         result = a2py("top", "--url", server.url, cwd=tmp_path)
         assert result.returncode == 0 and "nothing runs" in result.stdout and "\x1b" not in result.stdout, result
         assert result.stdout.startswith("a2py ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has another error for it")
+def test_a_closed_pipe_is_no_fault_of_the_proxy(tmp_path: Path) -> None:
+    """`a2py top | true`."""
+    with serving("--demo", "--port", str(free_port()), cwd=tmp_path) as server:
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        argv = [sys.executable, "-m", "a2py", "top", "--url", server.url]
+        result = subprocess.run(
+            argv, cwd=tmp_path, env=clean_env(tmp_path), stdout=write_end, stderr=subprocess.PIPE, timeout=LIMIT
+        )
+        os.close(write_end)
+        assert (result.returncode, result.stderr) == (1, b"")
+
+
+def test_an_error_of_the_connection_names_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with silent_proxy(monkeypatch) as url, pytest.raises(Stop, match=f"the a2py at {url} has gone: timed out"):
+        monkeypatch.setattr(top, "SILENCE", 0.5)
+        with top.open_live(Namespace()) as (_, lines):
+            assert next(lines) == HELLO and next(lines) == NOW
+            next(lines)
 
 
 class Screen:
