@@ -43,9 +43,11 @@ def make_link(args: argparse.Namespace) -> Link:
     if not running.is_a2py(url):
         raise Stop(f"no a2py answers at {url}: start one (a2py start), or name another with --url", UNAVAILABLE)
     key = running.find_key(args, env)
-    answer = _ask(url, {"x-api-key": key} if key else {})
-    if answer is not None and answer.status == 401 and not key and is_loopback(urlsplit(url).hostname or ""):
-        answer = _ask(url, {"x-a2py-ui-secret": read_secret(env)})
+    headers = {"x-api-key": key} if key else {}
+    answer = _ask(url, headers)
+    if answer is not None and answer.status == 401 and is_loopback(urlsplit(url).hostname or ""):
+        # A proxy without keys ignores the key. One with keys ignores the secret, and refuses the key again.
+        answer = _ask(url, {**headers, "x-a2py-ui-secret": read_secret(env)})
     token = _read(answer, "token")
     if not token:
         raise Stop(_explain(url, answer, has_key=bool(key)), FAILED)

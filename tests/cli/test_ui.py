@@ -77,6 +77,18 @@ def test_with_a_master_key_that_opens_it(tmp_path: Path) -> None:
         assert "sk-the-master-key" not in server.stderr
 
 
+def test_a_key_that_the_proxy_does_not_want_is_no_obstacle(tmp_path: Path) -> None:
+    key = {"A2PY_KEY": "sk-of-another-proxy"}
+    with serving("--demo", "--port", str(free_port()), cwd=tmp_path) as server:
+        result = a2py("ui", "--print", "--url", server.url, cwd=tmp_path, env=key)
+        assert result.returncode == 0 and redeem(result.stdout) == 200, result
+        assert a2py("top", "--url", server.url, cwd=tmp_path, env=key).returncode == 0
+        other = tmp_path / "other"
+        other.mkdir()
+        result = a2py("ui", "--print", "--url", server.url, cwd=other, env=key)
+        assert result.returncode == 1 and "no keys" in result.stderr and "as the user" in result.stderr, result
+
+
 @pytest.mark.integration
 def test_with_an_admins_key_that_opens_it(tmp_path: Path) -> None:
     """In `A2PY_KEY`, as all commands take it."""

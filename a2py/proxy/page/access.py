@@ -38,6 +38,8 @@ MAX_TOKENS, MAX_BEARERS = 64, 64
 SECRET_HEADER = "x-a2py-ui-secret"
 #: Characters that the secret has at least, and bytes of its file that are read.
 SECRET_LENGTH, SECRET_LIMIT = 32, 1024
+#: What a proxy without keys says to a request without its secret, whatever key it has.
+WRONG_SECRET = "This proxy has no keys: run `a2py ui` on its machine, as the user who started it"
 #: Ports that a browser leaves out.
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
@@ -177,7 +179,7 @@ def matches_secret(path: str, candidate: str) -> bool:
             mode = os.fstat(file.fileno()).st_mode
             secret = file.read(SECRET_LIMIT).strip()
     except OSError:
-        raise ApiError("authentication", "Open the page by `a2py ui` on this machine", should_retry=False) from None
+        raise ApiError("authentication", WRONG_SECRET, should_retry=False) from None
     if os.name == "posix" and mode & 0o077:
         raise ApiError("authentication", f"Others may read {path}: delete it, and run `a2py ui` again")
     if len(secret) < SECRET_LENGTH:

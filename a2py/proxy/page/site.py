@@ -26,6 +26,7 @@ from a2py.proxy.page.access import (
     BEARER_SECONDS,
     SECRET_HEADER,
     TOKEN_SECONDS,
+    WRONG_SECRET,
     check_host,
     check_origin,
     has_keys,
@@ -141,7 +142,7 @@ async def _issue_token(site: Site, request: BaseRequest, record: Record) -> Stre
     else:
         secret = request.headers.get(SECRET_HEADER, "")
         if not await asyncio.to_thread(matches_secret, services.ui.secret_file, secret):
-            raise ApiError("authentication", "Open the page by `a2py ui` on this machine", should_retry=False)
+            raise ApiError("authentication", WRONG_SECRET, should_retry=False)
     viewer = make_viewer(services, caller)
     assert viewer is not None, "the key has just been found"
     token = site.desk.tokens.issue(viewer)
