@@ -117,7 +117,7 @@ def _reply(upstream: golden.Block, call: Call, to: Deployment, request: Prepared
     if is_stream:
         message = streams.accumulate(streams.events(streams.run(wire(to.wire), request, [data], **options)))
         return list(message.get("content", []))
-    sink = Reply(streams.MESSAGE_ID, streams.MODEL, options["origin"], options["thinking"], options["used"])
+    sink = Reply(streams.MESSAGE_ID, streams.MODEL, options["origin"], options["thinking"], options["history_ids"])
     decoder = wire(to.wire).decoder(request, sink)
     decoder.feed(data)
     answer = sink.message(decoder.close(), streams.ESTIMATE)

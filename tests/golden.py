@@ -345,7 +345,7 @@ def call(body: JSON, config: JSON) -> Call:
 def sink_options(call: Call, to: Deployment) -> JSON:
     """What the relay tells the sink of a request."""
     mode = call.request.thinking_mode or ("show" if call.unasked_thinking else "none")
-    return {"thinking": mode, "used": call.request.tool_ids, "origin": to.origin}
+    return {"thinking": mode, "history_ids": call.request.tool_ids, "origin": to.origin}
 
 
 def _substitute(value: Any, reply: list[JSON]) -> Any:

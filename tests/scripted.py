@@ -370,11 +370,11 @@ class Raw:
     ) -> None:
         data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         lines = [f"{method} {path} {version}"]
-        given = {name.lower() for name, _ in headers}
-        if "host" not in given:
+        names = {name.lower() for name, _ in headers}
+        if "host" not in names:
             lines.append(f"Host: {self.host}:{self.port}")
         lines += [f"{name}: {value}" for name, value in headers]
-        if body is not None and "content-length" not in given and "transfer-encoding" not in given:
+        if body is not None and "content-length" not in names and "transfer-encoding" not in names:
             lines.append(f"Content-Length: {len(data)}")
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + data)
 

@@ -98,8 +98,8 @@ def upstream_request(**changes: Any) -> Prepared:
     return Prepared("http://upstream.invalid/v1", {}, b"{}", **{"stream": True, **changes})
 
 
-def writer(thinking: str = "show", used: frozenset[str] = frozenset(), origin: str = "test") -> Writer:
-    return Writer(MESSAGE_ID, MODEL, ESTIMATE, origin, thinking, used)
+def writer(thinking: str = "show", history_ids: frozenset[str] = frozenset(), origin: str = "test") -> Writer:
+    return Writer(MESSAGE_ID, MODEL, ESTIMATE, origin, thinking, history_ids)
 
 
 def drive(
@@ -147,11 +147,11 @@ def unary(
     body: bytes,
     *,
     thinking: str = "show",
-    used: frozenset[str] = frozenset(),
+    history_ids: frozenset[str] = frozenset(),
     origin: str = "test",
 ) -> JSON:
     """The client's message for a unary upstream body; raises ApiError."""
-    sink = Reply(MESSAGE_ID, MODEL, origin, thinking, used)
+    sink = Reply(MESSAGE_ID, MODEL, origin, thinking, history_ids)
     return sink.message(reply(wire, request, body, sink), ESTIMATE)
 
 
@@ -161,11 +161,11 @@ def collect(
     data: bytes,
     *,
     thinking: str = "show",
-    used: frozenset[str] = frozenset(),
+    history_ids: frozenset[str] = frozenset(),
     origin: str = "test",
 ) -> JSON:
     """The client's message where the client is unary and the upstream streams: the stream decoder with a `Reply`."""
-    sink = Reply(MESSAGE_ID, MODEL, origin, thinking, used)
+    sink = Reply(MESSAGE_ID, MODEL, origin, thinking, history_ids)
     decoder = wire.decoder(request, sink)
     decoder.feed(data)
     return sink.message(decoder.close(), ESTIMATE)

@@ -28,14 +28,14 @@ class GatedFake(Fake):
     def __init__(self, rows: int) -> None:
         super().__init__(rows)
         self.gate = asyncio.Event()
-        self.held = asyncio.Event()
+        self.arrival = asyncio.Event()
 
     def holds(self, request: web.Request) -> bool:
         return False
 
     async def api(self, request: web.Request) -> web.StreamResponse:
         if self.holds(request):
-            self.held.set()
+            self.arrival.set()
             await self.gate.wait()
         return await super().api(request)
 
@@ -108,7 +108,7 @@ async def test_older_rows_that_come_after_the_list_began_anew_are_not_added(brow
         await browser.go("#/requests")
         await browser.wait(f"/200 requests/.test({MAIN})")
         await browser.evaluate("document.querySelector('.list').scrollTop = 1e6")
-        await fake.held.wait()
+        await fake.arrival.wait()
         await fake.tell({"type": "missed"}, end_unseen(fake, 300))
         await browser.wait(f"/200 requests/.test({MAIN}) && document.querySelector('.list').scrollTop < 1e6")
         await asyncio.sleep(1)  # until the list began anew
@@ -241,7 +241,7 @@ async def test_a_failure_of_an_older_question_does_not_replace_the_newer_answer(
         await browser.go("#/usage")
         await browser.wait("document.querySelector('main tbody')")
         await browser.evaluate("document.querySelector('[aria-label=\"Grouped by\"]').children[1].click()")
-        await fake.held.wait()
+        await fake.arrival.wait()
         await browser.evaluate("document.querySelector('[aria-label=\"Grouped by\"]').children[2].click()")
         await browser.wait(f"/model-6/.test({MAIN})")
         fake.gate.set()

@@ -207,13 +207,13 @@ async def test_attempts_of_one_answer_are_summed(tmp_path: Path) -> None:
     """An attempt that breaks off after its usage, before anything was delivered, was counted by the upstream, too."""
     path = tmp_path / "usage.db"
 
-    async def lost(c: Peer) -> None:
+    async def fail(c: Peer) -> None:
         c.head(200, SSE)
         c.events(chunk(usage=chat_usage(1000, 7)), {"error": {"message": "overloaded", "code": 503}})
         c.end()
 
     cheap = Price(Rates(1e-6, 1e-6))
-    async with ScriptedServer(lost) as first, ScriptedServer(answering("Hi")) as second:
+    async with ScriptedServer(fail) as first, ScriptedServer(answering("Hi")) as second:
         settings = config(
             deployments=(
                 deployment(first.base, id="d0", price=PRICE),

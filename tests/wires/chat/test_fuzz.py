@@ -268,7 +268,7 @@ def test_a_stream_is_its_unary_reply(batch: int) -> None:
         rendering = teller.tell()
         options: Any = {
             "thinking": dice.choice(["show", "omit", "none"]),
-            "used": frozenset(dice.choice([[], ["call_0"]])),
+            "history_ids": frozenset(dice.choice([[], ["call_0"]])),
         }
         request = streams.upstream_request()
         out = streams.run(CHAT, request, [rendering.stream], **options)

@@ -133,14 +133,14 @@ def sdk(events: list[JSON]) -> None:
 def check(data: bytes, dice: random.Random) -> None:
     thinking = dice.choice(["show", "none"])
     used_ids = frozenset(["call_0"])
-    whole = streams.run(NATIVE, streams.upstream_request(), [data], thinking=thinking, used=used_ids)
+    whole = streams.run(NATIVE, streams.upstream_request(), [data], thinking=thinking, history_ids=used_ids)
     places = sorted(dice.randrange(len(data) + 1) for _ in range(dice.choice([1, 3, 30])))
     pieces = [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
-    assert streams.run(NATIVE, streams.upstream_request(), pieces, thinking=thinking, used=used_ids) == whole
+    assert streams.run(NATIVE, streams.upstream_request(), pieces, thinking=thinking, history_ids=used_ids) == whole
     events = read(whole)
     try:
-        message = streams.collect(NATIVE, streams.upstream_request(), data, thinking=thinking, used=used_ids)
-        again = streams.unary(NATIVE, streams.upstream_request(), data, thinking=thinking, used=used_ids)
+        message = streams.collect(NATIVE, streams.upstream_request(), data, thinking=thinking, history_ids=used_ids)
+        again = streams.unary(NATIVE, streams.upstream_request(), data, thinking=thinking, history_ids=used_ids)
     except ApiError as error:
         assert events[-1]["type"] == "error"
         assert events[-1]["error"]["message"] == error.message
