@@ -203,10 +203,21 @@ async def test_a_budget_is_spent_and_says_when_it_renews(path: Path, where: str,
     assert groups["alice"].cost == pytest.approx(0.24) and groups["bob"].cost == pytest.approx(0.12)
 
 
-async def test_what_costs_later_is_refused_to_a_key_with_a_budget(path: Path) -> None:
-    """The upstream answers a `background: true` before it has counted anything."""
+@pytest.mark.parametrize(
+    "member",
+    [
+        '"background":true',
+        '"background":true,"background":false',
+        '"background":true,"backgr\\u006fund":null',
+        '"Background":true',
+        '"background":false,"bac\u212aground":true',
+    ],
+)
+async def test_what_costs_later_is_refused_to_a_key_with_a_budget(path: Path, member: str) -> None:
+    """The upstream answers a `background: true` before it has counted anything. Servers differ in which of two members
+    they take, and in whether case counts."""
     write(path, alice={"budget": "1/day"}, bob={})
-    body = {"model": "test-model", "input": "Hi", "background": True}
+    body = f'{{"model":"test-model","input":"Hi",{member}}}'.encode()
 
     async def accept(c: Peer) -> None:
         c.reply({"id": "resp_1", "object": "response", "status": "queued", "usage": None, "output": []})

@@ -1,4 +1,4 @@
-r"""Find the top-level member `model` in a JSON body, as bytes.
+r"""Find the top-level member `model` in a JSON body, as bytes, and whether it asks for `background`.
 
 Only the bytes of its value may change on the way upstream, so its place is needed, which no JSON parser tells. The text
 was parsed before, so it is known to be JSON. Three steps, all of them searches of the C library:
@@ -14,13 +14,14 @@ Example: of `{"a": {"model": 1}, "model": "x"}` only the second candidate is one
 Knows: JSON's strings and brackets. Must not know: what the body means otherwise.
 Invariants: a body with two such members is refused, also if one of them is written with escapes or in another case:
 servers differ in which of them they take (Go's encoding/json ignores case, go.dev, 2026-11), and the other one would
-reach a model that nobody has checked.
+reach a model that nobody has checked. `background` is read in the same way: each spelling and each duplicate counts.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -28,9 +29,26 @@ from a2py.errors import ApiError
 from a2py.messages.request import MODEL_LIMIT
 from a2py.slices import BYTES, ITEMS, Slices
 
-#: The letters of the name: themselves in either case, or as an escape (`\u006d`, `\u004D`).
-_LETTERS = (r"(?:[mM]|\\u00[46][dD])", r"(?:[oO]|\\u00[46][fF])", r"(?:[dD]|\\u00[46]4)", r"(?:[eE]|\\u00[46]5)")
-_NAME = re.compile(f'"{"".join(_LETTERS)}(?:[lL]|\\\\u00[46][cC])"'.encode())
+
+def _compile_name(name: str) -> re.Pattern[bytes]:
+    r"""Return a pattern of a JSON string that reads `name` in any case, each letter itself or an escape (`\u006d`).
+
+    Go also takes the Kelvin sign (U+212A) for a k."""
+    letters = []
+    for letter in name:
+        codes = [f"{ord(case):04x}" for case in (letter, letter.upper())]
+        forms = [letter, letter.upper(), *(rf"\\u{_any_case(code)}" for code in codes)]
+        if letter == "k":
+            forms += ["\u212a", rf"\\u{_any_case('212a')}"]
+        letters.append(f"(?:{'|'.join(forms)})")
+    return re.compile(f'"{"".join(letters)}"'.encode())
+
+
+def _any_case(digits: str) -> str:
+    return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in digits)
+
+
+_MODEL, _BACKGROUND = _compile_name("model"), _compile_name("background")
 _COLON = re.compile(rb"[ \t\r\n]*:")
 _TEXT = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*"')
 #: A string that may be a name: the escapes of a character have 12 bytes at most. It has a bound because the search
@@ -49,8 +67,23 @@ class Member(NamedTuple):
 def find_model_in_slices(raw: bytes) -> Slices[Member]:
     """Return the top-level member `model` of `raw`, a JSON object. Raise `ApiError` if there is none, or more than one,
     or if it is no name."""
+    return _read_value(raw, (yield from _find_members(raw, _MODEL)))
+
+
+def is_background_in_slices(raw: bytes, body: Mapping[str, Any]) -> Slices[bool]:
+    """Return whether some server may take `raw` for a request with `background: true`. `body`: what `raw` reads.
+
+    Example: of `{"background": true, "background": false}` a parser tells the second member only."""
+    names = [name for name in body if len(name) == len("background") and name.casefold() == "background"]
+    if names != ["background"]:
+        return bool(names)
+    return body["background"] not in (None, False) or len((yield from _find_members(raw, _BACKGROUND))) > 1
+
+
+def _find_members(raw: bytes, name: re.Pattern[bytes]) -> Slices[list[tuple[int, int]]]:
+    """Return the places of the names of the top-level members that are called `name`."""
     candidates: list[tuple[int, int]] = []
-    for n, match in enumerate(_NAME.finditer(raw), 1):
+    for n, match in enumerate(name.finditer(raw), 1):
         candidates.append(match.span())
         if not n % ITEMS:
             yield
@@ -71,7 +104,7 @@ def find_model_in_slices(raw: bytes) -> Slices[Member]:
             members.append((start, end))
         if not n % ITEMS:
             yield
-    return _read_value(raw, members)
+    return members
 
 
 def _cover_escapes(text: bytes) -> Slices[bytes]:

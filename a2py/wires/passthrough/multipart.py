@@ -74,8 +74,8 @@ def find_fields_in_slices(raw: bytes, boundary: bytes) -> Slices[Fields]:
         start += 4
         if name.casefold() == "model":
             models.append(Member(_read_model(raw, name, start, end), start, end))
-        elif name in _READ and end - start <= _READ_LIMIT:
-            others[name] = raw[start:end].decode("utf-8", "replace")
+        else:
+            _read_other(raw, name, start, end, others)
         rest -= max(start - at, BYTES // ITEMS)
         at = end + len(delimiter)
         if rest <= 0:
@@ -89,6 +89,13 @@ def find_fields_in_slices(raw: bytes, boundary: bytes) -> Slices[Fields]:
         problem = "more than one field `model`. Send one." if models else "no field `model`"
         raise ApiError("invalid_request", f"the multipart body has {problem}", field="model", should_retry=False)
     return Fields(models[0], others)
+
+
+def _read_other(raw: bytes, name: str, start: int, end: int, others: dict[str, str]) -> None:
+    if name.casefold() == "background":
+        others["background"] = ""  # whatever it says: servers differ in which of two they take
+    elif name in _READ and end - start <= _READ_LIMIT:
+        others[name] = raw[start:end].decode("utf-8", "replace")
 
 
 def _skip_line_end(raw: bytes, at: int) -> int:

@@ -19,7 +19,7 @@ from a2py.errors import ApiError
 from a2py.messages.count import BODY_BYTES
 from a2py.slices import BYTES, Slices
 from a2py.wires.passthrough.endpoints import Endpoint
-from a2py.wires.passthrough.json_model import Member, find_model_in_slices
+from a2py.wires.passthrough.json_model import Member, find_model_in_slices, is_background_in_slices
 from a2py.wires.passthrough.multipart import find_boundary, find_fields_in_slices
 from a2py.wires.passthrough.session import read_opening
 
@@ -41,7 +41,7 @@ class Question:
     """A request that names a model. `wants_stream`: it asks for one; `previous`: the `previous_response_id`;
     `max_tokens`: output that it allows; `estimate`: its input in tokens, roughly; `opening`: the texts by which its
     conversation is known; `content_type`: for the upstream;
-    `is_background`: the upstream shall answer at once, and work later."""
+    `is_background`: the upstream shall answer at once, and work later, or might read it so."""
 
     __slots__ = (
         "_body",
@@ -91,12 +91,14 @@ def parse_in_slices(raw: bytes, content_type: str, endpoint: Endpoint) -> Slices
         fields = yield from find_fields_in_slices(raw, find_boundary(content_type))
         question = Question(raw, fields.model, content_type)
         question.wants_stream = fields.others.get("stream", "").strip().lower() in ("true", "1")
+        question.is_background = "background" in fields.others and endpoint.name == "responses"
         return question
     body = yield from _parse_json(raw)
     member = yield from find_model_in_slices(raw)
     question = Question(raw, member, content_type if _JSON_TYPE.fullmatch(content_type) else JSON_TYPE)
     question.wants_stream = body.get("stream") is True
-    question.is_background = bool(body.get("background")) and endpoint.name == "responses"
+    if endpoint.name == "responses":
+        question.is_background = yield from is_background_in_slices(raw, body)
     previous = body.get("previous_response_id")
     question.previous = previous if isinstance(previous, str) else ""
     if endpoint.writes:

@@ -6,6 +6,7 @@ import json
 import tracemalloc
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from a2py.errors import ApiError
 from a2py.messages.request import MODEL_LIMIT
 from a2py.slices import at_once
 from a2py.wires.passthrough import json_model
-from a2py.wires.passthrough.json_model import find_model_in_slices
+from a2py.wires.passthrough.json_model import find_model_in_slices, is_background_in_slices
 
 
 def find(raw: bytes) -> tuple[str, bytes]:
@@ -86,6 +87,39 @@ def test_no_name(raw: bytes, words: str) -> None:
     with pytest.raises(ApiError, match=words) as excinfo:
         find(raw)
     assert excinfo.value.status == 400 and excinfo.value.should_retry is False
+
+
+@pytest.mark.parametrize(
+    ("members", "is_background"),
+    [
+        ("", False),
+        (',"background":false', False),
+        (',"background":null', False),
+        (',"background":true', True),
+        (',"background":"false"', True),
+        (',"background":true,"background":false', True),
+        (',"background":false,"background":false', True),
+        (',"Background":true', True),
+        (',"BACKGROUND":false', True),
+        (r',"\u0062ackground":false,"background":false', True),
+        (r',"bac\u212Aground":true', True),
+        (',"bac\u212aground":true,"background":false', True),
+        (',"background":false,"backgrounds":true,"a":{"background":true}', False),
+        (r',"background":false,"a":"\"background\":true"', False),
+    ],
+)
+def test_background(members: str, is_background: bool) -> None:
+    raw = f'{{"model":"m"{members}}}'.encode()
+    assert at_once(is_background_in_slices(raw, orjson.loads(raw))) is is_background
+
+
+@pytest.mark.parametrize("name", ["model", "background"])
+def test_each_letter_may_be_an_escape_or_in_another_case(name: str) -> None:
+    pattern = json_model._compile_name(name)
+    for at, letter in enumerate(name):
+        for form in (letter.upper(), rf"\u{ord(letter):04x}", rf"\u{ord(letter.upper()):04X}"):
+            assert pattern.fullmatch(f'"{name[:at]}{form}{name[at + 1 :]}"'.encode())
+        assert not pattern.fullmatch(f'"{name[:at]}{name[at + 1 :]}"'.encode())
 
 
 def test_a_name_may_be_written_in_escapes() -> None:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from a2py.errors import ApiError
 from a2py.slices import at_once
 from a2py.wires.passthrough import multipart
+from a2py.wires.passthrough.endpoints import ENDPOINTS
 from a2py.wires.passthrough.multipart import Fields, find_boundary, find_fields_in_slices
+from a2py.wires.passthrough.request import parse_in_slices
 
 MODEL = b'Content-Disposition: form-data; name="model"\r\n\r\nwhisper-1'
 FILE = (
@@ -109,6 +111,15 @@ def test_the_field_stream() -> None:
     assert find(raw).others == {"stream": "true"}
     long = body(MODEL, b'Content-Disposition: form-data; name="stream"\r\n\r\n' + b"t" * 100)
     assert find(long).others == {}
+
+
+@pytest.mark.parametrize("name", ["background", "Background"])
+def test_the_field_background(name: str) -> None:
+    field = f'Content-Disposition: form-data; name="{name}"\r\n\r\ntrue'.encode()
+    multipart_type = "multipart/form-data; boundary=XX"
+    for path, is_background in (("responses", True), ("audio/transcriptions", False)):
+        work = parse_in_slices(body(MODEL, field), multipart_type, ENDPOINTS[path])
+        assert at_once(work).is_background is is_background
 
 
 @pytest.mark.parametrize(
