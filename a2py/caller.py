@@ -60,3 +60,19 @@ def _matches(pattern: str, name: str) -> bool:
             return False
         position += len(part)
     return len(name) - position >= len(tail) and name.endswith(tail)
+
+
+def overlap(first: str, second: str) -> bool:
+    """Return whether some text matches both patterns, in which a `*` is any text.
+
+    `row[j]`: whether the rest of `first` and `second[j:]` can match the same text, from the end of `first` to its
+    beginning."""
+    row = [not second[j:].strip("*") for j in range(len(second) + 1)]
+    for character in reversed(first):
+        after, row = row, [character == "*" and row[-1]] * len(row)
+        for j in reversed(range(len(second))):
+            if character == "*" or second[j] == "*":  # the star takes nothing more, or one more character
+                row[j] = after[j] or row[j + 1]
+            else:
+                row[j] = character == second[j] and after[j + 1]
+    return row[0]

@@ -20,7 +20,7 @@ from hashlib import sha256
 from typing import Any
 
 from a2py.budget import parse_budget
-from a2py.caller import MASTER, Caller
+from a2py.caller import MASTER, Caller, overlap
 from a2py.cli import options, state
 from a2py.cli.exits import CONFIG, FAILED, OK, USAGE, Stop
 from a2py.cli.source import read_environment
@@ -290,15 +290,16 @@ def _load_config(args: argparse.Namespace) -> Config | None:
 def warnings_of(caller: Caller, config: Config) -> Iterator[str]:
     """Yield what about a key can't work with this configuration."""
     for name in caller.models:
-        lists = Caller(models=(name,)).lists
-        if not (any(map(lists, config.list_names())) if "*" in name else config.find(name)):
+        if not is_served(name, config):
             yield f"no model of the configuration is named {name}: correct `models` in keys.yaml, or add the model"
     if caller.budget is None:
         return
     from a2py.ledger.prices import PriceList
 
     prices = PriceList()
-    deployments = (one for one in config.deployments if caller.lists(one.name) and prices.find(one) is None)
+    own = {one.name for one in config.deployments if caller.lists(one.name)}
+    own.update(one.name for name in caller.models for one in config.find(find_example(name)))
+    deployments = (one for one in config.deployments if one.name in own and prices.find(one) is None)
     names = list(dict.fromkeys(one.name for one in deployments))
     if names:
         yield (
@@ -306,6 +307,20 @@ def warnings_of(caller: Caller, config: Config) -> Iterator[str]:
             " ask for it: set `input_cost_per_token` and `output_cost_per_token` in `a2py: prices:` (0 if it costs"
             " nothing)"
         )
+
+
+def is_served(name: str, config: Config) -> bool:
+    """Return whether this configuration has the name or, of a pattern, any name that it takes."""
+    if config.find(find_example(name)):
+        return True
+    names = (*(one.name for one in config.deployments), *config.aliases, *config.list_names())
+    return "*" in name and any(overlap(name, each) for each in names)
+
+
+def find_example(name: str) -> str:
+    """Return a name that the pattern `name` takes and that no file has: an unknown `claude-…`, which goes to the
+    default model, if it takes one."""
+    return "claude-x" if "*" in name and overlap(name, "claude-*") else name.replace("*", "x")
 
 
 def _ledger_path(config: Config | None) -> str:

@@ -260,6 +260,30 @@ def test_what_can_t_work_is_said(here: Path, capsys: pytest.CaptureFixture[str])
     assert "warning" not in run(capsys, "new", "carol", "--models", "priced,pri*")[2]
 
 
+def test_a_pattern_is_for_names_that_the_file_does_not_have(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown `claude-…` goes to the first model; a pattern of the file takes names, too."""
+    assert "warning" not in run(capsys, "new", "alice", "--models", "claude-*,claude-opus-*,c*")[2]
+    assert "no model of the configuration" in run(capsys, "new", "bob", "--models", "gpt-*")[2]
+    models = [
+        {"model_name": name, "litellm_params": {"model": f"openai/{name}", "api_base": "http://127.0.0.1:9"}}
+        for name in ("far/*", "near")
+    ]
+    aliases = {"team-*": "near"}
+    text = json.dumps({"model_list": models, "router_settings": {"model_group_alias": aliases}})
+    (here / "a2py.yaml").write_text(text, "utf-8")
+    assert "warning" not in run(capsys, "new", "carol", "--models", "far/gpt-*,*/gpt,team-a*,near*")[2]
+    assert "named fare/*" in run(capsys, "new", "dora", "--models", "fare/*")[2]
+
+
+def test_a_price_is_missing_behind_a_pattern(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`claude-*` goes to the first model, here the one without a price."""
+    config = json.loads((here / "a2py.yaml").read_text("utf-8"))
+    config["model_list"].reverse()
+    (here / "a2py.yaml").write_text(json.dumps(config), "utf-8")
+    err = run(capsys, "new", "alice", "--models", "claude-*", "--budget", "1/day")[2]
+    assert "no price is known for unpriced, so" in err
+
+
 def test_each_model_without_a_price_is_named_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """However many deployments it has."""
     config = json.loads((here / "a2py.yaml").read_text("utf-8"))
