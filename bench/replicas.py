@@ -297,7 +297,7 @@ async def outage(stage: Stage, session: ClientSession, seconds: float) -> dict[s
     }
 
 
-async def killed(stage: Stage, session: ClientSession, seconds: float) -> dict[str, Any]:
+async def kill_replicas(stage: Stage, session: ClientSession, seconds: float) -> dict[str, Any]:
     rpm, places = 240, 12
     stage.limits = {"rpm": rpm, "max_parallel_requests": places}
     stage.upstream.hold = 1.5
@@ -370,7 +370,7 @@ EXPERIMENTS: dict[str, Callable[..., Any]] = {
     "forty": forty,
     "frozen": frozen,
     "outage": outage,
-    "killed": killed,
+    "killed": kill_replicas,
     "cost": cost,
 }
 

@@ -236,7 +236,9 @@ async def census(process: Process, path: Path, number: signal.Signals = signal.S
     raise SystemExit(f"no census: {process.tail()}")
 
 
-async def mixed(folder: Path, seconds: float, clients: int, seed: int, wire: str, trim: bool) -> dict[str, Any]:
+async def run_mixed_load(
+    folder: Path, seconds: float, clients: int, seed: int, wire: str, trim: bool
+) -> dict[str, Any]:
     upstream = Upstream(wire)
     base = f"http://127.0.0.1:{await upstream.start()}/v1"
     models = [make_model(kind, base, wire, **({"max_retries": 2} if kind == "flaky" else {})) for kind in KINDS]
@@ -344,7 +346,9 @@ def main() -> int:
             run, seconds = RUNS[args.what]
             result = asyncio.run(run(folder, args.seconds or seconds, args.clients, args.seed))
         else:
-            result = asyncio.run(mixed(folder, args.seconds or 900, args.clients, args.seed, args.wire, args.trim))
+            result = asyncio.run(
+                run_mixed_load(folder, args.seconds or 900, args.clients, args.seed, args.wire, args.trim)
+            )
     print(json.dumps(result, indent=1))
     return 0 if result["good"] else 1
 

@@ -101,7 +101,7 @@ def args(key: Any, s: str) -> Verbs:
     return lambda log: log.args(key, s)
 
 
-def done(key: Any) -> Verbs:
+def complete(key: Any) -> Verbs:
     return lambda log: log.complete(key)
 
 
@@ -198,7 +198,9 @@ def test_each_vendor_state_between_pieces_of_a_text_is_kept() -> None:
 
 
 def test_done_ends_a_run_and_the_next_text_opens_a_new_block() -> None:
-    assert run(text("a"), done("other"), text("b"), done("t"), now(["+text", "'ab", "-"]), done("t"), text("c")) == [
+    assert run(
+        text("a"), complete("other"), text("b"), complete("t"), now(["+text", "'ab", "-"]), complete("t"), text("c")
+    ) == [
         "+text",
         "'ab",
         "-",
@@ -342,7 +344,7 @@ def test_a_name_that_comes_after_everything() -> None:
     both = ["+tool a2py_1_ f", '\'{"a":1}', "-", "+tool d g", '\'{"b":2}']
     late: list[Verbs] = [
         args(0, '{"a":1}'),
-        done(0),
+        complete(0),
         tool(1, "d", "g"),
         args(1, '{"b":2}'),
         now([]),
@@ -353,7 +355,7 @@ def test_a_name_that_comes_after_everything() -> None:
 
 
 def test_a_name_for_a_call_that_is_done_and_alone() -> None:
-    assert run(args(0, '{"a":1}'), done(0), tool(0, "c", "f"), now(["+tool c f", '\'{"a":1}', "-"])) == [
+    assert run(args(0, '{"a":1}'), complete(0), tool(0, "c", "f"), now(["+tool c f", '\'{"a":1}', "-"])) == [
         "+tool c f",
         '\'{"a":1}',
         "-",
@@ -501,12 +503,12 @@ def test_a_complete_call_ends_when_the_next_item_comes() -> None:
 def test_done() -> None:
     assert run(
         tool(0, "c", "f"),
-        done(0),
+        complete(0),
         now(["+tool c f", "'{}", "-"]),
         args(0, '{"late":1}'),
-        done(0),
+        complete(0),
         tool(1, "d", "g"),
-        done(1),
+        complete(1),
     ) == [
         "+tool c f",
         "'{}",
@@ -525,11 +527,11 @@ def test_done_of_held_calls() -> None:
         tool(0, "c", "f"),
         args(0, '{"a"'),
         tool(1, "d", "g"),
-        done(1),
+        complete(1),
         tool(2, "e", "h"),
         args(2, '{"b"'),
         args(0, ":1}"),
-        done(0),
+        complete(0),
         now(both),
     ) == [*both, "-", "max_tokens"]
 
@@ -547,11 +549,11 @@ def test_vendor_state_behind_the_text() -> None:
 
 
 def test_done_of_a_broken_call_leaves_it_broken() -> None:
-    assert run(tool(0, "c", "f"), args(0, '{"a": '), done(0), text("x"))[:3] == ["+tool c f", '\'{"a": ', "-"]
+    assert run(tool(0, "c", "f"), args(0, '{"a": '), complete(0), text("x"))[:3] == ["+tool c f", '\'{"a": ', "-"]
 
 
 def test_a_call_that_comes_twice_is_one() -> None:
-    call: list[Verbs] = [tool(0, "c", "f"), args(0, '{"a":1}'), done(0)]
+    call: list[Verbs] = [tool(0, "c", "f"), args(0, '{"a":1}'), complete(0)]
     assert len([line for line in run(*call, *call) if line == "-"]) == 1
 
 
@@ -665,7 +667,7 @@ def test_what_max_tokens_cut_is_never_completed() -> None:
         "-",
         "max_tokens",
     ]
-    assert run(tool(0, "c", "f"), args(0, "{}"), done(0), reason="max_tokens") == [
+    assert run(tool(0, "c", "f"), args(0, "{}"), complete(0), reason="max_tokens") == [
         "+tool c f",
         "'{}",
         "-",
@@ -677,7 +679,7 @@ def test_what_max_tokens_cut_is_never_completed() -> None:
         tool(1, "d", "g"),
         tool(2, "e", "h"),
         args(2, '{"b"'),
-        done(1),
+        complete(1),
         args(0, ":1}"),
         reason="max_tokens",
     ) == ["+tool c f", '\'{"a":1}', "-", "+tool d g", "'{}", "-", "+tool e h", '\'{"b"', "-", "max_tokens"]

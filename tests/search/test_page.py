@@ -8,7 +8,7 @@ from a2py.search.page import PAGES, SNIPPET, TITLE, URL, Page, Pages, Query, cle
 
 
 @pytest.mark.parametrize(
-    ("url", "allowed", "blocked", "expected"),
+    ("url", "only", "never", "expected"),
     [
         ("https://example.com/a", (), (), True),
         ("http://example.com", (), (), True),
@@ -35,8 +35,8 @@ from a2py.search.page import PAGES, SNIPPET, TITLE, URL, Page, Pages, Query, cle
         ("https://example.com/a", (), ("example.com/n*",), True),
     ],
 )
-def test_domains(url: str, allowed: tuple[str, ...], blocked: tuple[str, ...], expected: bool) -> None:
-    assert is_wanted(url, Query("q", allowed, blocked)) is expected
+def test_domains(url: str, only: tuple[str, ...], never: tuple[str, ...], expected: bool) -> None:
+    assert is_wanted(url, Query("q", only, never)) is expected
 
 
 def test_a_page_has_a_usable_url_once() -> None:

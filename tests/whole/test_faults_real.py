@@ -475,7 +475,7 @@ class Certificates(NamedTuple):
 
     ca: Path
     good: Path
-    expired: Path
+    too_old: Path
     wrong_host: Path
     self_signed: Path
 
@@ -548,7 +548,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         ("good", "ca", ""),
         ("good", "directory", ""),
         ("good", "", "certificate"),
-        ("expired", "ca", "expired"),
+        ("too_old", "ca", "expired"),
         ("wrong_host", "ca", "match"),
         ("self_signed", "ca", "self"),
         ("self_signed", "off", ""),
