@@ -34,6 +34,8 @@ HEAD = ("requests", "errors", "input", "cache read", "cache write", "output", "c
 BAR, NAME = 20, 40
 #: What a spreadsheet takes for the beginning of a formula.
 _FORMULA = ("=", "+", "-", "@")
+#: What to do about an own ledger that can't be read.
+OWN_CURE = "Restore it, or move it away: the proxy makes another at its next start"
 #: Seconds for the running proxy to sum up a large ledger.
 SECONDS = 30.0
 
@@ -73,8 +75,10 @@ def fetch(args: argparse.Namespace, terminal: Terminal) -> list[dict[str, Any]]:
         since = parse_since(args.since, time.time()) if args.since is not None else 0.0
     except ValueError as error:
         raise Stop(f"--since {args.since}: {error}", USAGE) from None
-    if args.ledger:
-        return read_file(os.path.expanduser(args.ledger), args.by, since)
+    if args.ledger is not None:
+        path = os.path.expanduser(args.ledger)
+        check_file(path)
+        return read_file(path, args.by, since, "Correct --ledger, or check that you may read the file")
     rows = ask(args, since, terminal)
     return read_file(state.ledger_path(os.environ), args.by, since) if rows is None else rows
 
@@ -111,8 +115,19 @@ def _explain(answer: http.Answer | None) -> str:
     return f"answered {answer.status}" + (f": {message[:500]}" if message else "")
 
 
-def read_file(path: str, by: str, since: float) -> list[dict[str, Any]]:
-    """Return the rows of a ledger, [] if there is no file."""
+def check_file(path: str) -> None:
+    """Raise Stop unless `path`, which the user has named, is a file."""
+    if not path:
+        raise Stop("--ledger is empty: name a file, or omit it for your own ledger", USAGE)
+    if os.path.isdir(path):
+        example = os.path.join(path, os.path.basename(state.ledger_path(os.environ)))
+        raise Stop(f"{path} is a folder: name the ledger in it, for example --ledger {example}", FAILED)
+    if not os.path.exists(path):
+        raise Stop(f"there is no file {path}: correct --ledger, or omit it for your own ledger", FAILED)
+
+
+def read_file(path: str, by: str, since: float, cure: str = OWN_CURE) -> list[dict[str, Any]]:
+    """Return the rows of a ledger, [] if there is no file. `cure`: what to do if it can't be read."""
     try:
         import sqlite3
     except ImportError:
@@ -122,7 +137,7 @@ def read_file(path: str, by: str, since: float) -> list[dict[str, Any]]:
     try:
         groups = sum_by(path, by, since)
     except (sqlite3.Error, OSError) as error:
-        raise Stop(f"the ledger {path} can't be read: {error}", FAILED) from None
+        raise Stop(f"the ledger {path} can't be read: {error}. {cure}", FAILED) from None
     return [group.page_row(by) for group in groups]
 
 

@@ -137,12 +137,35 @@ def test_since_and_what_can_be_wrong(ledger: str, nothing: Path, capsys: pytest.
     assert main(["usage", "--since", "soon"]) == exits.USAGE
     assert main(["usage", "--url", "http://127.0.0.1:9"]) == exits.FAILED
     assert "no a2py answers at http://127.0.0.1:9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        ("broken.db", exits.FAILED, "the ledger broken.db can't be read: file is not a database. Correct --ledger"),
+        ("missing.db", exits.FAILED, "there is no file missing.db: correct --ledger, or omit it for your own ledger"),
+        ("folder", exits.FAILED, "folder is a folder: name the ledger in it, for example --ledger folder/usage.db"),
+        ("", exits.USAGE, "--ledger is empty: name a file, or omit it for your own ledger"),
+    ],
+)
+def test_a_ledger_that_is_named_must_be_one(
+    name: str, code: int, message: str, ledger: str, nothing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (nothing / "broken.db").write_bytes(b"no database" * 100)
-    assert main(["usage", "--ledger", "broken.db"]) == exits.FAILED
-    assert "can't be read" in capsys.readouterr().err
-    assert main(["usage", "--ledger", "missing.db", "--json"]) == exits.OK
-    assert json.loads(capsys.readouterr().out) == []
+    (nothing / "folder").mkdir()
+    assert main(["usage", "--json", "--ledger", name]) == code
+    out, err = capsys.readouterr()
+    assert not out and message in err
     assert not (nothing / "missing.db").exists(), "reading makes no file"
+
+
+def test_an_own_ledger_that_can_t_be_read_is_named(
+    ledger: str, nothing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(ledger).write_bytes(b"no database" * 100)
+    assert main(["usage"]) == exits.FAILED
+    err = capsys.readouterr().err
+    assert f"the ledger {ledger} can't be read: file is not a database. Restore it, or move it away" in err
 
 
 @pytest.mark.integration
