@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from a2py.cli import http, options, state
-from a2py.cli.exits import FAILED, OK, USAGE, Stop
+from a2py.cli.exits import FAILED, OK, UNAVAILABLE, USAGE, Stop
 from a2py.cli.statusline import format_cost
 from a2py.cli.terminal import Terminal, pluralize
 from a2py.ledger.query import COLUMNS, GROUPS, parse_since
@@ -91,8 +91,9 @@ def ask(args: argparse.Namespace, since: float, terminal: Terminal) -> list[dict
     env = read_environment()
     url = running.find_url(args, env)
     if not running.is_a2py(url):
-        if args.url:
-            raise Stop(f"no a2py answers at {url}: start one, or omit --url to read this user's ledger", FAILED)
+        name = "omit --url" if args.url else "unset A2PY_URL" if env.get("A2PY_URL", "").strip() else ""
+        if name:
+            raise Stop(f"no a2py answers at {url}: start one, or {name} to read this user's ledger", UNAVAILABLE)
         return None
     query = urlencode({"by": args.by, "since": since} if since else {"by": args.by})
     answer = http.ask(f"{url}/usage?{query}", headers=http.authorization(running.find_key(args, env)), timeout=SECONDS)

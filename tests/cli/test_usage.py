@@ -135,8 +135,17 @@ def test_since_and_what_can_be_wrong(ledger: str, nothing: Path, capsys: pytest.
     assert main(["usage", "--since", "2099-01-01"]) == exits.OK
     assert "no answers since 2099-01-01" in capsys.readouterr().err
     assert main(["usage", "--since", "soon"]) == exits.USAGE
-    assert main(["usage", "--url", "http://127.0.0.1:9"]) == exits.FAILED
-    assert "no a2py answers at http://127.0.0.1:9" in capsys.readouterr().err
+    assert main(["usage", "--url", "http://127.0.0.1:9"]) == exits.UNAVAILABLE
+    assert "no a2py answers at http://127.0.0.1:9: start one, or omit --url" in capsys.readouterr().err
+
+
+def test_a_proxy_of_the_environment_is_named_too(
+    ledger: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """This machine's ledger is no answer to what that proxy has used."""
+    monkeypatch.setenv("A2PY_URL", "http://127.0.0.1:9")
+    assert main(["usage"]) == exits.UNAVAILABLE
+    assert "no a2py answers at http://127.0.0.1:9: start one, or unset A2PY_URL" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
