@@ -32,6 +32,9 @@ OTHER_MODES = frozenset(
         "image_edit",
     )
 )
+#: Those of them whose answers have no output tokens. Images and audio may have some: gpt-image-1 and gpt-4o-transcribe
+#: report `output_tokens` (OpenAI's API reference, 2026-11).
+NO_OUTPUT_MODES = frozenset(("embedding", "moderation", "rerank"))
 
 
 def is_secret_name(name: str) -> bool:
@@ -112,6 +115,11 @@ class Deployment:
     def is_chat(self) -> bool:
         """Whether the model writes text, so that it can answer /v1/messages."""
         return self.mode in CHAT_MODES
+
+    @property
+    def has_output(self) -> bool:
+        """Whether its answers may have output tokens."""
+        return self.mode not in NO_OUTPUT_MODES
 
     @property
     def origin(self) -> str:

@@ -81,6 +81,14 @@ class Price(NamedTuple):
     rates: Rates
     tiers: tuple[tuple[int, Rates], ...] = ()
 
+    def is_complete(self, has_output: bool) -> bool:
+        """Return whether it is known what input costs, and output if there is any."""
+        return self.rates.input is not None and (self.rates.output is not None or not has_output)
+
+    def is_free(self, has_output: bool) -> bool:
+        """Return whether input costs nothing, and output neither if there is any."""
+        return self.rates.input == 0 and (self.rates.output == 0 or not has_output)
+
     def cost(self, usage: Tokens) -> float | None:
         """Return the cost of one answer in US dollars; None if it is not known."""
         if self.tiers:

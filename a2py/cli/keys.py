@@ -299,7 +299,7 @@ def warnings_of(caller: Caller, config: Config) -> Iterator[str]:
     prices = PriceList()
     own = {one.name for one in config.deployments if caller.lists(one.name)}
     own.update(one.name for name in caller.models for one in config.find(find_example(name)))
-    deployments = (one for one in config.deployments if one.name in own and prices.find(one) is None)
+    deployments = (one for one in config.deployments if one.name in own and not prices.is_complete(one))
     names = list(dict.fromkeys(one.name for one in deployments))
     if names:
         yield (

@@ -52,6 +52,17 @@ class PriceList:
         price = self._prices[key] = self._look_up(*key)
         return price
 
+    def is_complete(self, deployment: Deployment, *, has_output: bool = True) -> bool:
+        """Return whether the price of `deployment` is known as far as a budget needs it. `has_output`: the request is
+        one whose answer may have output tokens."""
+        price = self.find(deployment)
+        return price is not None and price.is_complete(has_output and deployment.has_output)
+
+    def is_free(self, deployment: Deployment, *, has_output: bool = True) -> bool:
+        """Return whether `deployment` costs nothing."""
+        price = self.find(deployment)
+        return price is not None and price.is_free(has_output and deployment.has_output)
+
     def _look_up(self, base: str, provider: str, model: str) -> Price | None:
         if find_host_row(base) != provider:
             return None

@@ -9,6 +9,7 @@ limits and budgets are loaded when the first key that has some asks.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from a2py.deployment import Deployment
@@ -61,15 +62,19 @@ async def _run_within_budget(
     budgets = services.books.open_budgets()
     if services.router.sharing is not None:
         budgets.share = services.router.sharing.charge_key
-    cost = budgets.estimate(caller, deployments, Usage(input=demand.input, output=demand.max_tokens))
-    least = budgets.estimate(caller, deployments, Usage(input=demand.input))
-    inbound.is_able = budgets.is_priced
+    prices, has_output = budgets.keeper.prices, inbound.size.has_output
+    expected = Usage(input=demand.input, output=demand.max_tokens)
+    cost = budgets.estimate(caller, deployments, expected, has_output=has_output)
+    least = budgets.estimate(caller, deployments, Usage(input=demand.input), has_output=has_output)
+    inbound.is_able = partial(prices.is_complete, has_output=has_output)
     try:
         hold = await budgets.reserve(caller, cost)
     except ApiError:
         if cost:
             raise
-        inbound.is_able = budgets.is_free  # a model that costs nothing may be asked whatever is left
+        inbound.is_able = partial(
+            prices.is_free, has_output=has_output
+        )  # a model that costs nothing may be asked whatever is left
         return await exchange.run()
     try:
         return await exchange.run()

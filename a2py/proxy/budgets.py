@@ -35,8 +35,6 @@ WAIT_SECONDS = 5.0
 RENEW_SECONDS = LEASE_SECONDS / 3
 #: Seconds after which running requests may have released what they reserved.
 RELEASE_SECONDS = 5.0
-#: One token of each kind whose price a model must have.
-_ONE = Usage(input=1, output=1)
 
 
 class Charge(Protocol):
@@ -82,28 +80,22 @@ class Budgets:
         """How many reservations are not settled."""
         return len(self._open)
 
-    def is_priced(self, deployment: Deployment) -> bool:
-        """Return whether it is known what input and output of `deployment` cost."""
-        return self.keeper.cost(deployment, _ONE) is not None
-
-    def is_free(self, deployment: Deployment) -> bool:
-        """Return whether `deployment` costs nothing."""
-        return self.keeper.cost(deployment, _ONE) == 0
-
-    def estimate(self, caller: Caller, deployments: Sequence[Deployment], usage: Usage) -> float:
+    def estimate(
+        self, caller: Caller, deployments: Sequence[Deployment], usage: Usage, *, has_output: bool = True
+    ) -> float:
         """Return what `usage` costs at the dearest of `deployments` that have a price. Raise `ApiError` if none has
-        one: a request without a price would make a budget mean nothing."""
-        costs = [
-            cost for one in deployments if self.is_priced(one) and (cost := self.keeper.cost(one, usage)) is not None
-        ]
-        if not costs:
+        one: a request without a price would make a budget mean nothing. `has_output`: of `PriceList.is_complete`."""
+        prices, keeper = self.keeper.prices, self.keeper
+        costs = [keeper.cost(one, usage) for one in deployments if prices.is_complete(one, has_output=has_output)]
+        known = [cost for cost in costs if cost is not None]
+        if not known:
             raise ApiError(
                 "permission",
                 f"The key {caller.name} has a budget, and the price of {deployments[0].name[:100]!r} is not known: set"
                 " `input_cost_per_token` and `output_cost_per_token` for it in `a2py: prices:` (0 if it costs nothing)",
                 should_retry=False,
             )
-        return max(costs)
+        return max(known)
 
     async def reserve(self, caller: Caller, cost: float) -> Hold:
         """Reserve `cost` US dollars for a request of `caller`. Raise `ApiError` if its budget is spent."""

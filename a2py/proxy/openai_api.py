@@ -69,7 +69,7 @@ async def pass_on(services: Services, request: BaseRequest, record: Record) -> S
             field="background",
             should_retry=False,
         )
-    inbound = _make_inbound(services, request, record, question)
+    inbound = _make_inbound(services, request, record, question, has_output=endpoint.has_output)
     inbound.recording = recording
     del body, recording  # the question has the body
     answer = PassedAnswer(inbound, endpoint, services.timeouts.stall, question.wants_stream)
@@ -79,7 +79,9 @@ async def pass_on(services: Services, request: BaseRequest, record: Record) -> S
     return result
 
 
-def _make_inbound(services: Services, request: BaseRequest, record: Record, question: Question) -> Inbound:
+def _make_inbound(
+    services: Services, request: BaseRequest, record: Record, question: Question, *, has_output: bool
+) -> Inbound:
     call = Call(
         Request({}, question.model, [], stream=question.wants_stream, max_tokens=question.max_tokens),
         message_id="",
@@ -95,7 +97,7 @@ def _make_inbound(services: Services, request: BaseRequest, record: Record, ques
         call,
         record,
         services.config,
-        PassedSize(question.estimate, question.max_tokens),
+        PassedSize(question.estimate, question.max_tokens, has_output),
         asyncio.get_running_loop().time(),
         question.model,
         Asker(headers, lambda: find_session(headers, question.opening), name=record.account.caller.name),

@@ -42,12 +42,13 @@ class Sizes:
 
 class PassedSize:
     """The input tokens of a request that passes: an estimate, which no reply corrects. `max_tokens`: output that the
-    client allows; `estimate`: input."""
+    client allows; `estimate`: input; `has_output`: the answer may have output tokens."""
 
-    __slots__ = ("estimate", "max_tokens")
+    __slots__ = ("estimate", "has_output", "max_tokens")
 
-    def __init__(self, estimate: int, max_tokens: int) -> None:
+    def __init__(self, estimate: int, max_tokens: int, has_output: bool = True) -> None:
         self.estimate = estimate
+        self.has_output = has_output
         self.max_tokens = max_tokens
 
     def input_tokens(self, model: str) -> int:
@@ -69,6 +70,7 @@ class PromptSize:
     It is the `Demand` that deployments' limits are asked with (proxy/limits.py)."""
 
     __slots__ = ("_count", "_request", "_sizes", "estimate")
+    has_output = True
 
     def __init__(self, sizes: Sizes, call: Call) -> None:
         self._sizes = sizes

@@ -284,6 +284,17 @@ def test_a_price_is_missing_behind_a_pattern(here: Path, capsys: pytest.CaptureF
     assert "no price is known for unpriced, so" in err
 
 
+@pytest.mark.parametrize(("mode", "is_complete"), [("embedding", True), ("rerank", True), ("chat", False)])
+def test_an_output_price_is_needed_where_there_is_output(
+    here: Path, capsys: pytest.CaptureFixture[str], mode: str, is_complete: bool
+) -> None:
+    config = json.loads((here / "a2py.yaml").read_text("utf-8"))
+    params = {"model": "openai/m", "api_key": "x", "api_base": "http://127.0.0.1:9", "input_cost_per_token": 1e-6}
+    config["model_list"] = [{"model_name": "m", "litellm_params": params, "model_info": {"mode": mode}}]
+    (here / "a2py.yaml").write_text(json.dumps(config), "utf-8")
+    assert ("no price is known for m" not in run(capsys, "new", "bob", "--budget", "1/day")[2]) is is_complete
+
+
 def test_each_model_without_a_price_is_named_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """However many deployments it has."""
     config = json.loads((here / "a2py.yaml").read_text("utf-8"))

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,15 @@ async def test_the_dearest_deployment_with_a_price_is_reserved(path: Path) -> No
         usage = Usage(input=1000, output=100)
         assert budgets.estimate(ALICE, [CHEAP, DEAR, UNKNOWN], usage) == pytest.approx(0.012)
         assert budgets.estimate(ALICE, [FREE], usage) == 0
-        assert [budgets.is_priced(one) for one in (CHEAP, FREE, HALF, UNKNOWN)] == [True, True, False, False]
-        assert [budgets.is_free(one) for one in (CHEAP, FREE, HALF, UNKNOWN)] == [False, True, False, False]
+        every = (CHEAP, FREE, HALF, UNKNOWN)
+        prices = budgets.keeper.prices
+        assert [prices.is_complete(one) for one in every] == [True, True, False, False]
+        assert [prices.is_free(one) for one in every] == [False, True, False, False]
+        assert [prices.is_complete(one, has_output=False) for one in every] == [True, True, True, False]
+        vectors = replace(HALF, mode="embedding")
+        assert prices.is_complete(vectors) and not prices.is_free(vectors)
+        assert prices.is_free(replace(vectors, price=Price(Rates(input=0.0))))
+        assert not prices.is_complete(replace(HALF, mode="image_generation")), "gpt-image-1 reports output tokens"
     assert os.listdir(path.parent) == [], "prices need no file"
 
 

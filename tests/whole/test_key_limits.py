@@ -241,6 +241,36 @@ async def test_a_model_without_a_price_is_refused_to_a_key_with_a_budget(path: P
             assert (await proxy.ask(message(), where, headers=key("bob"))).status == 200
 
 
+@pytest.mark.parametrize(
+    ("where", "mode", "status"),
+    [
+        ("/v1/embeddings", "embedding", 200),
+        ("/v1/embeddings", "", 200),
+        ("/v1/moderations", "moderation", 200),
+        ("/v1/rerank", "rerank", 200),
+        ("/v1/images/generations", "image_generation", 403),
+        (CHAT, "", 403),
+    ],
+)
+async def test_without_output_tokens_the_price_of_input_is_enough(
+    path: Path, where: str, mode: str, status: int
+) -> None:
+    write(path, alice={"budget": "1/day"})
+
+    async def script(c: Peer) -> None:
+        c.reply({"object": "list", "data": [], "usage": {"prompt_tokens": 200, "total_tokens": 200}})
+
+    async with ScriptedServer(script) as upstream:
+        first = deployment(upstream.base, "vectors", id="d0", price=Price(Rates(input=1e-4)), mode=mode)
+        async with run_proxy(priced_config(path, upstream.base, first)) as proxy:
+            answer = await proxy.ask({"model": "vectors", "input": "Hi"}, where, headers=key("alice"))
+            assert answer.status == status, answer.body
+            if status == 200:
+                assert await spent(proxy) == pytest.approx((0.02, 0))
+            else:
+                assert "the price of 'vectors' is not known" in error_of(answer)["message"]
+
+
 @BOTH
 async def test_a_fallback_without_a_price_is_not_asked(path: Path, where: str) -> None:
     write(path, alice={"budget": "1/day"}, bob={})

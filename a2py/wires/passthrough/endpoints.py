@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from a2py.deployment import CHAT_MODES
+from a2py.deployment import CHAT_MODES, NO_OUTPUT_MODES
 
 
 class Endpoint(NamedTuple):
@@ -18,6 +18,11 @@ class Endpoint(NamedTuple):
     name: str
     modes: frozenset[str]
     writes: bool = False
+
+    @property
+    def has_output(self) -> bool:
+        """Whether its answers may have output tokens."""
+        return not self.modes <= NO_OUTPUT_MODES
 
 
 #: Path below the base → endpoint (openai 3.57 and its API reference; rerank: docs.vllm.ai, docs.litellm.ai, 2026-10).
