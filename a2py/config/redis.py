@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from a2py.config import values as v
 from a2py.config.bases import is_loopback
@@ -22,7 +23,7 @@ from a2py.config.error import ConfigError
 from a2py.config.pairs import Pair, Use, is_file, origin_of
 from a2py.config.setting_row import ROUTER, make_row
 from a2py.config.tree import Node
-from a2py.config.values import Parser, wrong
+from a2py.config.values import Parser, fail, wrong
 from a2py.config.variables import NOWHERE, Origin, Variables
 
 #: What a file found in a folder would send away, besides passwords.
@@ -37,6 +38,8 @@ _OPTIONS: dict[str, Callable[[str], object]] = {
 _TLS_OPTIONS = frozenset(
     f"ssl_{name}" for name in ("ca_certs", "ca_path", "certfile", "keyfile", "password", "cert_reqs", "check_hostname")
 )
+#: Values of `ssl_cert_reqs`.
+_CERT_REQS = "required, optional, none"
 
 
 def _url(node: Node, path: str) -> str:
@@ -49,20 +52,41 @@ def _url(node: Node, path: str) -> str:
         is_right = False
     if text and not is_right:
         raise wrong(node, path, "the address of a Redis", "Write redis://host:6379 or rediss://host:6380.")
-    if text and not all(_is_option(parts.scheme, *pair) for pair in parse_qsl(parts.query)):
-        options = ", ".join(_OPTIONS)
-        raise wrong(
-            node,
-            path,
-            "an address with options that are known",
-            f"After `?`, there may be {options}; for rediss ssl_*.",
-        )
+    if text:
+        _check_database(parts, node, path)
+        _check_options(parts, node, path)
     return text
+
+
+def _check_database(parts: SplitResult, node: Node, path: str) -> None:
+    """Raise ConfigError if the path is no database. The connection would take database 0 instead."""
+    database = parts.path.strip("/")
+    if parts.scheme != "unix" and database and not (database.isascii() and database.isdigit()):
+        raise fail(node.at, path, "has a path that is no database", "Write its number: redis://host:6379/0.")
+
+
+def _check_options(parts: SplitResult, node: Node, path: str) -> None:
+    """Raise ConfigError if there is an option that no connection knows, or one with a value of the wrong kind."""
+    for name, value in parse_qsl(parts.query):
+        if _is_option(parts.scheme, name, value):
+            continue
+        if name == "ssl_cert_reqs" and parts.scheme == "rediss":
+            raise fail(node.at, path, f"has an option `{name}` that is none of its words", f"Write {_CERT_REQS}.")
+        if name in _OPTIONS:
+            kind = "a number" if _OPTIONS[name] is float else "a whole number"
+            raise fail(node.at, path, f"has an option `{name}` that is not {kind}", f"Write `?{name}=1`, or remove it.")
+        if name in _TLS_OPTIONS:
+            cure = f"Write rediss:// before the host, or remove `{name}`."
+            raise fail(node.at, path, f"has an option `{name}`, which is for TLS alone", cure)
+        near = get_close_matches(name, (*_OPTIONS, *_TLS_OPTIONS), 1, 0.7)
+        hint = f"Did you mean `{near[0]}`?" if near else f"There may be {', '.join(_OPTIONS)}; for rediss ssl_*."
+        what = f"an option `{name}`" if name.isidentifier() and "@" not in parts.query else "an option"
+        raise fail(node.at, path, f"has {what} that is unknown", hint)
 
 
 def _is_option(scheme: str, name: str, value: str) -> bool:
     if name in _TLS_OPTIONS:
-        return scheme == "rediss"
+        return scheme == "rediss" and (name != "ssl_cert_reqs" or value in _CERT_REQS.split(", "))
     try:
         return name in _OPTIONS and _OPTIONS[name](value) is not None
     except ValueError:
@@ -88,12 +112,13 @@ _PARSERS: dict[str, Parser] = {row.attr: row.parse for row in REDIS}
 @dataclass(frozen=True)
 class RedisAddress:
     """`url`: without a login if it was not written into it; `label`: scheme, host and port, for messages; `username`,
-    `password`: "" for none."""
+    `password`: "" for none; `keys`: part of the address → the key or variable that set it."""
 
     label: str
     url: str = field(repr=False)
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -114,13 +139,15 @@ def read_redis(
         return None
     origins = {name: origin_of("api_key", node, env, secret_files) for name, node in nodes.items()}
     values = {name: _PARSERS[name](node, f"router_settings.{name}") for name, node in nodes.items()}
+    keys = {name: f"router_settings.{name}" for name in _PARSERS}
     for name, parse in _PARSERS.items():
         variable = name.upper()
         text = env.get(variable, "").strip()
         if name not in values and name not in ("redis_url", "redis_host") and text:
             values[name] = parse(Node(text, start.at, raw=text, env=variable), variable)
             origins[name] = env.origin(variable)
-    address = _make_address(values)
+            keys[name] = variable
+    address = _make_address(values, keys)
     if not _is_here(address.url):
         _check_origin(start, address, origins)
         _collect_pairs(start, address, origins, env, pairs)
@@ -134,7 +161,8 @@ def _find_nodes(tree: Node) -> dict[str, Node]:
     return {name: node for name, node in nodes.items() if node is not None and node.value != ""}
 
 
-def _make_address(values: Mapping[str, Any]) -> RedisAddress:
+def _make_address(values: Mapping[str, Any], keys: Mapping[str, str]) -> RedisAddress:
+    """Return the address. `keys`: name of a setting → the key or variable that sets it."""
     url = values.get("redis_url", "")
     if not url:
         host, scheme = values["redis_host"], "rediss" if values.get("redis_ssl") else "redis"
@@ -144,7 +172,19 @@ def _make_address(values: Mapping[str, Any]) -> RedisAddress:
     label = parts.path if parts.scheme == "unix" else f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     has_login = parts.password is not None or "password" in dict(parse_qsl(parts.query))
     username = "" if has_login or parts.username else values.get("redis_username", "")
-    return RedisAddress(unquote(label), url, username, "" if has_login else values.get("redis_password", ""))
+    password = "" if has_login else values.get("redis_password", "")
+    return RedisAddress(unquote(label), url, username, password, _find_keys(values, keys, parts, has_login))
+
+
+def _find_keys(
+    values: Mapping[str, Any], keys: Mapping[str, str], parts: SplitResult, has_login: bool
+) -> dict[str, str]:
+    """Return part of the address → the key to correct. All parts are in the URL, if there is one, except the login."""
+    own = () if has_login else ("password",) if parts.username else ("password", "username")
+    by_part = {name.removeprefix("redis_"): key for name, key in keys.items()}
+    if "redis_url" not in values:
+        return by_part
+    return {part: key if part in own else keys["redis_url"] for part, key in by_part.items()}
 
 
 def _is_here(url: str) -> bool:

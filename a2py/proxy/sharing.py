@@ -35,7 +35,7 @@ class Sharing:
     def __init__(self, address: RedisAddress, router: Router, log: Log) -> None:
         self._address = address
         self._log = log
-        self.store = Store(address.url, address.options, log)
+        self.store = Store(address.url, address.options, log, address.keys)
         self._line = router.line = SharedLine(router.limits.places)
         self._admission = Admission(self.store, router.limits)
         router.make_plan = partial(SharedPlan, self._admission, self._line)

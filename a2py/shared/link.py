@@ -15,8 +15,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from redis.asyncio import Connection, ConnectionPool
+from redis.asyncio import Connection, ConnectionPool, SSLConnection
 from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from a2py.shared.trouble import LinkError, describe, describe_refusal
 
 #: Seconds for one call, and for connecting and logging in.
 CALL_SECONDS, CONNECT_SECONDS = 0.25, 2.0
@@ -37,10 +39,6 @@ def make_pool(url: str, options: Mapping[str, Any]) -> ConnectionPool:
     pool = ConnectionPool.from_url(url, **{"protocol": 2, **options})
     pool.connection_kwargs["socket_timeout"] = None
     return pool
-
-
-class LinkError(Exception):
-    """A call has failed: in time, or with the connection."""
 
 
 class Late(LinkError):
@@ -73,7 +71,7 @@ class Link:
     """`on_end`: called once when the connection has ended, with the reason; `on_late`: called for each call that has
     not been answered in time."""
 
-    def __init__(self, pool: ConnectionPool, on_end: Callable[[str], None], on_late: Callable[[], None]) -> None:
+    def __init__(self, pool: ConnectionPool, on_end: Callable[[LinkError], None], on_late: Callable[[], None]) -> None:
         self._pool = pool
         self._on_end = on_end
         self._on_late = on_late
@@ -93,7 +91,7 @@ class Link:
             await asyncio.wait_for(connection.connect(), CONNECT_SECONDS)
         except (*FAILURES, TypeError, AttributeError) as error:  # the last two: of a URL with strange options
             await self.close()
-            raise LinkError(describe(error)) from None
+            raise self._describe(error) from None
         self.is_open = True
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._write(connection)), loop.create_task(self._read(connection))]
@@ -103,7 +101,7 @@ class Link:
 
         A cancellation may be lost in the package's time limits (`asyncio.wait_for` before Python 3.12). So the tasks
         also end by themselves: there is nothing to write, and nothing more to read."""
-        self._end("closed")
+        self._end(LinkError("is closed"))
         connection, self._connection = self._connection, None
         tasks, self._tasks = self._tasks, []
         own = asyncio.current_task()
@@ -124,7 +122,7 @@ class Link:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         if not self.is_open or len(self._calls) >= MAX_CALLS:
-            future.set_exception(LinkError("not connected"))
+            future.set_exception(LinkError("is not connected"))
             return future
         self._send(arguments, _Call(future, loop.time() + CALL_SECONDS, late))
         return future
@@ -185,7 +183,7 @@ class Link:
                 call.due = 0.0
                 future, call.future = call.future, None
                 if future is not None and not future.done():
-                    future.set_exception(Late(f"no answer within {CALL_SECONDS * 1000:g} ms"))
+                    future.set_exception(Late(f"does not answer within {CALL_SECONDS * 1000:g} ms"))
                 self._on_late()
 
     async def _write(self, connection: Connection) -> None:
@@ -196,7 +194,7 @@ class Link:
             try:
                 await connection.send_packed_command(data, check_health=False)
             except FAILURES as error:
-                self._end(describe(error))
+                self._end(self._describe(error))
                 return
 
     async def _read(self, connection: Connection) -> None:
@@ -206,10 +204,10 @@ class Link:
             except ResponseError as error:
                 reply = error
             except FAILURES as error:
-                self._end(describe(error))
+                self._end(self._describe(error))
                 return
             if not self._calls:
-                self._end("an answer that nothing was asked for")
+                self._end(LinkError("gives an answer that nothing was asked for"))
                 return
             self._take(self._calls.popleft(), reply)
 
@@ -220,7 +218,7 @@ class Link:
         if isinstance(reply, ResponseError):
             is_missing = isinstance(reply, NoScriptError)
             if future is not None and is_waited_for:
-                future.set_exception(ScriptMissing() if is_missing else LinkError(f"refused: {str(reply)[:200]}"))
+                future.set_exception(ScriptMissing() if is_missing else describe_refusal(reply))
             else:
                 react = call.on_missing if is_missing else call.on_refusal
                 if react is not None:
@@ -230,7 +228,10 @@ class Link:
         elif call.late is not None:
             call.late(reply)
 
-    def _end(self, reason: str) -> None:
+    def _describe(self, error: BaseException) -> LinkError:
+        return describe(error, CONNECT_SECONDS, issubclass(self._pool.connection_class, SSLConnection))
+
+    def _end(self, reason: LinkError) -> None:
         """Fail all calls that are under way."""
         was_open, self.is_open = self.is_open, False
         if self._timer is not None:
@@ -239,19 +240,8 @@ class Link:
         while self._calls:
             future = self._calls.popleft().future
             if future is not None and not future.done():
-                future.set_exception(LinkError(reason))
+                future.set_exception(LinkError(str(reason), reason.cure))
         self._unsent.clear()
         self._has_unsent.set()  # ends the task that writes
         if was_open:
             self._on_end(reason)
-
-
-def describe(error: BaseException) -> str:
-    """Return one line about a failure, without an address or a password in it."""
-    if isinstance(error, asyncio.TimeoutError):
-        return f"no connection within {CONNECT_SECONDS:g} s"
-    name = type(error).__name__
-    cause = error.__cause__ or error.__context__
-    if isinstance(cause, OSError) and cause.strerror:
-        return f"{name}: {cause.strerror}"
-    return name

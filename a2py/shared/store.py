@@ -26,14 +26,15 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from a2py.shared import script
 from a2py.shared.grant import Grant, Verdict, end_changes, take_back
-from a2py.shared.link import CALL_SECONDS, Late, Link, LinkError, ScriptMissing, make_pool
+from a2py.shared.link import CALL_SECONDS, Late, Link, ScriptMissing, make_pool
 from a2py.shared.mirror import Mirror
 from a2py.shared.script import Change, Script, Take
 from a2py.shared.subject import Ask, Asks
+from a2py.shared.trouble import CHECK_ADDRESS, Announcer, LinkError, Reporter
 
 #: Seconds for which a process's running requests count after its last sign of life, and between two beats.
 LEASE_SECONDS, BEAT_SECONDS = 15.0, 1.0
@@ -53,11 +54,6 @@ MAX_WORDS, MAX_TOLD, WORD_BYTES = 2000, 100, 65536
 MALFORMED = (ValueError, TypeError, IndexError, AttributeError, KeyError)
 
 
-class Reporter(Protocol):
-    def info(self, event: str, **values: object) -> None: ...
-    def warning(self, event: str, **values: object) -> None: ...
-
-
 class Stream:
     """The words that processes tell each other.
 
@@ -73,13 +69,15 @@ class Stream:
 
 
 class Store:
-    """`url`: of Redis; `options`: further arguments of its connections; `is_up`: Redis is asked; `name`: of this
-    process, `number`: how many it has had; `mirror`: what this process knows without asking; `news`: what processes
-    tell each other."""
+    """`url`: of Redis; `options`: further arguments of its connections; `keys`: part of the address → the key that set
+    it, for messages; `is_up`: Redis is asked; `name`: of this process, `number`: how many it has had; `mirror`: what
+    this process knows without asking; `news`: what processes tell each other."""
 
-    def __init__(self, url: str, options: Mapping[str, Any], log: Reporter) -> None:
+    def __init__(
+        self, url: str, options: Mapping[str, Any], log: Reporter, keys: Mapping[str, str] | None = None
+    ) -> None:
         self._pool = make_pool(url, options)
-        self._log = log
+        self._log = Announcer(log, url, keys)
         self.mirror = Mirror()
         self.is_up = False
         self._base = secrets.token_hex(6)  # of this process's names
@@ -90,7 +88,7 @@ class Store:
         self._offset = time.time() - time.monotonic()  # Redis's clock less ours, seconds
         self._guard_end = 0.0
         self._birth = b""
-        self._reason = ""  # why there was no connection at the latest try
+        self._reason: LinkError | None = None  # why there was no connection at the latest try
         self.news = Stream()
         self._wake = asyncio.Event()  # a beat is due, or there is nothing to beat for
         self._decision = asyncio.Event()  # Redis is asked, or it is not
@@ -185,10 +183,10 @@ class Store:
             except Late:
                 return None  # it is counted
             except LinkError as error:
-                self._note_failure(str(error))
+                self._note_failure(error)
                 return None
             except MALFORMED:
-                self._note_failure("an answer that no script of ours gives")
+                self._note_failure(_strange_answer())
                 return None
             self._failures = 0
             if take.choice >= 0 and number != self.number:
@@ -245,7 +243,7 @@ class Store:
         except Late:
             return None  # it is counted
         except LinkError as error:
-            self._note_failure(str(error))
+            self._note_failure(error)
             return None
 
     def send(self, which: Script, arguments: list[Any]) -> bool:
@@ -268,10 +266,12 @@ class Store:
             try:
                 await asyncio.wait_for(self._decision.wait(), CALL_SECONDS)
             except asyncio.TimeoutError:
-                self._note_failure(self._reason or f"no connection within {CALL_SECONDS * 1000:g} ms")
+                self._note_failure(
+                    self._reason or LinkError(f"makes no connection within {CALL_SECONDS:g} s", CHECK_ADDRESS)
+                )
         return self.is_up
 
-    def _note_failure(self, reason: str) -> None:
+    def _note_failure(self, error: LinkError) -> None:
         """Count a failed call. After MAX_FAILURES in a row, Redis is not asked any more."""
         self._failures += 1
         if self._failures < MAX_FAILURES or self._is_broken:
@@ -280,16 +280,12 @@ class Store:
         self._decision.set()
         self._wake.set()
         self.mirror.begin_alone(self.now())
-        self._log.warning(
-            "redis does not answer: each process keeps to its part of the limits",
-            reason=reason,
-            processes=self.mirror.count,
-        )
+        self._log.tell_trouble(error, self.mirror.count)
 
     async def _run(self) -> None:
         """Keep a connection, for as long as the process runs."""
         while not self._is_closed:
-            link = Link(self._pool, self._on_end, partial(self._note_failure, "no answer in time"))
+            link = Link(self._pool, self._on_end, partial(self._note_failure, _late()))
             try:
                 await link.open()
                 await self._join(link)
@@ -299,10 +295,10 @@ class Store:
             except Late:
                 pass  # it is counted
             except LinkError as error:
-                self._reason = str(error)
-                self._note_failure(self._reason)
+                self._reason = error
+                self._note_failure(error)
             except Exception as error:  # a bug, or a word that one has: the limits go on being shared
-                self._reason = f"{type(error).__name__}: {error}"
+                self._reason = LinkError(f"can't be used ({type(error).__name__}: {error})")
                 self._note_failure(self._reason)
             finally:
                 self.is_up, self._link = False, None
@@ -311,19 +307,19 @@ class Store:
                 self._decision.clear()
             await asyncio.sleep(PAUSE_SECONDS if self._failures > 1 else 0.0)
 
-    def _on_end(self, reason: str) -> None:
+    def _on_end(self, error: LinkError) -> None:
         """Note that the connection has ended."""
         if self.is_up:
             self.is_up = False
             self._decision.clear()
-            self._note_failure(reason)
+            self._note_failure(error)
         self._wake.set()
 
     def _come_up(self, link: Link) -> None:
         self._link, self.is_up, self._failures = link, True, 0
         if self._is_broken or not self._is_checked:
-            self._log.info("redis answers: limits are shared")
-        self._is_broken, self._reason = False, ""
+            self._log.tell_answer()
+        self._is_broken, self._reason = False, None
         self._guard_end = time.monotonic() + GUARD_SECONDS
         self._decision.set()
 
@@ -344,7 +340,7 @@ class Store:
             mirror.owe(standings)
             self._must_join = True
             if isinstance(error, MALFORMED):
-                raise LinkError("an answer that no script of ours gives") from None
+                raise _strange_answer() from None
             raise
         self._offset = now / 1000 - (start + time.monotonic()) / 2
 
@@ -389,7 +385,7 @@ class Store:
         try:
             beat = script.read_beat(await self._run_script(link, script.BEAT, arguments))
         except MALFORMED:
-            raise LinkError("an answer that no script of ours gives") from None
+            raise _strange_answer() from None
         self._failures = 0
         if not beat.has_lease:
             await self._join(link)
@@ -416,10 +412,15 @@ class Store:
         values = dict(line.partition(":")[::2] for line in lines)
         policy = values.get("maxmemory_policy", "noeviction")
         if values.get("maxmemory", "0") != "0" and policy != "noeviction":
-            self._log.warning(
-                "redis may drop what is counted when its memory is full: set maxmemory-policy noeviction",
-                maxmemory_policy=policy,
-            )
+            self._log.tell_eviction(policy)
+
+
+def _late() -> LinkError:
+    return LinkError(f"does not answer within {CALL_SECONDS * 1000:g} ms")
+
+
+def _strange_answer() -> LinkError:
+    return LinkError("gives an answer that no Redis gives", "correct `{host}` and `{port}`")
 
 
 def _running(ask: Ask) -> Change:

@@ -80,9 +80,22 @@ def test_without_an_address_nothing_is_shared(folder: Folder, keys: str, env: di
         ("redis_url: x", {}, ["litellm_config.yaml:2", "router_settings.redis_url", "redis://host:6379"]),
         ("redis_url: 'http://h:1'", {}, ["the address of a Redis"]),
         ("redis_url: 'redis://h:port'", {}, ["the address of a Redis"]),
-        ("redis_url: 'redis://h/0?foo=bar'", {}, ["options that are known", "client_name"]),
-        ("redis_url: 'redis://h/0?db=one'", {}, ["options that are known"]),
-        ("redis_url: 'redis://h/0?ssl_cert_reqs=none'", {}, ["options that are known"]),
+        ("redis_url: 'redis://h/0?foo=bar'", {}, ["has an option `foo` that is unknown", "client_name"]),
+        ("redis_url: 'redis://h/0?pasword=bar'", {}, ["an option `pasword` that is unknown", "mean `password`?"]),
+        ("redis_url: 'redis://h/0?db=one'", {}, ["has an option `db` that is not a whole number"]),
+        (
+            "redis_url: 'redis://h/0?client_name=x&socket_timeout=one'",
+            {},
+            ["option `socket_timeout` that is not a num"],
+        ),
+        ("redis_url: 'redis://h/0?ssl_cert_reqs=none'", {}, ["option `ssl_cert_reqs`, which is for TLS", "rediss://"]),
+        (
+            "redis_url: 'rediss://h/0?ssl_cert_reqs=no'",
+            {},
+            ["option `ssl_cert_reqs`", "Write required, optional, none"],
+        ),
+        ("redis_url: 'redis://h:1/abc'", {}, ["litellm_config.yaml:2", "a path that is no database", "host:6379/0"]),
+        ("redis_url: 'redis://h:1/1/2'", {}, ["a path that is no database"]),
         ("redis_host: h, redis_port: none", {}, ["router_settings.redis_port", "a whole number"]),
         ("redis_host: h", {"REDIS_DB": "one"}, ["REDIS_DB", "a whole number"]),
     ],
@@ -91,6 +104,37 @@ def test_mistakes(folder: Folder, keys: str, env: dict[str, str], words: list[st
     with pytest.raises(ConfigError) as excinfo:
         load(folder, keys, **env)
     assert all(word in str(excinfo.value) for word in words), str(excinfo.value)
+
+
+@pytest.mark.parametrize("url", ["redis://u:1/s3cret@h:1", "redis://u:1?s3cret=x@h:1", "redis://:s3cret@h:1/s3cret"])
+def test_a_mistake_shows_no_login(folder: Folder, url: str) -> None:
+    """A password with a `/` or `?` that is not escaped ends up in the path or the options."""
+    assert "s3cret" not in str(folder.mistake(f"{MODEL}router_settings: {{redis_url: '{url}'}}", ENV))
+
+
+@pytest.mark.parametrize("path", ["", "/", "/3", "/3/"])
+def test_databases(folder: Folder, path: str) -> None:
+    assert load(folder, f"redis_url: 'redis://h:1{path}'") is not None
+
+
+@pytest.mark.parametrize(
+    ("keys", "env", "password", "db"),
+    [
+        ("redis_host: h, redis_password: x", {}, "router_settings.redis_password", "router_settings.redis_db"),
+        ("redis_host: h", {"REDIS_PASSWORD": "x", "REDIS_DB": "9"}, "REDIS_PASSWORD", "REDIS_DB"),
+        (
+            "redis_url: 'redis://:x@h'",
+            {"REDIS_PASSWORD": "x"},
+            "router_settings.redis_url",
+            "router_settings.redis_url",
+        ),
+        ("redis_url: 'redis://h'", {"REDIS_PASSWORD": "x"}, "REDIS_PASSWORD", "router_settings.redis_url"),
+        ("redis_url: 'redis://u@h'", {}, "router_settings.redis_password", "router_settings.redis_url"),
+    ],
+)
+def test_keys_for_messages(folder: Folder, keys: str, env: dict[str, str], password: str, db: str) -> None:
+    address = load(folder, keys, **env)
+    assert address is not None and (address.keys["password"], address.keys["db"]) == (password, db)
 
 
 def test_no_login_shows(folder: Folder) -> None:
