@@ -69,7 +69,7 @@ def parser(name: str) -> options.Parser:
     show_.add_argument("--json", action="store_true", help="as JSON, for a program")
     validate_ = commands.add_parser("validate", help="read a file and say what is wrong with it")
     validate_.add_argument("file", nargs="?", help="default: the file that a2py would read here")
-    validate_.add_argument("--config", "-c", dest="config", help=argparse.SUPPRESS)
+    validate_.add_argument("--config", "-c", type=options.text, dest="config", help=argparse.SUPPRESS)
     validate_.add_argument("--strict", action="store_true", help="fail on warnings too")
     return out
 

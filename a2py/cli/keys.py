@@ -67,7 +67,11 @@ def parser(name: str) -> options.Parser:
         one.add_argument("name", metavar="NAME", help="of the key")
     for one in (new, list_, revoke, rotate):
         one.add_argument(
-            "--config", "-c", metavar="FILE", help="the configuration: the keys are in keys.yaml beside it"
+            "--config",
+            "-c",
+            type=options.text,
+            metavar="FILE",
+            help="the configuration: the keys are in keys.yaml beside it",
         )
     return out
 

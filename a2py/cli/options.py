@@ -19,12 +19,19 @@ HOST, PORT = "127.0.0.1", 4000
 LIKE = 0.7
 
 
+def text(value: str) -> str:
+    """Return `value`, which is not empty. An empty one is mostly that of a variable which is not set ("$MODEL")."""
+    if not value.strip():
+        raise argparse.ArgumentTypeError("the value is empty: write one, or leave the flag out")
+    return value
+
+
 class Flag(NamedTuple):
     """`type` bool: a switch. `env`: the variable that is used if the flag is absent."""
 
     names: tuple[str, ...]
     help: str
-    type: Callable[[str], Any] | type = str
+    type: Callable[[str], Any] | type = text
     metavar: str = ""
     env: str = ""
     choices: tuple[str, ...] = ()

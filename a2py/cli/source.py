@@ -115,13 +115,13 @@ def choose(
 
 
 def check_model_flags(args: argparse.Namespace) -> None:
-    """Raise Stop for a flag that needs --model without it, and for --config with --model."""
+    """Raise Stop for a flag that needs --model without it, and for --config or --demo with --model."""
     if not args.model:
         for name in _MODEL_FLAGS:
             if getattr(args, name) is not None:
                 raise Stop(f"--{name.replace('_', '-')} needs --model", USAGE)
-    elif args.config and not args.demo:
-        raise Stop("give either --config or --model", USAGE)
+    elif args.demo or args.config:
+        raise Stop(f"give either {'--demo' if args.demo else '--config'} or --model", USAGE)
 
 
 def obtain_consent(args: argparse.Namespace, env: Mapping[str, str], cwd: str) -> None:

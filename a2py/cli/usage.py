@@ -49,7 +49,7 @@ def parser(name: str) -> options.Parser:
     form = out.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as JSON, for a program")
     form.add_argument("--csv", action="store_true", help="as CSV, for a spreadsheet")
-    out.add_argument("--ledger", metavar="FILE", help="read this file, and ask no proxy")
+    out.add_argument("--ledger", type=options.text, metavar="FILE", help="read this file, and ask no proxy")
     return out.flags((running.URL, *options.LISTEN), options.SOURCE)
 
 
@@ -118,8 +118,6 @@ def _explain(answer: http.Answer | None) -> str:
 
 def check_file(path: str) -> None:
     """Raise Stop unless `path`, which the user has named, is a file."""
-    if not path:
-        raise Stop("--ledger is empty: name a file, or omit it for your own ledger", USAGE)
     if os.path.isdir(path):
         example = os.path.join(path, os.path.basename(state.ledger_path(os.environ)))
         raise Stop(f"{path} is a folder: name the ledger in it, for example --ledger {example}", FAILED)

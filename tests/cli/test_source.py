@@ -119,6 +119,26 @@ def test_a_file_comes_first_then_keys_then_ollama_then_the_demo(nothing: Path) -
     assert one.config.deployments[0].timeout == 9
 
 
+@pytest.mark.parametrize("other", ["--demo", "--config c.yaml", "--demo --config c.yaml"])
+def test_one_model_and_something_else_is_a_mistake(other: str, nothing: Path) -> None:
+    with pytest.raises(Stop, match=f"give either {other.split()[0]} or --model") as excinfo:
+        choose("--model", "openai/x", *other.split())
+    assert excinfo.value.code == exits.USAGE
+
+
+@pytest.mark.parametrize("value", ["", " "])
+@pytest.mark.parametrize(
+    "command",
+    ["--model", "serve -m", "serve --config", "--api-base", "models --url", "keys list -c", "config validate -c"],
+)
+def test_an_empty_flag_is_a_mistake(
+    command: str, value: str, nothing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of a variable that is not set: `a2py --model "$MODEL"`."""
+    assert main([*command.split(), value]) == exits.USAGE
+    assert "the value is empty: write one, or leave the flag out" in capsys.readouterr().err
+
+
 def test_flags_lie_over_the_file(nothing: Path) -> None:
     (nothing / "c.yaml").write_text("model_list: [{model_name: gpt, litellm_params: {model: openai/x, api_key: k}}]")
     config = choose(

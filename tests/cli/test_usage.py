@@ -154,7 +154,7 @@ def test_a_proxy_of_the_environment_is_named_too(
         ("broken.db", exits.FAILED, "the ledger broken.db can't be read: file is not a database. Correct --ledger"),
         ("missing.db", exits.FAILED, "there is no file missing.db: correct --ledger, or omit it for your own ledger"),
         ("folder", exits.FAILED, "folder is a folder: name the ledger in it, for example --ledger folder/usage.db"),
-        ("", exits.USAGE, "--ledger is empty: name a file, or omit it for your own ledger"),
+        ("", exits.USAGE, "argument --ledger: the value is empty: write one, or leave the flag out"),
     ],
 )
 def test_a_ledger_that_is_named_must_be_one(
