@@ -104,7 +104,7 @@ class Case:
     def has_no_end(self) -> bool:
         """Whether a reply of it had no end, so that its row says that the tokens may not be all, although they are what
         was told."""
-        return self.kind == "page" or (self.kind in ("fail", "cut_told") and self.fails != (self.kind == "fail"))
+        return self.kind in ("fail", "cut_told") and self.fails != (self.kind == "fail")
 
     @property
     def may_break(self) -> bool:
@@ -235,6 +235,7 @@ class Upstream:
     async def page(self, c: Peer, case: Case, reply: Reply) -> None:
         c.head(200, {"content-type": "text/html"}, length=20)
         c.write(b"<html>sorry!</html>\n")
+        case.has_unknown_usage = True
 
     async def cut(self, c: Peer, case: Case, reply: Reply) -> None:
         """It breaks off within a text; on the native wire the beginning has told the prompt's tokens."""

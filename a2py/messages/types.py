@@ -149,7 +149,8 @@ class Outcome:
         """Return the tokens that the reply took, and whether any of them is an estimate.
 
         What the upstream reported stands. What it did not is estimated: by `input_estimate`, and by what was seen of
-        the output. A reply that broke off before anything came took nothing that anybody knows of."""
+        the output. A reply that broke off before anything came took nothing that anybody knows of: if no
+        other attempt of the request took anything, its input is estimated at its end (proxy/exchange.py)."""
         usage, has_output = self.usage, self.output_estimate > 1
         if is_complete:
             final = self.final_usage(Usage(input=input_estimate))

@@ -65,7 +65,6 @@ async def _run_within_budget(
     prices, has_output = budgets.keeper.prices, inbound.size.has_output
     expected = Usage(input=demand.input, output=demand.max_tokens)
     cost = budgets.estimate(caller, deployments, expected, has_output=has_output)
-    least = budgets.estimate(caller, deployments, Usage(input=demand.input), has_output=has_output)
     inbound.is_able = partial(prices.is_complete, has_output=has_output)
     try:
         hold = await budgets.reserve(caller, cost)
@@ -79,18 +78,16 @@ async def _run_within_budget(
     try:
         return await exchange.run()
     finally:
-        budgets.settle(hold, _cost_of(budgets, account, hold, least))
+        budgets.settle(hold, _cost_of(budgets, account, hold))
 
 
-def _cost_of(budgets: Budgets, account: Account, hold: Hold, least: float) -> float:
-    """Return what the attempts of a request have cost: as the ledger has it.
-
-    If an upstream was asked and the client left before anything was counted, the input counts, `least`. Otherwise a key
-    could spend what it likes and leave early."""
+def _cost_of(budgets: Budgets, account: Account, hold: Hold) -> float:
+    """Return what the attempts of a request have cost: as the ledger has it. What it does not know costs what was
+    reserved."""
     total, cost = budgets.keeper.sum_up(account.usages)
     if cost is None:
         cost = hold.cost if account.usages and not total.is_empty else 0.0
-    return cost or (least if account.is_estimated and total.is_empty else 0.0)
+    return cost
 
 
 def _estimate(services: Services, inbound: Inbound, deployments: Iterable[Deployment]) -> Tokens:

@@ -56,6 +56,7 @@ class Exchange(Generic[AnswerT]):
         self._refusals = Refusals()
         self._task = asyncio.current_task()
         self._interruption: ApiError | None = None
+        self._silent = -1  # index in the account's usages: the latest attempt that may have worked, and counted nothing
 
     @property
     def inbound(self) -> Inbound:
@@ -79,6 +80,7 @@ class Exchange(Generic[AnswerT]):
             return response
         finally:
             running.remove(self)
+            self._estimate_unknown()
 
     def interrupt(self, error: ApiError) -> None:
         """Answer with `error` now, whatever this exchange waits for. Called from outside its task."""
@@ -255,13 +257,23 @@ class Exchange(Generic[AnswerT]):
         `is_cut_off`: the client has left, or the time is up, so that an upstream that was silent may have worked."""
         outcome, account = attempt.outcome, self._inbound.record.account
         if outcome is None:  # refused, or nothing came
-            account.usages.append((attempt.deployment, Usage()))
-            account.is_estimated = account.is_estimated or (is_cut_off and attempt.prepared is not None)
-            return
-        tokens = self._inbound.size.estimated_tokens(attempt.deployment.model)
-        usage, is_estimated = outcome.measure(tokens, is_complete)
+            usage, is_estimated = Usage(), is_cut_off and attempt.prepared is not None
+        else:
+            tokens = self._inbound.size.estimated_tokens(attempt.deployment.model)
+            usage, is_estimated = outcome.measure(tokens, is_complete)
         account.usages.append((attempt.deployment, usage))
-        account.is_estimated = account.is_estimated or is_estimated
+        if is_estimated:
+            account.is_estimated = True
+            self._silent = len(account.usages) - 1 if usage.is_empty else self._silent
+
+    def _estimate_unknown(self) -> None:
+        """Let an answer of which no attempt counted anything take its input, if an upstream may have worked on it.
+
+        For example, the client leaves before the upstream has answered. Such an answer would cost exactly 0."""
+        usages = self._inbound.record.account.usages
+        if self._silent >= 0 and all(usage.is_empty for _, usage in usages):
+            source = usages[self._silent][0]
+            usages[self._silent] = source, Usage(input=self._inbound.size.estimated_tokens(source.model))
 
     def _end_recording(self, recording: Recording, error: ApiError | None, status: int) -> None:
         """Complete the recording, and write the capture if there is a directory for it."""

@@ -129,15 +129,14 @@ async def wait_for_rows(path: Path, rows: int) -> None:
 
 
 def check_spent(books: Books) -> None:
-    """A budget counts what the rows of its key cost, and the prompt of an answer of which nothing is known. Each is
-    written for itself, so that a killed worker may have lost the one and not the other."""
+    """A budget counts what the rows of its key cost. Each is written for itself, so that a killed worker may have lost
+    the one and not the other."""
     own = [case for case in books.cases if case.key == BUDGET_KEY]
     rows = [books.rows[case.number] for case in own if case.number in books.rows]
     cost = sum(row["cost"] or 0.0 for row in rows)
     near = [case for case in own if books.may_be_lost(case) or any(abs(case.end - kill) < 10 for kill in books.kills)]
     either = sum(max(case.cost, 0.05) for case in near)
-    unknown = sum(row["estimated"] and not row["input"] for row in rows)
-    assert cost > 0 and cost - either - 1e-6 <= books.spent <= cost + either + 0.001 * unknown + 1e-6
+    assert cost > 0 and cost - either - 1e-6 <= books.spent <= cost + either + 1e-6
 
 
 def check(books: Books) -> Counter[str]:

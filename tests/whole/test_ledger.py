@@ -172,11 +172,43 @@ async def test_a_cut_answer_and_one_whose_client_left_count_what_was_seen(tmp_pa
     assert broken["input"] > 0 and broken["output"] == 51
     assert leaver["status"] == 499 and leaver["error"] == "" and leaver["output"] == 101 and leaver["estimated"] == 1
     assert unheard["status"] == 499 and unheard["output"] == 0 and unheard["estimated"] == 1
+    assert unheard["input"] == broken["input"]
     group = sum_by(str(path), "model")[0]
     assert (group.requests, group.errors, group.estimated) == (3, 1, 3)
 
 
-async def test_what_an_upstream_without_an_answer_took_is_not_known(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["/v1/messages", "/v1/chat/completions"])
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("has_head", [True, False])
+async def test_an_answer_that_nobody_waited_for_costs_its_input(
+    tmp_path: Path, where: str, stream: bool, has_head: bool
+) -> None:
+    """The upstream has worked. An exact 0 would be wrong, and the ledger would have less than a budget."""
+    path = tmp_path / "usage.db"
+    came = asyncio.Event()
+
+    async def silent(c: Peer) -> None:
+        if has_head:
+            c.head(200, SSE)
+            await c.drain()
+        came.set()
+        await c.wait_disconnect()
+
+    async with ScriptedServer(silent) as upstream:
+        first = deployment(upstream.base, price=Price(Rates(1e-3, 1e-3)))
+        async with run_proxy(config(deployments=(first,), ledger=str(path))) as proxy:
+            async with proxy.client() as client:
+                client.ask("POST", where, message("word " * 1000, stream=stream))
+                await came.wait()
+                client.reset()
+            await settle(lambda: not proxy.services.running.exchanges)
+            (row,) = await flush_rows(proxy, path)
+            assert "a2py_tokens_estimated_total" in (await proxy.ask(None, "/metrics", "GET")).body.decode()
+    assert row["status"] == 499 and row["estimated"] == 1 and row["output"] == 0
+    assert 900 < row["input"] < 2000 and row["cost"] == pytest.approx(row["input"] * 1e-3)
+
+
+async def test_what_an_upstream_without_an_answer_took_is_estimated(tmp_path: Path) -> None:
     """It may have worked until the time was up. One that refuses, or is not there, has done nothing."""
     path = tmp_path / "usage.db"
 
@@ -196,10 +228,10 @@ async def test_what_an_upstream_without_an_answer_took_is_not_known(tmp_path: Pa
             for name in ("slow", "busy", "gone"):
                 assert (await proxy.ask({**message(), "model": name})).status >= 500
             rows = await flush_rows(proxy, path)
-    assert [(row["model"], row["input"], row["output"], row["estimated"]) for row in rows] == [
-        ("slow", 0, 0, 1),
-        ("busy", 0, 0, 0),
-        ("gone", 0, 0, 0),
+    assert [(row["model"], bool(row["input"]), row["output"], row["estimated"]) for row in rows] == [
+        ("slow", True, 0, 1),
+        ("busy", False, 0, 0),
+        ("gone", False, 0, 0),
     ]
 
 
