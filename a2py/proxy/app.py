@@ -28,7 +28,7 @@ from a2py.proxy.responses import (
     new_id,
     openai_error_response,
 )
-from a2py.proxy.routes import Route, find_route, is_page, join_page
+from a2py.proxy.routes import Route, find_route, is_page, join_page, wants_openai_errors
 from a2py.proxy.rules import route_headers
 from a2py.proxy.services import Services
 from a2py.wires.passthrough.endpoints import is_openai_path
@@ -115,7 +115,7 @@ class Proxy:
         record.error = record.error or f"{error.kind}: {error.message}"
         route = find_route(request.path) if error.status == 405 else None
         headers = {"allow": ", ".join(route.methods)} if route is not None else None
-        if is_openai_path(request.path):
+        if wants_openai_errors(request):
             response = openai_error_response(error, record.id, headers)
         else:
             response = error_response(error, record.id, headers)

@@ -25,6 +25,7 @@ from a2py.proxy.openai_api import pass_on
 from a2py.proxy.responses import NamelessResponse, json_response
 from a2py.proxy.services import Services
 from a2py.wires.passthrough.endpoints import PATHS as OPENAI_PATHS
+from a2py.wires.passthrough.endpoints import is_openai_path
 
 #: LiteLLM's liveness pages say so, and probes look for it (`curl … | grep -i alive`).
 ALIVE = "I'm alive!"
@@ -184,7 +185,12 @@ async def list_models(services: Services, request: BaseRequest, record: Record) 
 async def show_model(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
     path = request.path
     id = path.partition(MODEL_PATH)[2] or path.removeprefix(BARE_MODEL_PATH)
-    return json_response(models.show(services.config, id.strip("/"), record.account.caller), record.id)
+    try:
+        return json_response(models.show(services.config, id.strip("/"), record.account.caller), record.id)
+    except ApiError as error:
+        if error.kind == "not_found":
+            error.code, error.field = "model_not_found", "model"  # for OpenAI's clients
+        raise
 
 
 async def list_for_litellm(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
@@ -242,6 +248,17 @@ PREFIX_LIMIT = 8
 def is_page(path: str) -> bool:
     """Return whether a path is that of the page, or below it."""
     return path.startswith("/ui") and path[3:4] in ("", "/")
+
+
+def wants_openai_errors(request: BaseRequest) -> bool:
+    """Return whether errors of `request` must have OpenAI's shape.
+
+    The list of models is at the same path in both APIs. Anthropic's clients send `anthropic-version`."""
+    if is_openai_path(request.path):
+        return True
+    route = find_route(request.path)
+    is_list = route is not None and route.handler in (list_models, show_model)
+    return is_list and "anthropic-version" not in request.headers
 
 
 def _find_page_route(path: str) -> Route | None:

@@ -17,6 +17,8 @@ from a2py.proxy.timeouts import Timeouts
 from tests.proxied import SECRET, Running, config, message, run_proxy, settle
 from tests.scripted import Answer, ScriptedServer, answering, completion
 
+#: What Anthropic's clients send. Without it errors of /v1/models have OpenAI's shape.
+ANTHROPIC = {"anthropic-version": "2023-06-01"}
 ASK = b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\n"
 
 
@@ -203,7 +205,7 @@ async def test_a_smuggled_second_request_is_never_seen() -> None:
 )
 async def test_path_tricks(path: str) -> None:
     async with run_proxy(config("http://127.0.0.1:1/v1")) as proxy:
-        answer = await proxy.ask(None, path, "GET")
+        answer = await proxy.ask(None, path, "GET", ANTHROPIC)
     envelope(answer, 404, "not_found_error")
     assert "x-evil" not in answer.headers
 
@@ -389,7 +391,7 @@ async def test_a_probe_that_looks_for_litellms_words_finds_them() -> None:
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/test-model", "/v1/model/info", "/metrics"])
 async def test_everything_else_asks_for_the_key(path: str) -> None:
     async with run_proxy(config("http://127.0.0.1:1/v1", master_key=KEY)) as proxy:
-        envelope(await proxy.ask(None, path, "GET"), 401, "authentication_error")
+        envelope(await proxy.ask(None, path, "GET", ANTHROPIC), 401, "authentication_error")
         assert (await proxy.ask(None, path, "GET", {"x-api-key": KEY})).status == 200
 
 

@@ -393,7 +393,7 @@ async def test_smuggling_and_oversized_headers(real: Real, raw: bytes) -> None:
 )
 async def test_path_tricks(real: Real, path: str) -> None:
     async with Raw(real.port) as client:
-        client.ask("GET", path, None, (("x-api-key", KEY),))
+        client.ask("GET", path, None, (("x-api-key", KEY), ("anthropic-version", "2023-06-01")))
         answer = await client.answer()
     assert answer.status == 404 and answer.json["error"]["type"] == "not_found_error" and "x-evil" not in answer.headers
 

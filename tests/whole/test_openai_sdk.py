@@ -276,6 +276,26 @@ async def test_models() -> None:
             assert (await proxy.ask(None, path, "GET")).status == 200
 
 
+async def test_errors_of_the_list_of_models_have_the_shape_of_the_client_s_api() -> None:
+    anthropic_header = {"anthropic-version": "2023-06-01"}
+    async with run_proxy(config("http://127.0.0.1:1/v1", master_key="sk-m")) as proxy:
+        async with openai.AsyncOpenAI(base_url=proxy.base + "/v1", api_key="sk-m") as client:
+            with pytest.raises(openai.NotFoundError) as not_found:
+                await client.models.retrieve("nope")
+            assert not_found.value.code == "model_not_found" and not_found.value.param == "model"
+            assert (not_found.value.request_id or "").startswith("req_")
+            with pytest.raises(openai.AuthenticationError) as excinfo:
+                await client.with_options(api_key="wrong").models.list()
+            assert excinfo.value.code == "invalid_api_key" and excinfo.value.request_id
+        for path in ("/v1/models", "/models/x", "/x/v1/models/y"):
+            error = await proxy.ask(None, path, "GET", anthropic_header)
+            assert error.status == 401 and error.json["type"] == "error" and "x-request-id" not in error.headers
+            error = await proxy.ask(None, path, "GET")
+            assert error.status == 401 and set(error.json) == {"error"} and "x-request-id" in error.headers
+            error = await proxy.ask(None, path, "PUT", {"x-api-key": "sk-m"})
+            assert error.status == 405 and set(error.json) == {"error"} and "GET" in error.headers["allow"]
+
+
 async def test_the_sdks_own_retries_stop_where_nothing_would_change() -> None:
     async with speaking(answering("Hi")) as (client, _, proxy):
         with pytest.raises(openai.NotFoundError):
