@@ -19,6 +19,7 @@ import ssl
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
+from urllib.parse import urlsplit
 
 from a2py.cli import handover, listen, litellmflags, options, running
 from a2py.cli.control import Worker
@@ -263,16 +264,34 @@ def load_tls(cert: str | None, key: str | None) -> ssl.SSLContext | None:
     return context
 
 
+def is_listening(url: str) -> bool:
+    """Return whether a program accepts connections at `url`. One that is too busy to do so counts, too."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 0), timeout=1).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
 def describe_bind_error(error: OSError, job: Job) -> str:
     """Return what to tell a person whose address cannot be bound."""
     host, port = job.host, job.port
     if error.errno == errno.EADDRINUSE:
-        if running.is_a2py(own_url(host, port, job.tls is not None)):
+        url = own_url(host, port, job.tls is not None)
+        if running.is_a2py(url):
             return (
                 f"port {port} on {host} is taken: an a2py answers there already (use it, or choose another "
                 "with --port N)"
             )
-        return f"port {port} on {host} is taken: another program listens there (choose another with --port N)"
+        if is_listening(url):
+            return f"port {port} on {host} is taken: another program listens there (choose another with --port N)"
+        return (
+            f"port {port} on {host} is taken, but nobody listens at {urlsplit(url).netloc}: another program has bound"
+            " the port, or its connection to elsewhere uses it (choose another with --port N, or try again later)"
+        )
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"this user may not open port {port}: choose one above 1023 with --port N"
     # asyncio (CPython 3.13.0) skips such an address, and then raises an error without a number because none is left.

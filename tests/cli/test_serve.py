@@ -209,6 +209,17 @@ def test_a_taken_port(tmp_path: Path) -> None:
         assert a2py("--test", cwd=tmp_path, env={"PORT": str(port)}).stdout == "demo: Hello!\n"
 
 
+def test_a_port_that_a_connection_has(tmp_path: Path) -> None:
+    """Nobody listens there: it is the local port of a connection to elsewhere."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.connect(server.getsockname())
+        port = holder.getsockname()[1]
+        result = a2py("--port", str(port), cwd=tmp_path)
+    assert result.returncode == exits.UNAVAILABLE
+    assert f"port {port} on 127.0.0.1 is taken, but nobody listens at 127.0.0.1:{port}: another" in result.stderr
+
+
 @pytest.mark.parametrize(
     "args, code, message",
     [
