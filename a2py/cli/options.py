@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -17,6 +18,8 @@ from a2py.cli.exits import USAGE, Stop
 HOST, PORT = "127.0.0.1", 4000
 #: How similar a known flag must be to be suggested. difflib's default, 0.6, suggests --host for --bogus.
 LIKE = 0.7
+#: The beginning of a value with a minus. No flag begins so.
+_NEGATIVE = re.compile(r"-\.?\d")
 
 
 def text(value: str) -> str:
@@ -109,6 +112,8 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             **more,
         )
+        # argparse takes "-1/day" for a flag, and says "expected one argument" of the flag before it.
+        self._negative_number_matcher = _NEGATIVE
 
     def flags(self, *tables: Sequence[Flag]) -> Parser:
         for flag in (flag for table in tables for flag in table):

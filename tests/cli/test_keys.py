@@ -147,6 +147,10 @@ def test_names_that_yaml_would_read_as_something_else(
     [
         (["--budget", "20/year"], "'20/year' is no budget: write US dollars and a period"),
         (["--budget", "0"], "is no budget"),
+        (["--budget", "-1/day"], "'-1/day' is no budget: write US dollars and a period"),
+        (["--budget", "-.5"], "'-.5' is no budget: write US dollars and a period"),
+        (["--expires", "-1d"], "'-1d' is no date"),
+        (["--rpm", "-5"], "'-5' is not a whole number of at least 1"),
         (["--expires", "soon"], "'soon' is no date: write a date like 2027-01-31"),
         (["--expires", "2020-01-31"], "'2020-01-31' is over"),
         (["--rpm", "0"], "is not a whole number of at least 1"),
