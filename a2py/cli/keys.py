@@ -164,12 +164,18 @@ def rotate(args: argparse.Namespace, terminal: Terminal) -> int:
 def show(args: argparse.Namespace, terminal: Terminal) -> int:
     path = find_file(args)
     keys, now = read_file(path)[1], time.time()
-    spent = read_spent(_ledger_path(_load_config(args)), keys, now)
+    config = _load_config(args)
+    spent = read_spent(_ledger_path(config), keys, now)
     if args.json:
         rows = [_describe(key, spent.get(key.caller.name), now) for key in keys]
         terminal.print_exact(json.dumps(rows, indent=2))
     elif keys:
         terminal.print(terminal.table([_cells(key, spent.get(key.caller.name), now) for key in keys], HEAD))
+        if config is not None and config.redis is not None and any(key.caller.budget for key in keys):
+            terminal.note(
+                "spent: what this machine's ledger has. Budgets count what all replicas at"
+                f" {config.redis.label} have spent."
+            )
     else:
         terminal.note(f"no keys in {path}: make one with `a2py keys new NAME`")
     return OK

@@ -369,6 +369,19 @@ def test_the_list(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert carol["renews"] is None and carol["spent"] == 0.0
 
 
+def test_with_redis_the_list_says_whose_sums_it_has(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "new", "alice")
+    config = json.loads((here / "a2py.yaml").read_text("utf-8"))
+    config["router_settings"] = {"redis_url": "redis://user:secret@shared:6379"}
+    (here / "a2py.yaml").write_text(json.dumps(config), "utf-8")
+    assert run(capsys, "list")[2] == ""  # no key has a budget
+    run(capsys, "new", "bob", "--budget", "1/day")
+    assert run(capsys, "list")[2] == (
+        "spent: what this machine's ledger has. Budgets count what all replicas at redis://shared:6379 have spent.\n"
+    )
+    assert run(capsys, "list", "--json")[2] == ""
+
+
 def test_without_a_ledger_nothing_is_read_of_another_one(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "new", "alice", "--budget", "1/day")
     spend("alice", Budget(1.0, "day"), 0.25)
