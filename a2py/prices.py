@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, NamedTuple, Protocol
 
 #: Field of Rates → LiteLLM's key.
@@ -25,6 +26,21 @@ KEYS = {
 MOST = 1e6
 #: A key of a tier, for example `input_cost_per_token_above_200k_tokens`.
 _TIER = re.compile(r"(.+)_above_(\d{1,6})k_tokens")
+#: LiteLLM's keys of prices, also those that no cost here is made of (its list of prices and its types,
+#: 1.108.7): images, searches, rates of `service_tier`.
+_LITELLM = re.compile(
+    r"""(?:
+        (?:input|output)_(?:dbu_)?cost_per_(?:token|second|pixel|character|query|request|text_message|reasoning_token
+            |image(?:_token)?|(?:audio|video)_(?:token|per_second))(?:_cache_hit|_\d+p|_[\d.]+[kK]?)?
+        |(?:explicit_)?cache_(?:creation|read)_input_(?:audio_|image_)?token_cost
+        |computer_use_(?:input|output)_cost_per_1k_tokens|file_search_cost_per_(?:1k_calls|gb_per_day)
+        |(?:search_context|google_maps_grounding)_cost_per_query|vector_store_cost_per_gb_per_day
+        |(?:annotation|ocr)_cost_per_(?:page|credit)|code_interpreter_cost_per_session|citation_cost_per_token
+        |guardrail_cost_per_unit|cost_per_(?:second|ptu_per_hour)|mcp_server_cost_info
+    )(?:_above_1hr)?(?:_above_\d+(?:k_tokens|s_interval))?
+    (?:_(?:batches|flex|priority|ultrafast|decisions|balanced))?""",
+    re.VERBOSE,
+)
 
 
 class Tokens(Protocol):
@@ -132,3 +148,19 @@ def is_price_key(key: str) -> bool:
     """Return whether `read_price` reads `key`."""
     match = _TIER.fullmatch(key)
     return (key if match is None else match[1]) in KEYS.values()
+
+
+def find_mistake(key: str) -> str | None:
+    """Return what was perhaps meant by a key of a price, "" for nothing; None if LiteLLM has `key`.
+
+    For example `input_cost_per_tokn` → `input_cost_per_token`, `…_above_200000_tokens` → `…_above_200k_tokens`."""
+    if _LITELLM.fullmatch(key):
+        return None
+    head, digits = key, ""
+    if match := re.fullmatch(r"(.+)_above_(\d{1,9})(?![\dh])[a-zA-Z_]*", key):
+        head, digits = match[1], match[2]
+    near = get_close_matches(head, KEYS.values(), 1, 0.75)
+    if not near or not digits:
+        return near[0] if near else ""
+    count = digits.removesuffix("000") or digits
+    return f"{near[0]}_above_{count}k_tokens"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from a2py.config import values as v
 from a2py.config.setting_row import INFO, OWN, PARAM, make_row
-from a2py.prices import KEYS
+from a2py.prices import KEYS, find_mistake
 
 #: Beginnings of the keys of prices.
 PRICE_KEYS = tuple(key for key in KEYS.values() if not key.endswith("_above_1hr"))
@@ -33,6 +33,7 @@ LEDGER = (
 PRICES = make_row(
     "prices",
     v.number(0),
-    "US dollars a token; a key may end with `_above_200k_tokens`, for prompts that are longer",
+    "US dollars a token; a key may end with `_above_200k_tokens` (or another number of thousands), for prompts that are"
+    " longer",
     *(section + key + "*" for section in (INFO, PARAM) for key in PRICE_KEYS),  # the last one holds
-)
+)._replace(find_mistake=find_mistake)

@@ -124,6 +124,8 @@ class _Reader:
             pattern, row = next(patterns, (key, None))
         if row is None:
             self.warn_unknown(key, node, schema, label)
+        elif isinstance(row, Setting) and (meant := row.find_mistake(key)) is not None:
+            self.warn_misspelt(f" Did you mean `{meant}`?" if meant else "", node, label)
         elif isinstance(row, dict):
             if "[]" in row:
                 self.read_list(node, row["[]"], path, label)
@@ -187,6 +189,9 @@ class _Reader:
         hint = f" Did you mean `{near[0]}`?" if near else ""
         if not near and (sections := _sections_with(key, label)):
             hint = f" Write it below `{sections[0]}:`." if sections[0] else " Write it at the top of the file."
+        self.warn_misspelt(hint, node, label)
+
+    def warn_misspelt(self, hint: str, node: Node, label: str) -> None:
         warning = f"{place_of(node, label)} is unknown and ignored.{hint}"
         self.warn(warning)
         if hint:

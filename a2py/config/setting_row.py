@@ -5,6 +5,7 @@ Knows: what a row holds, the defaults of what it fills. Must not know: any key.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import MISSING, fields
 from typing import Any, NamedTuple
 
@@ -15,11 +16,16 @@ LITELLM, ROUTER, GENERAL, OWN = "litellm_settings.", "router_settings.", "genera
 ITEM, PARAM, INFO = "model_list[].", "model_list[].litellm_params.", "model_list[].model_info."
 
 
+def find_no_mistake(key: str) -> str | None:
+    return None
+
+
 class Setting(NamedTuple):
     """One row. `attr`: the attribute of Settings, Server or Entry that it fills.
 
     `kind`: `set` (has an effect), `ignored` (known, without a warning: nothing is lost) or `warned` (known and named in
-    a warning: a2py lacks what the file asks for)."""
+    a warning: a2py lacks what the file asks for). `find_mistake`: returns what was perhaps meant by a key that a
+    pattern of `paths` matches, "" for nothing; None if the key is right."""
 
     paths: tuple[str, ...]
     attr: str
@@ -27,6 +33,7 @@ class Setting(NamedTuple):
     default: Any
     meaning: str
     kind: str = "set"
+    find_mistake: Callable[[str], str | None] = find_no_mistake
 
 
 def _defaults(cls: Any) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """LiteLLM's keys that a2py knows and does not use.
 
 Knows: LiteLLM's published reference (read 2026-11). Must not know: keys that have an effect (table.py).
-Invariants: an ignored key changes no answer, so nobody needs to hear of it; any other is named in a warning.
+Invariants: an ignored key changes no answer, so nobody needs to hear of it; any other is named in a warning, and so is
+one that looks like a price and is none.
 """
 
 from __future__ import annotations
 
 from a2py.config import values
 from a2py.config.setting_row import GENERAL, INFO, ITEM, LITELLM, PARAM, ROUTER, Setting
+from a2py.prices import find_mistake
 
 
 def _ignore(meaning: str, prefix: str, names: str) -> Setting:
@@ -21,6 +23,11 @@ def _warn(meaning: str, prefix: str, names: str) -> Setting:
 def _row(kind: str, meaning: str, prefix: str, names: str) -> Setting:
     """Return the row for `names`, separated by blanks, below `prefix`."""
     return Setting(tuple(prefix + name for name in names.split()), "", values.anything, None, meaning, kind)
+
+
+def _find_place(key: str) -> str:
+    """Return where the price `key` is read."""
+    return f"litellm_params.{find_mistake(key) or key}"
 
 
 IGNORED_SETTINGS = (
@@ -67,22 +74,25 @@ IGNORED_SETTINGS = (
         image_generation_model moderation_model store_prompts_* reject_clientside_*
         """,
     ),
-    _ignore("cost, tags and notes", ITEM, "*cost* tags access_groups description"),
+    _ignore("prices, which LiteLLM does not read there", ITEM, "*cost*")._replace(find_mistake=_find_place),
+    _ignore("prices that are not by the token", PARAM, "*cost*")._replace(find_mistake=find_mistake),
+    _ignore("prices that are not by the token", INFO, "*cost*")._replace(find_mistake=find_mistake),
+    _ignore("tags and notes", ITEM, "tags access_groups description"),
     _ignore(
-        "cost, tags, notes, and what belongs to providers that are not served",
+        "tags, notes, and what belongs to providers that are not served",
         PARAM,
         """
-        *cost* tags access_groups telemetry cache* stream stream_options metadata user n region_name
+        tags access_groups telemetry cache* stream stream_options metadata user n region_name
         aws_* vertex_* watsonx_* use_in_pass_through merge_reasoning_content_in_choices model_info
         allowed_model_region tenant_id client_id client_secret azure_username azure_password azure_scope
         litellm_trace_id no-log
         """,
     ),
     _ignore(
-        "cost, notes, and abilities that a2py detects itself",
+        "notes, and abilities that a2py detects itself",
         INFO,
         """
-        *cost* tags access_groups supports_* supported_* access_via_team_ids litellm_provider metadata
+        tags access_groups supports_* supported_* access_via_team_ids litellm_provider metadata
         description version custom_tokenizer health_check_* tier rpm tpm team_* created_* updated_*
         db_model key display_name additional* source deprecation_date output_vector_size
         tool_use_system_prompt_tokens disable_*

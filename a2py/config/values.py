@@ -15,7 +15,7 @@ from typing import Any
 from a2py.config.error import ConfigError
 from a2py.config.tree import Mark, Node, plain
 from a2py.hostname import parse_host
-from a2py.prices import Price, is_price_key, read_price
+from a2py.prices import Price, find_mistake, is_price_key, read_price
 
 Parser = Callable[[Node, str], Any]
 
@@ -189,7 +189,8 @@ def prices(node: Node, path: str) -> dict[str, Price]:
         values = {}
         for key, below, price in members(child, at):
             if not is_price_key(key):
-                raise wrong(price, below, "one of LiteLLM's prices by the token", "Write `input_cost_per_token`.")
+                cure = f"Write `{find_mistake(key) or 'input_cost_per_token'}`."
+                raise wrong(price, below, "one of LiteLLM's prices by the token", cure)
             values[key] = amount(price, below)
         entry = read_price(values)
         if entry is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from a2py.prices import Price, Rates
+from a2py.prices import Price, Rates, find_mistake
 from tests.configured import Folder
 
 
@@ -34,6 +34,75 @@ def test_litellms_keys_at_the_model(folder: Folder) -> None:
 
 def test_without_a_price_there_is_none(folder: Folder) -> None:
     assert folder.one("{model: openai/x, api_key: k, input_cost_per_second: 1}").price is None
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("input_cost_per_tokn", "input_cost_per_token"),
+        ("input_cost_per_tokens", "input_cost_per_token"),
+        ("output_cost_per_token_above_50_tokens", "output_cost_per_token_above_50k_tokens"),
+        ("input_cost_per_token_above_200000_tokens", "input_cost_per_token_above_200k_tokens"),
+        ("input_cost_per_token_above_200K_tokens", "input_cost_per_token_above_200k_tokens"),
+        ("input_cost_per_token_above_128k", "input_cost_per_token_above_128k_tokens"),
+        ("input_costs_per_token_above_200k_tokens", "input_cost_per_token_above_200k_tokens"),
+        ("cache_read_input_tokens_cost", "cache_read_input_token_cost"),
+        ("cache_creation_input_token_cost_above_1h", "cache_creation_input_token_cost_above_1hr"),
+        ("cost", ""),
+        ("input_cost_per_token_vip", "input_cost_per_token"),
+    ],
+)
+@pytest.mark.parametrize("section", ["litellm_params", "model_info"])
+def test_a_misspelt_price_is_named(folder: Folder, section: str, key: str, meant: str) -> None:
+    params = "{model: openai/x, api_key: k}"
+    text = (
+        "model_list:\n  - model_name: m\n    litellm_params: {model: openai/x, api_key: k}\n    model_info: {id: i}\n"
+    )
+    name, params = ("model: openai/x", "model: openai/x, ") if section == "litellm_params" else ("id: i", "id: i, ")
+    config = folder.load(text.replace(name, f"{params}{key}: 4"))
+    (warning,) = config.warnings
+    hint = f" Did you mean `{meant}`?" if meant else ""
+    assert warning.endswith(f"`model_list[0].{section}.{key}` is unknown and ignored.{hint}")
+    assert warning.startswith("litellm_config.yaml:")
+    assert config.mistakes == ((warning,) if meant else ()) and config.deployments[0].price is None
+
+
+def test_a_price_beside_the_parameters_is_named(folder: Folder) -> None:
+    text = "model_list: [{model_name: m, input_cost_per_token: 4, litellm_params: {model: openai/x, api_key: k}}]"
+    (warning,) = folder.load(text).warnings
+    assert "`model_list[0].input_cost_per_token` is" in warning and "`litellm_params.input_cost_per_token`?" in warning
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "input_cost_per_second",
+        "output_cost_per_pixel",
+        "input_cost_per_token_cache_hit",
+        "input_cost_per_token_priority",
+        "cache_read_input_token_cost_above_272k_tokens_flex",
+        "cache_creation_input_token_cost_above_1hr_above_200k_tokens",
+        "output_cost_per_image_0.5K",
+        "output_cost_per_image_1024",
+        "output_cost_per_second_720p",
+        "cache_read_input_image_token_cost",
+        "input_cost_per_video_per_second_above_8s_interval",
+        "search_context_cost_per_query",
+        "input_dbu_cost_per_token",
+        "output_cost_per_reasoning_token_flex",
+        "ocr_cost_per_page_batches",
+        "input_cost_per_image_token_batches",
+        "input_cost_per_audio_token_above_200k_tokens_batches",
+        "explicit_cache_read_input_token_cost",
+        "cost_per_ptu_per_hour",
+        "computer_use_input_cost_per_1k_tokens",
+        "file_search_cost_per_1k_calls",
+        "input_cost_per_text_message",
+    ],
+)
+def test_what_litellm_knows_is_no_mistake(folder: Folder, key: str) -> None:
+    text = f"model_list: [{{model_name: m, litellm_params: {{model: openai/x, api_key: k, {key}: 1}}}}]"
+    assert folder.load(text).warnings == () and find_mistake(key) is None
 
 
 MANY = """
@@ -68,6 +137,11 @@ def test_an_exact_name_wins_over_a_pattern_and_a_longer_one_over_a_shorter(folde
     ("text", "expected"),
     [
         ("a2py: {prices: {m: {input: 3}}}", "must be one of LiteLLM's prices"),
+        ("a2py: {prices: {m: {input_cost_per_tokn: 3}}}", "Write `input_cost_per_token`."),
+        (
+            "a2py: {prices: {m: {output_cost_per_token_above_50_tokens: 3}}}",
+            "`output_cost_per_token_above_50k_tokens`.",
+        ),
         ("a2py: {prices: {m: {input_cost_per_token: cheap}}}", "must be a number of at least 0"),
         ("a2py: {prices: {m: {input_cost_per_token: -1}}}", "must be a number of at least 0"),
         ("a2py: {prices: 3}", "must be a mapping"),
