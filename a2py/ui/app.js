@@ -183,9 +183,13 @@ function dialog(title, ...children) {
 
 const at = (id) => /** @type {any} */ (document.getElementById(id));
 
-/** Tell a screen reader. @param {string} text */
+let saying = 0;
+/** Tell a screen reader. The same words are news only after the element was empty. @param {string} text */
 function say(text) {
-  setText(at('say'), text);
+  clearTimeout(saying);
+  const isSame = at('say').textContent === text;
+  setText(at('say'), isSame ? '' : text);
+  if (isSame) saying = setTimeout(() => setText(at('say'), text), 100);
 }
 
 // -- words and numbers -----------------------------------------------------------------------------------------------
@@ -380,6 +384,7 @@ class Requests {
     /** @type {string|null} */
     this.last = null; // id of the newest row before the first gap
     this.round = 0; // times that the list began anew
+    this.holes = 0; // times that requests may have ended whose rows are not here
   }
 
   /** @param {Row} row */
@@ -390,6 +395,7 @@ class Requests {
     if (this.rows.length > MAX_ROWS + 500) {
       for (const old of this.rows.splice(0, this.rows.length - MAX_ROWS)) this.byId.delete(old.id);
       this.more = false;
+      this.holes++;
     }
   }
 
@@ -443,6 +449,7 @@ class Requests {
     }
     [...rows, ...since.filter((row) => !ids.has(row.id))].forEach((row) => this.add(row));
     if (rows.length) this.last = str(rows[rows.length - 1].id);
+    this.holes++;
     changed('requests');
   }
 
@@ -1427,7 +1434,11 @@ function fillDeployment(body, dep) {
   const [name, health, running, limits] = body.firstChild.children;
   twoLines(name, str(dep.name), joined(str(dep.provider) && `${dep.provider}/${dep.model}`, str(dep.wire)));
   body.tick_ = () => {
-    const left = isNumber(dep.cooldown?.seconds) ? dep.cooldown.seconds - (Date.now() / 1000 - live.stated) : 0;
+    const passed = Date.now() / 1000 - live.stated;
+    list(dep.lessons).forEach(({ seconds_left: left }, n) => {
+      setText(body.lefts_[n], isNumber(left) ? ` · ${forgottenIn(left - passed)}` : '');
+    });
+    const left = isNumber(dep.cooldown?.seconds) ? dep.cooldown.seconds - passed : 0;
     const cools = dep.cooldown && left > 0 ? `cooling down, ${whole(Math.ceil(left))} s` : '';
     const words = dep.problem ? str(dep.problem) : cools || 'healthy';
     const reason = dep.cooldown && left > 0 ? str(dep.cooldown.reason) : '';
@@ -1436,7 +1447,6 @@ function fillDeployment(body, dep) {
     health.replaceChildren(state(dep.problem ? 'bad' : words === 'healthy' ? 'good' : 'warn', words),
         ...(reason ? [h('span', { class: 'second break' }, reason)] : []));
   };
-  body.tick_();
   setText(running, whole(dep.running ?? 0));
   limits.replaceChildren();
   add(limits, limitLines(dep.limits, dep.used));
@@ -1445,15 +1455,22 @@ function fillDeployment(body, dep) {
   setText(body.toggle_, counts.filter(Boolean).join(', '));
   body.toggle_.hidden = !facts.length && !lessons.length;
   const told = JSON.stringify([facts, lessons.map((lesson) => [lesson.changes, lesson.reason])]);
-  if (body.told_ === told) return;
+  if (body.told_ === told) return body.tick_();
   body.told_ = told;
+  body.lefts_ = lessons.map(() => h('span'));
   body.evidence_.replaceChildren(h('dl', { class: 'facts' },
     facts.map((fact) => [h('dt', null, str(fact.name)),
       h('dd', null, h('b', null, str(fact.value)), ` · ${str(fact.source)}`,
         fact.date ? `, ${str(fact.date)}` : '', fact.reason ? ` · ${str(fact.reason)}` : '')]),
-    lessons.map((lesson) => [h('dt', null, 'lesson'),
-      h('dd', null, h('b', null, str(lesson.changes)), ` · ${str(lesson.reason)}`,
-        isNumber(lesson.seconds_left) ? ` · forgotten in ${lasting(lesson.seconds_left)}` : '')])));
+    lessons.map((lesson, n) => [h('dt', null, 'lesson'),
+      h('dd', null, h('b', null, str(lesson.changes)), ` · ${str(lesson.reason)}`, body.lefts_[n])])));
+  return body.tick_();
+}
+
+/** @param {number} left seconds until a lesson is forgotten */
+function forgottenIn(left) {
+  if (left <= 0) return 'forgotten';
+  return `forgotten in ${left < 100 ? `${Math.ceil(left)} s` : lasting(left)}`;
 }
 
 const makeKey = () => tr(td('name', ''), td('num', 'spent'), td('', 'of'), td('all', 'limits'), td('all', 'models'));
@@ -1657,13 +1674,25 @@ function requestView(root, id) {
   const heading = h('h1', { tabindex: -1, class: 'break' }, `Request ${cutTo(id, 40)}`);
   const body = h('div', { class: 'section', 'aria-busy': 'true' }, h('p', { class: 'empty' }, 'Loading…'));
   add(root, h('div', null, back, heading), body);
-  let running = false;
+  const trouble = h('div', { class: 'section' });
+  let running = false; // as it was drawn
+  let loading = false;
+  let failed = false; // then it is read again after the next hole, not each second
+  let holes = 0;
+  const mayHaveEnded = () => (!failed && requests.byId.has(id)) || holes !== requests.holes;
+  const fetchRow = () => {
+    holes = requests.holes;
+    return askJson(`requests/${inPath(id)}`, { signal: stop.signal });
+  };
   const load = async () => {
+    if (loading) return;
+    loading = true;
+    failed = false;
     try {
-      let row = await askJson(`requests/${inPath(id)}`, { signal: stop.signal });
-      if (row.running && requests.byId.has(id)) { // it ended while the answer was on its way
-        row = await askJson(`requests/${inPath(id)}`, { signal: stop.signal });
-      }
+      let row = await fetchRow();
+      if (row.running && mayHaveEnded()) row = await fetchRow(); // it ended while the answer was on its way
+      trouble.remove();
+      if (running && row.running) return; // what is shown stays
       row.id = id;
       running = Boolean(row.running);
       body.className = 'section request';
@@ -1672,17 +1701,19 @@ function requestView(root, id) {
       add(body, requestHead(row, stop.signal), contextPart(list(row.context)), timesPart(row),
         panesPart(row, stop.signal));
     } catch (error) {
-      if (!stop.signal.aborted) body.replaceChildren(problem(error), h('p', { class: 'note' }, NOT_KEPT));
+      if (stop.signal.aborted) return;
+      failed = true;
+      if (body.hasAttribute('aria-busy')) body.replaceChildren(h('p', { class: 'note' }, NOT_KEPT));
+      trouble.replaceChildren(problem(error), h('div', null, button('Try again', load)));
+      body.prepend(trouble);
+    } finally {
+      loading = false;
     }
     body.removeAttribute('aria-busy');
   };
   load();
   return {
-    update(kinds) {
-      if (!running || !kinds.has('requests') || !requests.byId.has(id)) return;
-      running = false;
-      load();
-    },
+    update: () => { if (running && !loading && mayHaveEnded()) load(); }, // each second
     end: () => stop.abort(),
   };
 }
@@ -1711,14 +1742,16 @@ function requestHead(row, signal) {
     ['Speed', rate(row) ? `${short(rate(row))} tokens/s` : ''], ['Id', h('code', null, row.id)],
   ].filter(([, value]) => value && value !== '–');
   const outcome = h('div', { class: 'card pad section', hidden: true, 'aria-live': 'off' });
+  const trouble = h('div', { hidden: true });
   const fetchText = async (kind, event, use) => {
     const node = event.target;
     node.disabled = true;
+    trouble.hidden = true;
     try {
       await use(await (await ask(`requests/${inPath(row.id)}/export?as=${kind}`)).text(), node);
     } catch (error) {
-      outcome.hidden = false;
-      outcome.replaceChildren(problem(error));
+      trouble.hidden = false;
+      trouble.replaceChildren(problem(error));
     }
     node.disabled = false;
   };
@@ -1742,7 +1775,7 @@ function requestHead(row, signal) {
     row.running ? h('p', { class: 'note' }, STILL_RUNS) : null,
     list(row.notes).length ? h('p', { class: 'note' }, list(row.notes).map(str).join(' · ')) : null,
     lost.length ? h('p', { class: 'note warn' }, `Could not be carried to this model: ${lost.join(', ')}`) : null,
-    outcome,
+    trouble, outcome,
   ];
 }
 
@@ -1849,20 +1882,23 @@ function panesPart(row, signal) {
   if (!parts.size) return h('p', { class: 'note' }, `The bodies of this request were not kept. ${NOT_KEPT}`);
   const upstream = h('div');
   const came = h('div');
+  let chosen = -1;
   const choose = (n) => {
+    if (n === chosen) return;
+    chosen = n;
     const attempt = attempts[n] ?? {};
     const number = attempt.number ?? n + 1;
     const outcome = [attempt.status, attempt.error && str(attempt.error)].filter(Boolean).join(' ');
-    one(upstream, pane('Went upstream', parts.get(`upstream_request.${number}`), row, signal, (text) => [
+    upstream.replaceChildren(pane('Went upstream', parts.get(`upstream_request.${number}`), row, signal, (text) => [
       { name: 'Diff', make: () => changesPart(attempt.changes) },
       { name: 'JSON', make: () => textView(text(), 'Upstream request') },
       { name: 'Headers', make: () => headersPart(attempt.request_headers, str(attempt.url)) },
-    ], str(attempt.deployment)), `u${n}`);
-    one(came, pane('Came back, raw', parts.get(`upstream_reply.${number}`), row, signal, (text, part) => [
+    ], str(attempt.deployment)));
+    came.replaceChildren(pane('Came back, raw', parts.get(`upstream_reply.${number}`), row, signal, (text, part) => [
       { name: 'Pieces', make: () => piecesPart(text(), list(part.pieces)) },
       { name: 'Text', make: () => textView(text(), 'Upstream reply') },
       { name: 'Headers', make: () => headersPart(attempt.headers, '') },
-    ], outcome), `c${n}`);
+    ], outcome));
   };
   const last = Math.max(0, attempts.length - 1);
   const nameOf = (one, n) => `Attempt ${one.number ?? n + 1}: ${str(one.deployment)}`;
@@ -1913,7 +1949,8 @@ function pane(title, part, row, signal, make, note) {
       const { bar, panel } = tabs(title, make(() => str(got.text), got));
       show(h('div', { class: 'strip' }, bar, got.truncated ? tag('cut at its bound', 'warn') : null), panel);
     } catch (error) {
-      if (!signal.aborted) show(h('div', { class: 'strip' }), problem(error));
+      if (signal.aborted) return;
+      show(h('div', { class: 'strip' }), h('div', { class: 'ask' }, problem(error), button('Try again', open)));
     }
   };
   if (part.bytes <= OPEN_AT_ONCE) open();
@@ -2332,16 +2369,20 @@ function tryView(root) {
     show(turn);
     const box = h('article', { class: 'card bubble', 'aria-label': 'The model' });
     talk.append(box);
+    const written = trial.message;
+    const giveBack = () => { // the turn is no part of the conversation
+      if (turns === trial.turns && !message.value) message.value = trial.message = written;
+    };
     message.value = trial.message = '';
     try {
       const reply = await streamReply(box, 'try', body, mine.signal);
       const content = reply.blocks.filter(Boolean).map(toContent).filter(Boolean);
-      if (content.length) turns.push(turn, { role: 'assistant', content });
+      if (reply.error) giveBack();
+      else if (content.length) turns.push(turn, { role: 'assistant', content });
       say(reply.error ? 'The answer ended with an error.' : 'The answer is complete.');
     } catch (error) {
       if (!mine.signal.aborted) box.append(problem(error));
-      const isGone = turns !== trial.turns || message.value;
-      if (!isGone && typeof turn.content === 'string') message.value = trial.message = turn.content;
+      giveBack();
     }
     trial.running = null;
     send.disabled = false;
@@ -2470,6 +2511,7 @@ function route() {
   const hash = location.hash;
   if (hash && !hash.startsWith('#/')) return enter(hash.slice(1));
   if (!bearer) return undefined;
+  at('banner').replaceChildren();
   const [name, detail] = hash.slice(2).split('/').map(outOfPath);
   const found = VIEWS.find(([view]) => view === (name === 'sessions' ? 'usage' : name)) ?? VIEWS[0];
   view.end?.();
@@ -2490,21 +2532,23 @@ function route() {
 
 /** Exchange the one-time token of the link for a bearer. @param {string} token */
 async function enter(token) {
-  history.replaceState(null, '', '#/now');
+  history.replaceState(null, '', shownHash || '#/now');
   try {
     const sent = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ token }) };
     const response = await fetch('/ui/api/session', sent);
     const answer = response.ok ? await response.json() : {};
     if (!answer.bearer) throw new Failure('This link was used already, or is older than a minute.', response.status);
     bearer = str(answer.bearer);
-    at('banner').replaceChildren();
     at('top').hidden = false;
     showLink('warn', 'Connecting…');
+    history.replaceState(null, '', '#/now');
     route();
     follow();
   } catch (error) {
-    if (bearer) at('banner').replaceChildren(error instanceof Failure ? error.message : 'a2py does not answer.');
-    else welcome(error instanceof Failure ? error.message : 'a2py does not answer. Is it running?');
+    const message = error instanceof Failure ? error.message : 'a2py does not answer. Is it running?';
+    if (!bearer) return welcome(message);
+    const close = button('Close', () => at('banner').replaceChildren(), { class: 'quiet' });
+    at('banner').replaceChildren(message, ' ', close);
   }
 }
 

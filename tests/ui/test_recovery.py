@@ -47,6 +47,11 @@ def end_unseen(fake: Fake, count: int) -> dict[str, Any]:
     return fake.rows[-1]
 
 
+async def click(browser: Browser, text: str) -> None:
+    """Press the first button with this text."""
+    await browser.evaluate(f"[...document.querySelectorAll('main button')].find(node => node.textContent === '{text}').click()")  # fmt: skip
+
+
 async def newest(browser: Browser) -> str:
     """Open the first row of the list, and return its id."""
     await browser.evaluate("document.querySelector('.rq.item').focus()")
@@ -138,6 +143,70 @@ async def test_a_request_that_ends_while_it_is_read_is_read_again(browser: Brows
         assert "still runs" not in await browser.text("main")
 
 
+RUNNING = "req_000040"
+
+
+class RunningFake(Fake):
+    """The request `RUNNING` runs until it is among the rows."""
+
+    def answer(self, path: str, query: dict[str, str]) -> dict[str, Any] | None:
+        has_ended = any(row["id"] == RUNNING for row in self.rows)
+        if path != f"requests/{RUNNING}" or has_ended:
+            return super().answer(path, query)
+        return {**self.detail(self.rows[-1]), "running": True}
+
+
+@pytest.mark.parametrize("before", ["#/now", "#/requests"])
+async def test_a_request_that_ended_in_a_long_gap_is_read_again(browser: Browser, before: str) -> None:
+    async with RunningFake(rows=40) as fake:
+        await enter(browser, fake)
+        await show(browser, before)
+        await show(browser, f"#/requests/{RUNNING}")
+        assert "still runs" in await browser.text("main")
+        end_unseen(fake, 300)
+        await fake.tell({"type": "missed"})
+        await browser.wait(f"!/still runs/.test({MAIN})")
+
+
+async def test_a_request_that_still_runs_after_a_gap_is_not_drawn_anew(browser: Browser) -> None:
+    async with RunningFake(rows=20) as fake:
+        await enter(browser, fake)
+        await show(browser, f"#/requests/{RUNNING}")
+        await browser.evaluate("document.querySelector('.pane').old = true")
+        end_unseen(fake, 5)
+        await fake.tell({"type": "missed"})
+        await asyncio.sleep(1.5)
+        assert [path for path, _ in fake.requests].count(f"requests/{RUNNING}") == 2
+        assert await browser.evaluate("document.querySelector('.pane').old")
+        assert "still runs" in await browser.text("main")
+
+
+async def test_a_request_whose_second_reading_fails_stays_and_can_be_read_again(browser: Browser) -> None:
+    async with RunningFake(rows=40) as fake:
+        await enter(browser, fake)
+        await show(browser, f"#/requests/{RUNNING}")
+        answer = fake.answer
+        fake.answer = lambda path, query: None if path.startswith("requests/") else answer(path, query)  # type: ignore[method-assign]
+        await fake.burst(1)
+        await browser.wait(f"/no requests/.test({MAIN})")
+        assert "still runs" in await browser.text("main")
+        fake.answer = answer  # type: ignore[method-assign]
+        await click(browser, "Try again")
+        await browser.wait(f"!/still runs|no requests/.test({MAIN})")
+
+
+async def test_a_lesson_is_counted_down(browser: Browser) -> None:
+    async with Fake(rows=4) as fake:
+        await enter(browser, fake)
+        await browser.evaluate("document.querySelectorAll('main button[aria-expanded]').forEach(node => node.click())")
+        await browser.wait(f"/forgotten in 39 m 5[0-7] s/.test({MAIN})")
+        state = fake.state()
+        state["deployments"][2]["lessons"][0]["seconds_left"] = 4
+        await fake.tell(state)
+        await browser.wait(f"/forgotten in [1-4] s/.test({MAIN})")
+        await browser.wait(f"/unsupported · forgotten$/m.test({MAIN})")
+
+
 # -- access ------------------------------------------------------------------------------------------------------------
 
 
@@ -179,6 +248,22 @@ async def test_a_model_whose_server_refuses_the_key_does_not_end_the_access(brow
         await browser.wait(f"/has ended/.test({BANNER})")
 
 
+async def test_a_link_that_fails_leaves_the_view_and_its_address(browser: Browser) -> None:
+    async with Fake(rows=4) as fake:
+        await enter(browser, fake)
+        await browser.go("#/usage")
+        await browser.evaluate("location.hash = 'used'")
+        await browser.wait(f"/used already/.test({BANNER})")
+        assert await browser.evaluate("location.hash") == "#/usage"
+        await browser.click("[data-view=now]")
+        await browser.wait("document.querySelector('main h1').textContent === 'Now'")
+        assert await browser.evaluate(BANNER) == ""
+        await browser.evaluate("location.hash = 'used'")
+        await browser.wait(f"/used already/.test({BANNER})")
+        await browser.click("#banner button")
+        assert await browser.evaluate(BANNER) == "" and await browser.evaluate("location.hash") == "#/now"
+
+
 # -- answers -----------------------------------------------------------------------------------------------------------
 
 
@@ -209,6 +294,25 @@ async def test_an_error_at_the_end_of_a_stream_stays_to_be_read(browser: Browser
         text = await browser.text(".talk")
         assert "Half an" in text and "vendor is overloaded" in text
         assert await browser.text("#say") == "The answer ended with an error."
+        assert await browser.evaluate("document.querySelector('main textarea').value") == "Hello"
+        await ask(browser, "Again")
+        await browser.wait("document.querySelectorAll('.bubble').length === 4")
+        bodies = [body for path, body in fake.requests if path == "try"]
+        assert bodies[1]["messages"] == [{"role": "user", "content": "Again"}]
+
+
+async def test_a_result_of_a_tool_is_not_lost_with_a_failed_answer(browser: Browser) -> None:
+    async def fail(request: web.Request) -> web.Response:
+        return web.json_response({"error": {"message": "vendor is away"}}, status=503)
+
+    async with Fake(rows=4) as fake:
+        await enter(browser, fake)
+        await ask(browser, "Hello")
+        await browser.wait("/Result of the tool/.test(document.querySelector('main form').innerText)")
+        fake.stream = fail  # type: ignore[method-assign]
+        await ask(browser, "42 lines")
+        await browser.wait(f"/vendor is away/.test({MAIN})")
+        await browser.wait("document.querySelector('main textarea').value === '42 lines'")
 
 
 async def test_a_new_conversation_has_nothing_of_the_answer_that_still_came(browser: Browser) -> None:
@@ -296,3 +400,73 @@ async def test_an_address_that_is_no_valid_escape_ends_no_key(browser: Browser) 
         await browser.wait(READY)
         await browser.press("]", "[")
         assert not [text for text in await browser.do("trouble") if text.startswith("exception")]
+
+
+# -- one request -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_pane_that_could_not_be_fetched_can_be_fetched_again(browser: Browser) -> None:
+    async with Fake(rows=4) as fake:
+        part = fake.part
+        fake.part = lambda name: None if name == "client_reply" else part(name)  # type: ignore[assignment,method-assign,return-value]
+        await enter(browser, fake)
+        await show(browser, "#/requests/req_000003")
+        await browser.wait(f"/no requests/.test({MAIN})")
+        fake.part = part  # type: ignore[method-assign]
+        await click(browser, "Try again")
+        await browser.wait(
+            f"!/no requests/.test({MAIN}) && document.querySelectorAll('.pane [role=tablist]').length === 4"
+        )
+
+
+async def test_an_export_that_fails_leaves_a_running_replay(browser: Browser) -> None:
+    class ExportFake(GatedFake):
+        def holds(self, request: web.Request) -> bool:
+            return request.path.endswith("/replay")
+
+        async def api(self, request: web.Request) -> web.StreamResponse:
+            if request.path.endswith("/export"):
+                return web.json_response({"error": {"message": "the disk is full"}}, status=500)
+            return await super().api(request)
+
+    fake = ExportFake(rows=4)
+    async with fake:
+        await enter(browser, fake)
+        await show(browser, "#/requests/req_000003")
+        await click(browser, "Replay")
+        await fake.arrival.wait()
+        await click(browser, "Save golden")
+        await browser.wait(f"/the disk is full/.test({MAIN})")
+        await browser.wait("[...document.querySelectorAll('main button')].some(node => node.textContent === 'Stop')")
+        fake.gate.set()
+        await browser.wait("/tool_use/.test(document.getElementById('replay').innerText)")
+
+
+async def test_an_attempt_that_is_shown_is_not_fetched_again(browser: Browser) -> None:
+    async with Fake(rows=4) as fake:
+        await enter(browser, fake)
+        await show(browser, "#/requests/req_000003")
+        choices = "document.querySelector('[aria-label=Attempt]').children"
+        before = len(fake.requests)
+        await browser.evaluate(f"{choices}[1].click()")
+        await asyncio.sleep(0.5)
+        assert len(fake.requests) == before
+        await browser.evaluate(f"{choices}[0].click()")
+        await browser.wait(READY)
+        assert sorted(path.rpartition("/")[2] for path, _ in fake.requests[before:]) == [
+            "upstream_reply.1",
+            "upstream_request.1",
+        ]
+
+
+async def test_the_same_words_are_announced_each_time(browser: Browser) -> None:
+    watch = "new MutationObserver(() => words.push(document.getElementById('say').textContent)).observe(document.getElementById('say'), {childList: true, subtree: true, characterData: true})"
+    async with Fake(rows=4) as fake:
+        await enter(browser, fake, before="Object.defineProperty(navigator, 'clipboard', {value: {writeText: async () => {}}}); window.words = []")  # fmt: skip
+        await show(browser, "#/requests/req_000003")
+        await browser.evaluate(watch)
+        await click(browser, "Copy as curl")
+        await browser.wait("words.includes('Copied')")
+        await asyncio.sleep(0.5)
+        await click(browser, "Copied")
+        await browser.wait("words.filter(text => text === 'Copied').length === 2 && words.includes('')")
