@@ -93,6 +93,22 @@ def loads(raw: bytes) -> Any:
         return orjson.loads(at_once(repair_in_slices(raw)))
 
 
+#: Levels that orjson reads.
+READ_DEPTH = 1024
+
+
+def explain(error: ValueError) -> str:
+    """Return why `loads` refuses a text, as what follows "the body ".
+
+    Valid JSON may nest deeper than orjson reads, and may have numbers that no double holds (`1e400`)."""
+    text = str(error)
+    if "depth" in text or "recursion" in text.lower():
+        return f"nests deeper than {READ_DEPTH:,} levels ({text})"
+    if "infinity" in text or "out of range" in text:
+        return f"has a number that is too large for a double ({text})"
+    return f"is not valid JSON: {text}"
+
+
 #: Levels that `dumps` keeps of a value that orjson refuses to write (orjson's limit is 254).
 DEPTH = 200
 

@@ -43,6 +43,26 @@ def test_what_is_no_json_stays_no_json(raw: bytes) -> None:
         jsontext.loads(raw)
 
 
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (
+            b'{"z":1e400}',
+            "has a number that is too large for a double (number is infinity when parsed as double: line 1",
+        ),
+        (b"[-1e400]", "has a number that is too large for a double"),
+        (b"[" * 1025 + b"]" * 1025, "nests deeper than 1,024 levels (depth limit exceeded: line 1 column"),
+        (b'{"a":1,}', "is not valid JSON: trailing comma is not allowed: line 1 column 7 (char 6)"),
+        (b"[NaN]", "is not valid JSON: "),
+    ],
+)
+def test_valid_json_is_not_called_invalid(raw: bytes, words: str) -> None:
+    with pytest.raises(ValueError) as excinfo:
+        jsontext.loads(raw)
+    assert jsontext.explain(excinfo.value).startswith(words)
+    assert jsontext.loads(b"[" * jsontext.READ_DEPTH + b"]" * jsontext.READ_DEPTH)
+
+
 def test_mending_is_done_in_slices() -> None:
     raw = b'"' + rb"\ud83d" * 5000 + b'"'
     assert len(list(jsontext.loads_in_slices(raw))) == 1 + 1 + 10 + 1 + 1

@@ -15,7 +15,7 @@ import orjson
 
 from a2py import jsonsize
 from a2py.errors import ApiError
-from a2py.jsontext import loads_in_slices
+from a2py.jsontext import explain, loads_in_slices
 from a2py.messages.schema import Mender, make_valid
 from a2py.messages.types import JSON, Request
 from a2py.slices import ITEMS, Slices, at_once
@@ -280,7 +280,7 @@ def _load_in_slices(raw: bytes) -> Slices[Any]:
             yield
             orjson.dumps(body)
     except ValueError as error:
-        raise ApiError("invalid_request", f"The request body is not valid JSON: {error}") from None
+        raise ApiError("invalid_request", f"The request body {explain(error)}") from None
     except TypeError:
         raise ApiError("invalid_request", "The request body is nested too deeply: more than 254 levels") from None
     yield

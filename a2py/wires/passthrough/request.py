@@ -113,8 +113,8 @@ def _parse_json(raw: bytes) -> Slices[dict[str, Any]]:
         raise ApiError("request_too_large", f"the body has more than {jsonsize.VALUES_LIMIT} values and names")
     try:
         body = yield from jsontext.loads_in_slices(raw)
-    except ValueError:
-        raise ApiError("invalid_request", "the body is not valid JSON", should_retry=False) from None
+    except ValueError as error:
+        raise ApiError("invalid_request", f"the body {jsontext.explain(error)}", should_retry=False) from None
     if not isinstance(body, dict):
         raise ApiError("invalid_request", "the body must be a JSON object", should_retry=False)
     return body

@@ -77,7 +77,16 @@ def test_a_content_type_that_means_something_else_is_not_sent(content_type: str,
     assert parse(b'{"model":"m"}', content_type).content_type == expected
 
 
-@pytest.mark.parametrize(("raw", "words"), [(b"", "not valid JSON"), (b"{", "not valid JSON"), (b"[1]", "JSON object")])
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"", "not valid JSON: "),
+        (b"{", "not valid JSON: .*line 1 column 2"),
+        (b"[1]", "JSON object"),
+        (b'{"model":"m","z":-1e400}', r"the body has a number that is too large for a double .*column 18"),
+        (b'{"model":"m","z":' + b"[" * 1025 + b"]" * 1025 + b"}", "the body nests deeper than 1,024 levels"),
+    ],
+)
 def test_no_object(raw: bytes, words: str) -> None:
     with pytest.raises(ApiError, match=words) as excinfo:
         parse(raw)
