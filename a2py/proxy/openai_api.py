@@ -139,6 +139,8 @@ def explain_missing(method: str, path: str) -> ApiError:
     """Return the error for a path that is not served."""
     if is_openai_path(path):
         return ApiError("not_found", explain_unserved(method, path))
+    if path.startswith("/ui/"):
+        return ApiError("not_found", f"Not found: {method} {path}. The page is at /ui, without a slash at its end.")
     instead = LITELLM.get(path.strip("/").partition("/")[0])
     if instead is not None:
         return ApiError("not_found", f"a2py does not serve LiteLLM's {path}: {instead}", should_retry=False)

@@ -106,9 +106,11 @@ async def _answer(services: Services, request: BaseRequest, record: Record) -> S
         return await _issue_token(site, request, record)
     if path == "/ui/api/session":
         return await _begin_session(site, request, record)
-    caller = await site.desk.find_caller(read_bearer(headers))
+    bearer = read_bearer(headers)
+    caller = await site.desk.find_caller(bearer)
     if caller is None:
-        raise ApiError("authentication", "Open the page by `a2py ui`: this one has ended", should_retry=False)
+        reason = "this one has ended" if bearer else "this request has no bearer"
+        raise ApiError("authentication", f"Open the page by `a2py ui`: {reason}", should_retry=False)
     head, _, rest = path.removeprefix("/ui/api/").partition("/")
     handler = HANDLERS.get(head)
     if handler is None or (bool(rest) != (head in _WITH_NAME) and head != "requests"):

@@ -51,6 +51,24 @@ async def test_a_path_is_matched_exactly(path: str) -> None:
         assert (await get(proxy, path)).status == 404
 
 
+@pytest.mark.parametrize("path", ["/ui/", "/ui/nothing", "/ui/api/live/"])
+async def test_a_path_below_the_page_that_is_not_there_names_the_page(path: str) -> None:
+    async with run_proxy(config(DEAD)) as proxy:
+        message = (await get(proxy, path)).json["error"]["message"]
+        assert message == f"Not found: GET {path}. The page is at /ui, without a slash at its end."
+
+
+async def test_a_request_without_a_bearer_reads_what_it_lacks() -> None:
+    async with run_proxy(config(DEAD)) as proxy:
+        texts = [
+            (await get(proxy, "/ui/api/models", **headers)).json["error"]["message"]
+            for headers in ({}, {"authorization": "Bearer none"})
+        ]
+    assert texts == [
+        "Open the page by `a2py ui`: " + text for text in ("this request has no bearer", "this one has ended")
+    ]
+
+
 async def test_the_page_can_be_switched_off_and_then_nothing_of_it_is_imported() -> None:
     async with run_proxy(config(DEAD, ui=False)) as proxy:
         for path in ("/ui", "/ui/app.js", "/ui/api/live", "/ui/api/requests"):
