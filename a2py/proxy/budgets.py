@@ -86,16 +86,16 @@ class Budgets:
         """Return what `usage` costs at the dearest of `deployments` that have a price. Raise `ApiError` if none has
         one: a request without a price would make a budget mean nothing. `has_output`: of `PriceList.is_complete`."""
         prices, keeper = self.keeper.prices, self.keeper
-        costs = [keeper.cost(one, usage) for one in deployments if prices.is_complete(one, has_output=has_output)]
-        known = [cost for cost in costs if cost is not None]
-        if not known:
+        able = [one for one in deployments if prices.is_complete(one, has_output=has_output)]
+        costs = [cost for one in able if (cost := keeper.cost(one, usage)) is not None]
+        if not costs:
             raise ApiError(
                 "permission",
                 f"The key {caller.name} has a budget, and the price of {deployments[0].name[:100]!r} is not known: set"
                 " `input_cost_per_token` and `output_cost_per_token` for it in `a2py: prices:` (0 if it costs nothing)",
                 should_retry=False,
             )
-        return max(known)
+        return max(costs)
 
     async def reserve(self, caller: Caller, cost: float) -> Hold:
         """Reserve `cost` US dollars for a request of `caller`. Raise `ApiError` if its budget is spent."""

@@ -147,7 +147,7 @@ async def test_tls_where_none_is_spoken(monkeypatch: pytest.MonkeyPatch) -> None
         assert "a file of its TLS options is missing: correct `ssl_*`" in line
 
 
-def caused(cause: BaseException) -> RedisError:
+def make_error(cause: BaseException) -> RedisError:
     error = RedisError(f"Error connecting to {SECRET}")
     error.__cause__ = cause
     return error
@@ -160,7 +160,7 @@ CERTIFICATE.verify_message = "self-signed certificate"
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (caused(CERTIFICATE), "can't be verified (self-signed certificate): name its CA by `ssl_ca_certs`"),
+        (make_error(CERTIFICATE), "can't be verified (self-signed certificate): name its CA by `ssl_ca_certs`"),
         (BusyLoadingError("LOADING"), "is still loading its data: until it is back, each"),
         (ReadOnlyError("READONLY"), "is a replica, which can't be written: name its primary by `redis-host-key`"),
         (AuthenticationError(f"WRONGPASS {SECRET}"), "refuses the password: correct `REDIS_PASSWORD`"),
