@@ -15,8 +15,8 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
+from a2py.config import certificates, values
 from a2py.config import tree as t
-from a2py.config import values
 from a2py.config.build import build
 from a2py.config.checks import (
     check_routes,
@@ -306,12 +306,20 @@ def _build_deployments(
         if counts[id] > 1:
             id = f"{id}#{counts[id]}"
         entry = replace(entry, id=id)
-        dep = build(entry, settings, env, warn, pairs)
+        dep = _with_file_problem(build(entry, settings, env, warn, pairs), entry)
         out.append(replace(dep, seat=_make_seat(dep, own_id, seats)))
         weights.append(entry)
         if "*" in entry.model_name:
             binders[id] = partial(_bind, entry, out[-1], settings, env)
     return _with_weights(out, weights), binders
+
+
+def _with_file_problem(dep: Deployment, entry: Entry) -> Deployment:
+    """Return `dep` with the problem of a CA file of its own that can't be read."""
+    if dep.problem or not isinstance(entry.ssl_verify, str) or not dep.base.startswith("https:"):
+        return dep
+    problem = certificates.find_file_problem(entry.ssl_verify)
+    return replace(dep, problem=f"{entry.place('ssl_verify')} {problem}. {certificates.CURE}") if problem else dep
 
 
 def _make_seat(dep: Deployment, own_id: str, seats: dict[tuple[str, str], int]) -> str:

@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from a2py.config import values as v
 from a2py.config.bases import is_loopback
+from a2py.config.certificates import CURE, find_file_problem
 from a2py.config.error import ConfigError
 from a2py.config.pairs import Pair, Use, is_file, origin_of
 from a2py.config.setting_row import ROUTER, make_row
@@ -38,6 +39,7 @@ _OPTIONS: dict[str, Callable[[str], object]] = {
 _TLS_OPTIONS = frozenset(
     f"ssl_{name}" for name in ("ca_certs", "ca_path", "certfile", "keyfile", "password", "cert_reqs", "check_hostname")
 )
+_FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 #: Values of `ssl_cert_reqs`.
 _CERT_REQS = "required, optional, none"
 
@@ -69,6 +71,8 @@ def _check_options(parts: SplitResult, node: Node, path: str) -> None:
     """Raise ConfigError if there is an option that no connection knows, or one with a value of the wrong kind."""
     for name, value in parse_qsl(parts.query):
         if _is_option(parts.scheme, name, value):
+            if name in _FILES and (problem := find_file_problem(value)):
+                raise fail(node.at, path, f"has an option `{name}` that {problem}", CURE)
             continue
         if name == "ssl_cert_reqs" and parts.scheme == "rediss":
             raise fail(node.at, path, f"has an option `{name}` that is none of its words", f"Write {_CERT_REQS}.")

@@ -9,6 +9,7 @@ one row. If several paths of a row are set, the last one wins. Defaults are thos
 from __future__ import annotations
 
 from a2py.config import values as v
+from a2py.config.certificates import verify
 from a2py.config.ledger_table import LEDGER
 from a2py.config.model_rows import MODELS
 from a2py.config.redis import REDIS
@@ -284,8 +285,8 @@ _SERVER = (
     _set("json_logs", v.boolean, "one JSON object per log line", LITELLM + "json_logs"),
     _set(
         "ssl_verify",
-        v.switch_or_path,
-        "verify upstream certificates; or the path of a CA bundle",
+        verify,
+        "verify upstream certificates; or the path of a CA bundle, which must be readable",
         LITELLM + "ssl_verify",
     ),
     _set("force_ipv4", v.boolean, "connect upstream by IPv4 only", LITELLM + "force_ipv4"),

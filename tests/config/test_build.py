@@ -588,7 +588,7 @@ def test_parameters_land(folder: Folder) -> None:
         "{model: openai/gpt-4o, max_tokens: 100, max_completion_tokens: 90, temperature: 0, top_p: 0.5, top_k: 3, reasoning_effort: low,"
         " thinking: {type: enabled, budget_tokens: 1024}, timeout: 10, stream_timeout: 5, num_retries: 0, max_retries: 7,"
         " extra_headers: {X-A: b}, extra_body: {seed: 1, service_tier: flex}, additional_drop_params: [stop],"
-        " allowed_openai_params: [tools], rpm: 6, tpm: 7, order: 2, max_parallel_requests: 3, keepalive_seconds: 9, ssl_verify: /ca.pem,"
+        " allowed_openai_params: [tools], rpm: 6, tpm: 7, order: 2, max_parallel_requests: 3, keepalive_seconds: 9, ssl_verify: /etc/ssl,"
         " organization: org-1, seed: 5, verbosity: low, parallel_tool_calls: false}",
         ENV,
         "{id: mine, cache_control_ttl: 1h, max_input_tokens: 1000, max_output_tokens: 200, max_tokens: 300, base_model: openai/gpt-4.1}",
@@ -618,7 +618,7 @@ def test_parameters_land(folder: Folder) -> None:
     assert (dep.drop, dep.allow) == (frozenset({"stop"}), frozenset({"tools"}))
     assert (dep.keepalive, dep.ssl_verify, dep.id, dep.cache_control_ttl, dep.base_model) == (
         9.0,
-        "/ca.pem",
+        "/etc/ssl",
         "mine",
         "1h",
         "openai/gpt-4.1",

@@ -161,7 +161,7 @@ def test_all_settings(folder: Folder) -> None:
           reasoning_auto_summary: true
           anthropic_messages_estimate_initial_input_tokens: false
           sse_keepalive_ping_interval_seconds: 12
-          ssl_verify: /ca.pem
+          ssl_verify: /etc/ssl
           force_ipv4: true
           aiohttp_trust_env: false
           json_logs: true
@@ -223,7 +223,7 @@ def test_all_settings(folder: Folder) -> None:
         reasoning_auto_summary=True,
         estimate_initial_input_tokens=False,
         json_logs=True,
-        ssl_verify="/ca.pem",
+        ssl_verify="/etc/ssl",
         force_ipv4=True,
         trust_env=False,
     )

@@ -50,7 +50,7 @@ def load(folder: Folder, keys: str, **env: str) -> RedisAddress | None:
         ),
         ("redis_url: 'redis://h?password=c', redis_password: pw", {}, "redis://h?password=c", {}),
         ("redis_url: 'unix:///run/redis.sock'", {}, "unix:///run/redis.sock", {}),
-        ("redis_url: 'rediss://h?db=1&ssl_ca_certs=ca.pem'", {}, "rediss://h?db=1&ssl_ca_certs=ca.pem", {}),
+        ("redis_url: 'rediss://h?db=1&ssl_ca_path=/'", {}, "rediss://h?db=1&ssl_ca_path=/", {}),
     ],
 )
 def test_where_limits_are_shared(
@@ -95,6 +95,7 @@ def test_without_an_address_nothing_is_shared(folder: Folder, keys: str, env: di
             ["option `ssl_cert_reqs`", "Write required, optional, none"],
         ),
         ("redis_url: 'redis://h:1/abc'", {}, ["litellm_config.yaml:2", "a path that is no database", "host:6379/0"]),
+        ("redis_url: 'rediss://h/0?ssl_ca_certs=/no/ca'", {}, ["`ssl_ca_certs` that names a file that cannot be read"]),
         ("redis_url: 'redis://h:1/1/2'", {}, ["a path that is no database"]),
         ("redis_host: h, redis_port: none", {}, ["router_settings.redis_port", "a whole number"]),
         ("redis_host: h", {"REDIS_DB": "one"}, ["REDIS_DB", "a whole number"]),
