@@ -118,8 +118,11 @@ def _cover_escapes(text: bytes) -> Slices[bytes]:
 def _read_value(raw: bytes, members: list[tuple[int, int]]) -> Member:
     if len(members) > 1:
         raise _refusal("the body has more than one member `model`. Send one.")
-    if not members or raw[slice(*members[0])] != b'"model"':
+    if not members:
         raise _refusal("you must provide a model parameter")
+    name = orjson.loads(raw[slice(*members[0])])  # with an escape it is the same name to every server
+    if name != "model":
+        raise _refusal(f"you must provide a model parameter: its name is `model`, not `{name}`")
     string = _VALUE.match(raw, members[0][1])
     if string is None:
         raise _name_refusal() if _TEXT.match(raw, members[0][1]) else _refusal("`model` must be a string")
