@@ -62,6 +62,10 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback or address.is_unspecified or (ipv4 is not None and ipv4.is_loopback)
 
 
+#: What `https://http://host` has for a host.
+_NO_HOSTS = frozenset(("http:", "https:"))
+
+
 def parse_base(text: str) -> Base | None:
     """Return the base that `text` means; None if it is not an http or https URL."""
     text = text.strip()
@@ -72,19 +76,31 @@ def parse_base(text: str) -> Base | None:
         port = parts.port
     except ValueError:
         return None
-    if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in text):
+    if parts.netloc in _NO_HOSTS or parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        return None
+    if any(c.isspace() for c in text):
         return None
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     url = f"{parts.scheme}://{host}" + (f":{port}" if port else "") + parts.path.rstrip("/")
-    for end in _PASTED_ENDS:
-        if url.endswith(end):
-            url = url.removesuffix(end)
-            break
+    url = url.removesuffix(next(filter(url.endswith, _PASTED_ENDS), ""))
     headers: tuple[tuple[str, str], ...] = ()
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers = (("Authorization", "Basic " + b64encode(pair.encode()).decode()),)
     return Base(url, parts.query, headers)
+
+
+def has_wrong_port(text: str) -> bool:
+    """Return whether the port of a URL, or of a host, is no number from 1 to 65535."""
+    text = text.strip()
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+    except ValueError:
+        return False
+    try:
+        return bool(parts.hostname) and parts.netloc not in _NO_HOSTS and parts.port == 0
+    except ValueError:
+        return True
 
 
 def add_v1(base: Base) -> Base:

@@ -122,12 +122,19 @@ def find_base(entry: Entry, row: Provider, env: Variables) -> Address:
     origin = entry.origins.get("api_base", NOWHERE) if entry.api_base else env.origin(source)
     if base is None:
         place = entry.place("api_base") if entry.api_base else f"{entry.place()}: the variable {source}"
-        url = f"https://{text.strip()}"
-        is_host = "." in text and bases.parse_base(url) is not None and quote_text(text) != "text"
-        cure = f"Write {url if is_host else 'a URL such as http://localhost:8000/v1'}."
-        problem = f"{place} must be a URL that begins with http:// or https://, got {quote_text(text)}. {cure}"
+        problem = f"{place} {_describe_wrong_base(text)}"
         return Address(is_own=True, problem=problem, name=source, origin=origin)
     return Address(_complete(base, row), True, "", source, origin)
+
+
+def _describe_wrong_base(text: str) -> str:
+    """Return what is wrong with a base that is no URL, and what to write."""
+    if bases.has_wrong_port(text):
+        return f"must have a port from 1 to 65535, got {quote_text(text)}. Correct the number after the host."
+    url = f"https://{text.strip()}"
+    is_host = "." in text and "://" not in text and bases.parse_base(url) is not None and quote_text(text) != "text"
+    cure = f"Write {url if is_host else 'a URL such as http://localhost:8000/v1'}."
+    return f"must be a URL that begins with http:// or https://, got {quote_text(text)}. {cure}"
 
 
 def _complete(base: bases.Base, row: Provider) -> bases.Base:

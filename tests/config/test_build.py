@@ -140,6 +140,29 @@ def test_an_unknown_provider_with_a_base_is_served_and_told(folder: Folder) -> N
             "https://, got text. Write a URL such as http://localhost:8000/v1.",
         ),
         (
+            "{model: openai/x, api_key: k, api_base: 'http://127.0.0.1:99999/v1'}",
+            "3: `{}.api_base` must have a port from 1 to 65535, got 'http://127.0.0.1:99999/v1'. "
+            "Correct the number after the host.",
+        ),
+        (
+            "{model: openai/x, api_key: k, api_base: 'http://h:abc/v1'}",
+            "a port from 1 to 65535, got 'http://h:abc/v1'.",
+        ),
+        ("{model: openai/x, api_key: k, api_base: 'http://h.example:0/v1'}", "must have a port from 1 to 65535, got"),
+        ("{model: openai/x, api_key: k, api_base: '127.0.0.1:99999'}", "must have a port from 1 to 65535, got"),
+        (
+            f"{{model: openai/x, api_key: k, api_base: 'http://u:{KEY}#@h.example:1'}}",
+            "a port from 1 to 65535, got text.",
+        ),
+        (
+            "{model: openai/x, api_key: k, api_base: 'https://http://gw.example/v1'}",
+            "got 'https://http://gw.example/v1'. Write a URL such as http://localhost:8000/v1.",
+        ),
+        (
+            "{model: openai/x, api_key: k, api_base: 'ftp://gw.example/v1'}",
+            "got 'ftp://gw.example/v1'. Write a URL such as http://localhost:8000/v1.",
+        ),
+        (
             "{model: azure/x, api_key: k}",
             "azure has no default base URL. Write `api_base` below litellm_params, or set AZURE_API_BASE in the environment",
         ),
