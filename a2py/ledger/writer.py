@@ -213,7 +213,7 @@ class Writer:
         except (sqlite3.Error, OSError, Unusable) as error:
             store.close()
             if not self.trouble:
-                self.trouble = _describe(error)
+                self.trouble = describe(error)
                 self._say("ledger can't be written", {"path": store.path, "error": self.trouble})
             return
         if self.trouble:
@@ -244,6 +244,6 @@ def _transact(store: Store, job: Callable[[sqlite3.Connection], T]) -> T:
         return job(connection)
 
 
-def _describe(error: BaseException) -> str:
-    """Return why the file can't be written, without its path."""
+def describe(error: BaseException) -> str:
+    """Return why the file can't be used. An OSError's path is left out."""
     return (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__

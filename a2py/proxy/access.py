@@ -90,7 +90,10 @@ def require_model(config: Config, caller: Caller, model: str) -> None:
         return
     own = ", ".join(caller.models[:MAX_NAMED])
     if not may_ask(config, caller, model):
-        reason = f"The key {caller.name} may not ask for the model {model[:100]!r}: its models are {own}"
+        reason = (
+            f"The key {caller.name} may not ask for the model {model[:100]!r}: its models are {own}."
+            " Ask for one of these, or ask the owner of this proxy to allow it (`models` in keys.yaml)"
+        )
         raise ApiError("permission", reason, should_retry=False)
     if not config.serves(model):
         raise ApiError("not_found", f"model: {model[:100]} is not served here; the key {caller.name} is for {own}")

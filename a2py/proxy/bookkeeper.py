@@ -7,6 +7,7 @@ Invariants: nothing here waits or raises; without a ledger this module is not im
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 from a2py.deployment import Deployment
 from a2py.ledger.prices import PriceList
 from a2py.ledger.row import LENGTH, AnswerColumns, RequestColumns, Row, UsageColumns
-from a2py.ledger.writer import Writer
+from a2py.ledger.writer import Writer, describe
 from a2py.messages.types import Usage
 from a2py.proxy.log import Log, Record
 from a2py.proxy.metrics import Metrics
@@ -103,6 +104,11 @@ class Bookkeeper:
         """Return the cost of `usage` at `deployment` in US dollars; None if it is not known."""
         price = self.prices.find(deployment)
         return None if price is None else price.cost(usage)
+
+    def explain(self, error: BaseException) -> str:
+        """Return what is wrong with the file, for clients: without its path, which the log has."""
+        path = os.path.abspath(os.path.expanduser(self.path))
+        return describe(error).replace(path, "its file")
 
     async def read(self, work: Callable[[], T]) -> T:
         """Return what `work` reads from the file, in which every row of this process is by then. Raise OSError,

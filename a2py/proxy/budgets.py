@@ -112,7 +112,7 @@ class Budgets:
                 self.settle(hold, 0.0)
             if not isinstance(error, Exception):
                 raise  # the client has left
-            raise _explain_trouble(caller, error) from None
+            raise self._explain_trouble(caller, error) from None
         if not spending.has_room(caller.budget, before):
             raise refuse(caller.name, caller.budget, before, now)
         one = self._open[hold.id] = _Open(hold)
@@ -131,8 +131,17 @@ class Budgets:
             try:
                 self._ledger = await _wait(self.keeper.writer.submit(spending.identify))
             except Exception as error:
-                raise _explain_trouble(caller, error) from None
+                raise self._explain_trouble(caller, error) from None
         return self._ledger
+
+    def _explain_trouble(self, caller: Caller, error: BaseException) -> ApiError:
+        return ApiError(
+            "api",
+            f"The budget of the key {caller.name} can't be checked, because the ledger can't be written"
+            f" ({self.keeper.explain(error)}). Ask again; if it lasts, ask the owner of this proxy to read its log.",
+            status=503,
+            retry_after=RELEASE_SECONDS,
+        )
 
     def settle(self, hold: Hold, cost: float) -> None:
         """Replace what is reserved by what the request has cost. Only the first call counts."""
@@ -183,16 +192,6 @@ class Budgets:
             self._timer = None
 
 
-def _explain_trouble(caller: Caller, error: BaseException) -> ApiError:
-    return ApiError(
-        "api",
-        f"The budget of the key {caller.name} can't be checked, because the ledger can't be written"
-        f" ({str(error) or type(error).__name__}). Ask again.",
-        status=503,
-        retry_after=RELEASE_SECONDS,
-    )
-
-
 async def _wait(future: Future[T]) -> T:
     """Return the result of `future` within WAIT_SECONDS, else raise asyncio.TimeoutError. The future goes on.
 
@@ -214,11 +213,12 @@ def _retrieve(waiter: asyncio.Future[Any]) -> None:
 def refuse(name: str, budget: Budget, before: Spending, now: float) -> ApiError:
     """Return the error for a key that has nothing left: until when, or that running requests hold the rest."""
     end = budget.find_end(now)
+    cure = "Ask the owner of this proxy for a larger one (`budget` in keys.yaml)."
     renewal = "It does not renew." if math.isinf(end) else f"It renews at {_format_time(end)} UTC."
     if before.spent >= budget.amount:
         return ApiError(
             "billing",
-            f"The key {name} has spent its budget of {budget} (US dollars): {before.spent:.4f}. {renewal}",
+            f"The key {name} has spent its budget of {budget} (US dollars): {before.spent:.4f}. {renewal} {cure}",
             should_retry=False,
         )
     return ApiError(

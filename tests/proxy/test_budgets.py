@@ -115,6 +115,7 @@ async def test_a_spent_budget_says_when_it_renews(path: Path) -> None:
         error = excinfo.value
         assert error.message == (
             "The key alice has spent its budget of 1/day (US dollars): 1.2500. It renews at 2027-01-16 00:00 UTC."
+            " Ask the owner of this proxy for a larger one (`budget` in keys.yaml)."
         )
         assert (error.status, error.type, error.should_retry) == (402, "billing_error", False)
         assert await spending(budgets) == Spending(1.25, 0.0)

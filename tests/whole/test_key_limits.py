@@ -196,7 +196,7 @@ async def test_a_budget_is_spent_and_says_when_it_renews(path: Path, where: str,
             assert error["message"].startswith(
                 "The key alice has spent its budget of 0.15/month (US dollars): 0.2400. It renews at "
             )
-            assert error["message"].endswith("-01 00:00 UTC.")
+            assert "-01 00:00 UTC. Ask the owner of this proxy for a larger one" in error["message"]
             assert (await proxy.ask(message(stream=stream), where, headers=key("bob"))).status == 200
         async with run_proxy(settings) as proxy:  # a restart forgets nothing
             assert (await proxy.ask(message(stream=stream), where, headers=key("alice"))).status == 402
@@ -402,13 +402,23 @@ async def test_budgets_need_a_ledger(path: Path) -> None:
         assert len(proxy.services.keys.rows) == 2, "a revoked key spends nothing"
 
 
-async def test_a_ledger_that_can_t_be_written_stops_keys_with_a_budget_only(path: Path) -> None:
+@pytest.mark.parametrize("is_folder", [True, False])
+async def test_a_ledger_that_can_t_be_written_stops_keys_with_a_budget_only(path: Path, is_folder: bool) -> None:
     write(path, alice={"budget": "1/day"}, bob={})
-    os.mkdir(path.with_name("usage.db"))
+    if is_folder:
+        os.mkdir(path.with_name("usage.db"))
+    else:
+        with closing(sqlite3.connect(path.with_name("usage.db"))) as connection:
+            connection.execute("CREATE TABLE other (x)")
     async with ScriptedServer(counting()) as upstream:  # noqa: SIM117
         async with run_proxy(priced_config(path, upstream.base)) as proxy:
             answer = await proxy.ask(message(), headers=key("alice"))
             assert answer.status == 503 and "the ledger can't be written" in error_of(answer)["message"]
+            usage = await proxy.ask(None, "/usage", "GET", headers=key("alice"))
+            assert usage.status == 500 and "The ledger can't be read" in error_of(usage)["message"]
+            for body in (answer.body, usage.body):
+                assert path.parent.name.encode() not in body, "its path is for the log"
+            assert path.with_name("usage.db").name in proxy.log
             assert (await proxy.ask(message(), headers=key("bob"))).status == 200
 
 

@@ -102,7 +102,8 @@ async def test_a_model_outside_the_list_is_403_everywhere(path: Path, where: str
         answer = await proxy.ask({**message(stream=False), "model": "other", "input": "x"}, where, headers=key("alice"))
         assert answer.status == 403
         error = json.loads(answer.body)["error"]
-        assert "The key alice may not ask for the model 'other': its models are test-model" in error["message"]
+        assert "The key alice may not ask for the model 'other': its models are test-model. " in error["message"]
+        assert "ask the owner of this proxy to allow it" in error["message"]
         if where.startswith("/v1/messages"):
             assert error["type"] == "permission_error"
         else:
