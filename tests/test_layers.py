@@ -210,6 +210,7 @@ CLI = (
         "facts",
         "handover",
         "http",
+        "keycheck",
         "listen",
         "litellmflags",
         "terminal",

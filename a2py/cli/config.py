@@ -18,9 +18,10 @@ from a2py.cli import options, running
 from a2py.cli.configimport import import_file
 from a2py.cli.configinit import init
 from a2py.cli.exits import FAILED, OK
+from a2py.cli.keycheck import check_keys
 from a2py.cli.source import read_environment
 from a2py.cli.terminal import Terminal, pluralize
-from a2py.config import Config, load
+from a2py.config import Config, ConfigError, load
 from a2py.config.collapse import collapse
 from a2py.config.imports.recognize import FORMATS
 from a2py.deployment import Deployment
@@ -209,6 +210,7 @@ def validate(args: argparse.Namespace, terminal: Terminal) -> int:
     config = load(args.file or args.config, read_environment(), os.getcwd())
     for warning in config.warnings:
         (terminal.error if args.strict or warning in config.mistakes else terminal.warn)(warning)
+    has_usable_keys = _has_usable_keys(config, terminal)
     broken = [dep for dep in config.deployments if dep.problem]
     for problem in collapse(dep.problem for dep in broken):
         terminal.error(problem)
@@ -217,4 +219,16 @@ def validate(args: argparse.Namespace, terminal: Terminal) -> int:
         f"{pluralize(count, 'model')}, {len(broken)} that can't work, {pluralize(len(config.warnings), 'warning')}"
     )
     terminal.print(f"{', '.join(config.sources)}: {summary}")
-    return FAILED if broken or not count or config.mistakes or (args.strict and config.warnings) else OK
+    if not has_usable_keys or not count or config.mistakes:
+        return FAILED
+    return FAILED if broken or (args.strict and config.warnings) else OK
+
+
+def _has_usable_keys(config: Config, terminal: Terminal) -> bool:
+    """Return whether a start accepts the file of keys. Print what it would say."""
+    try:
+        check_keys(config)
+    except ConfigError as error:
+        terminal.error(str(error))
+        return False
+    return True

@@ -26,9 +26,10 @@ from a2py.cli.control import Worker
 from a2py.cli.division import describe_division
 from a2py.cli.eventloop import run_loop
 from a2py.cli.exits import CONFIG, OK, REFUSED, UNAVAILABLE, USAGE, Stop
+from a2py.cli.keycheck import check_keys
 from a2py.cli.notify import Notifier
 from a2py.cli.reload import Reloader
-from a2py.cli.serving import Job, check_capture, has_successor, open_log, serve_job, warnings_to, with_keys
+from a2py.cli.serving import Job, check_capture, has_successor, open_log, serve_job, warnings_to
 from a2py.cli.sharing import Sharing
 from a2py.cli.source import Source, choose, is_insecure, master_key, read_environment
 from a2py.cli.summary import describe_served, is_loopback, own_url
@@ -142,19 +143,6 @@ def check_strict(config: Config, is_strict: bool) -> None:
     if is_strict and (config.warnings or problems):
         lines = "\n".join(f"  {line}" for line in (*config.warnings, *problems))
         raise Stop(f"--strict allows no warning:\n{lines}", CONFIG)
-
-
-def check_keys(config: Config | None) -> bool:
-    """Return whether clients need a key of keys.yaml. Raise ConfigError or Stop if its keys can't be used."""
-    config = with_keys(config or Config(), os.environ)
-    if not os.path.exists(config.keys_path):
-        return False
-    from a2py.proxy.bookkeeper import has_sqlite
-    from a2py.proxy.keys import check_budgets, read_keys
-
-    rows = read_keys(config.keys_path)
-    check_budgets(rows, config.settings.ledger is not False and has_sqlite())
-    return bool(rows)
 
 
 def check_redis(config: Config) -> None:

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -23,6 +23,7 @@ from a2py.cli.control import READY, Worker
 from a2py.cli.embedded import open_source
 from a2py.cli.eventloop import settle
 from a2py.cli.exits import CONFIG, Stop
+from a2py.cli.keycheck import with_keys
 from a2py.cli.notify import Notifier
 from a2py.cli.orders import Orders
 from a2py.cli.reload import Reloader
@@ -31,7 +32,6 @@ from a2py.cli.state import ledger_path, page_secret_path
 from a2py.cli.summary import StartReport, describe_served, describe_target, own_url, summarize
 from a2py.cli.terminal import Terminal, on_terminal, watch_terminal
 from a2py.config import Config
-from a2py.config.dotenv import find_keys
 from a2py.deployment import Deployment
 from a2py.proxy.log import Log
 from a2py.proxy.share import WHOLE, Share
@@ -121,12 +121,6 @@ async def serve_job(job: Job, worker: Worker) -> None:
         )
         listen, ledger = Listen(job.host, job.port, job.sockets, job.tls), ledger_path(os.environ)
         await serve(config, listen, life, log=log, timeouts=timeouts, ledger=ledger)
-
-
-def with_keys(config: Config, env: Mapping[str, str]) -> Config:
-    """Return `config` with the user's own file of keys, unless a configuration file says that another one is beside
-    it."""
-    return config if config.keys_path else replace(config, keys_path=find_keys(None, env))
 
 
 def _reload(job: Job, config: Config, notifier: Notifier, log: Log) -> Callable[[], Config] | None:

@@ -6,17 +6,36 @@ used for.
 
 from __future__ import annotations
 
+import os
+
 from a2py.config import values as v
 from a2py.config.setting_row import INFO, OWN, PARAM, make_row
+from a2py.config.tree import Node
 from a2py.prices import KEYS, find_mistake
 
 #: Beginnings of the keys of prices.
 PRICE_KEYS = tuple(key for key in KEYS.values() if not key.endswith("_above_1hr"))
 
+
+def _ledger(node: Node, path: str) -> bool | str:
+    """Parse true, false, or the path of a file that could be there."""
+    value = v.switch_or_path(node, path)
+    if not isinstance(value, str):
+        return value
+    file = os.path.abspath(os.path.expanduser(value))
+    above = os.path.dirname(file)
+    while not os.path.lexists(above) and above != os.path.dirname(above):
+        above = os.path.dirname(above)
+    if os.path.isdir(file) or not os.path.isdir(above):
+        what = "names a folder" if os.path.isdir(file) else "names a file in something that is no folder"
+        raise v.fail(node.at, path, what, "Write the path of a file, which a2py makes.")
+    return value
+
+
 LEDGER = (
     make_row(
         "ledger",
-        v.switch_or_path,
+        _ledger,
         "false: keep no row of each answer; a path: keep them there ([usage.md](usage.md))",
         OWN + "ledger",
     ),

@@ -146,6 +146,9 @@ def test_an_exact_name_wins_over_a_pattern_and_a_longer_one_over_a_shorter(folde
         ("a2py: {prices: {m: {input_cost_per_token: -1}}}", "must be a number of at least 0"),
         ("a2py: {prices: 3}", "must be a mapping"),
         ("a2py: {ledger: [x]}", "must be true or false"),
+        ("a2py: {ledger: /etc}", "litellm_config.yaml:1: `a2py.ledger` names a folder. Write the path of a file"),
+        ("a2py: {ledger: /etc/passwd/u.db}", "`a2py.ledger` names a file in something that is no folder."),
+        ("a2py: {ledger: /etc/passwd/a/b/u.db}", "`a2py.ledger` names a file in something that is no folder."),
     ],
 )
 def test_what_is_wrong_is_said(folder: Folder, text: str, expected: str) -> None:
