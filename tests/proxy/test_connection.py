@@ -403,7 +403,7 @@ async def test_where_all_are_busy_a_new_one_is_refused_and_far_more_are_cut_off(
             await settle(lambda: len(upstream.requests) == 2)
             for _ in range(3):
                 client = await stack.enter_async_context(proxy.client())
-                client.ask("GET", "/v1/models")
+                client.ask("GET", "/v1/models", None, (("anthropic-version", "2023-06-01"),))
                 answer = await client.answer()
                 assert (
                     "max_connections" in envelope(answer, 529, "overloaded_error")
