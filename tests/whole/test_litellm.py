@@ -174,7 +174,9 @@ litellm_settings:
   custom_provider_map: [{provider: mine, custom_handler: handler.mine}]
 """
     )
-    assert len(config.warnings) == 1 and "`litellm_settings.custom_provider_map` is ignored: " in config.warnings[0]
+    price, provider_map = config.warnings
+    assert "Did you mean `litellm_params.input_cost_per_token`?" in price
+    assert "`litellm_settings.custom_provider_map` is ignored: " in provider_map
 
 
 @pytest.mark.parametrize(
