@@ -137,11 +137,28 @@ SMALL = 16 * 1024
 
 
 def dumps_to_keep(value: Any) -> bytes:
-    """Return `dumps(value)` for what is kept a while.
+    """Return `dumps_whole(value)` for what is kept a while. Raise ValueError as it does.
 
     The bytes that orjson 3.13 returns occupy 4 to 13 times their size (8 KiB for 600 bytes). A copy does not."""
-    data = dumps(value)
+    data = dumps_whole(value)
     return data[:-1] + data[-1:] if len(data) < SMALL else data
+
+
+def dumps_whole(value: Any) -> bytes:
+    """Return `dumps(value)` of what must lose nothing. Raise ValueError if it nests deeper than that writes."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        if _is_deeper(value, DEPTH):
+            raise ValueError(f"more than {DEPTH} levels") from None
+        return dumps(value)
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return not depth or any(_is_deeper(one, depth - 1) for one in inner)
 
 
 def dumps(value: Any) -> bytes:

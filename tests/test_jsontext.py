@@ -134,6 +134,18 @@ def test_a_nest_too_deep_to_write_ends_in_null(make: Any) -> None:
     assert b"core" in jsontext.dumps(shallow)
 
 
+@pytest.mark.parametrize("make", [lambda inner: [inner], lambda inner: {"a": inner}])
+def test_what_must_lose_nothing_is_refused_instead(make: Any) -> None:
+    value: Any = "\ud83d"
+    for _ in range(jsontext.DEPTH):
+        value = make(value)
+    assert jsontext.dumps_whole(value) == jsontext.dumps(value) and b"null" not in jsontext.dumps(value)
+    for write in (jsontext.dumps_whole, jsontext.dumps_to_keep):
+        with pytest.raises(ValueError, match="more than 200 levels"):
+            write({"deep": [make(value)]})
+    assert jsontext.dumps_whole({"a": 2**70, "b": []}) == jsontext.dumps({"a": 2**70, "b": []})
+
+
 @pytest.mark.parametrize("size", [0, 1, 600, jsontext.SMALL - 3, jsontext.SMALL, 5 * jsontext.SMALL])
 def test_packed_is_what_dumps_gives(size: int) -> None:
     value = {"a": "x" * size}

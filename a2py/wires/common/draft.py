@@ -15,7 +15,7 @@ from a2py.deployment import Deployment
 from a2py.messages.session import strip_billing
 from a2py.messages.types import JSON, Call, Prepared
 from a2py.wires.common.names import Names
-from a2py.wires.common.text import block_text, blocks, list_omitted
+from a2py.wires.common.text import block_text, blocks, list_omitted, too_deep
 
 #: How many lost things are named, and the characters of each name. Some names come from the client.
 LOST_LIMIT, NAME_LIMIT = 50, 100
@@ -87,12 +87,16 @@ class Draft:
 
 def make_prepared(draft: Draft, url: str, headers: Mapping[str, str], limit: int = 0) -> Prepared:
     """Return the request as it is sent. `limit`: a reply of exactly so many output tokens was cut; 0: its length says
-    nothing."""
+    nothing. Raise `ApiError` if the request nests too deep to be sent whole."""
     quirks = draft.quirks
+    try:
+        body = jsontext.dumps_to_keep(draft.body)
+    except ValueError as error:
+        raise too_deep(error) from None
     return Prepared(
         url=url,
         headers=dict(headers),
-        body=jsontext.dumps_to_keep(draft.body),
+        body=body,
         stream=draft.stream,
         names=draft.names.back,
         stops=draft.stops,

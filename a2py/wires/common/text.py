@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from a2py import jsonsize, jsontext
+from a2py.errors import ApiError
 from a2py.messages import signatures
 from a2py.messages.session import strip_billing
 from a2py.messages.types import JSON
@@ -36,12 +37,19 @@ def arguments_text(input: JSON, broken: str) -> str:
 
     Claude Code keeps arguments that it could not parse as `{"__unparsedToolInput": {"raw": "…"}}`. They go back as the
     text that they were. If the server rejects text that is no object (`broken` is `object`), they go back as this
-    object."""
+    object. Raise `ApiError` if the input nests too deep to be written whole."""
     raw = input.get("__unparsedToolInput")
     text = raw.get("raw") if isinstance(raw, dict) else None
     if not isinstance(text, str) or (broken == "object" and not _is_object(text)):
-        return dumps(input)
+        try:
+            return jsontext.dumps_whole(input).decode()
+        except ValueError as error:
+            raise too_deep(error) from None
     return text
+
+
+def too_deep(error: ValueError) -> ApiError:
+    return ApiError("invalid_request", f"The request nests too deep to be translated: {error}", should_retry=False)
 
 
 def _is_object(text: str) -> bool:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from a2py.errors import ApiError
 from a2py.messages.types import JSON
-from a2py.wires.common.text import as_text, block_text, list_omitted
+from a2py.wires.common.text import arguments_text, as_text, block_text, list_omitted
 
 
 def test_texts_of_blocks_that_no_wire_shows() -> None:
@@ -30,3 +35,12 @@ def test_a_file_of_the_code_execution_container_is_reported_as_omitted() -> None
     upload: JSON = {"type": "container_upload", "file_id": "file_1"}
     assert list(list_omitted(upload)) == ["file"]
     assert list(list_omitted({"type": "tool_result", "content": [{"type": "text", "text": "a"}, upload]})) == ["file"]
+
+
+def test_arguments_that_nest_too_deep_are_refused() -> None:
+    value: Any = 1
+    for _ in range(300):
+        value = [value]
+    with pytest.raises(ApiError, match="The request nests too deep to be translated: more than 200 levels") as excinfo:
+        arguments_text({"x": value}, "")
+    assert excinfo.value.status == 400
