@@ -16,13 +16,14 @@ from a2py.cli.summary import describe_served
 from a2py.config import Config
 
 
-def check_reload(old: Config, new: Config) -> str | None:
-    """Return why `new` must not replace `old`, or None. What a start checks is checked elsewhere.
+def check_reload(old: Config, new: Config, has_keys: bool = False) -> str | None:
+    """Return why `new` must not replace `old`, or None. What a start checks is checked elsewhere. `has_keys`: clients
+    need a key of keys.yaml.
 
     A file that an editor is still writing is often valid YAML that ends early. If its master key is still missing, the
     proxy would be open to everybody."""
     file = new.sources[0] if new.sources else "the configuration"
-    if old.master_key and not new.master_key:
+    if old.master_key and not new.master_key and not has_keys:
         return (
             f"{file} has no master_key any more, so anybody could use this proxy: restore it, or run `a2py "
             "restart` to serve without one"
@@ -41,14 +42,14 @@ def check_reload(old: Config, new: Config) -> str | None:
 
 class Reloader:
     """`config`: what is served. `read`: returns the file's current configuration. `check`: raises if a start would
-    refuse it.
+    refuse it, and returns whether clients need a key of keys.yaml.
     `warn`: called with each warning that is new. `what`: where the configuration comes from."""
 
     def __init__(
         self,
         config: Config,
         read: Callable[[], Config],
-        check: Callable[[Config], None],
+        check: Callable[[Config], bool],
         notifier: Notifier,
         warn: Callable[[str], None],
         what: str = "",
@@ -64,8 +65,7 @@ class Reloader:
         """Return the new configuration. If it is rejected, raise the reason; `a2py status` shows it, too."""
         try:
             new = self._read()
-            self._check(new)
-            reason = check_reload(self.config, new)
+            reason = check_reload(self.config, new, self._check(new))
             if reason is not None:
                 raise Stop(reason, CONFIG)
         except Exception as error:

@@ -120,13 +120,14 @@ def make_job(args: argparse.Namespace, sockets: list[socket.socket]) -> Job:
         sockets = []
     hosts = [listen.listening_host(sock) for sock in sockets if not listen.is_unix(sock)] if sockets else [host]
 
-    def check(config: Config) -> None:
+    def check(config: Config) -> bool:
         check_strict(config, bool(args.strict))
         has_keys = check_keys(config)
         check_redis(config)
         for each in hosts:
             check_public(each, Source(config, ""), bool(args.insecure) or has_keys)
         check_capture(config.settings.capture_dir)
+        return has_keys
 
     if source.config is not None:
         check_strict(source.config, bool(args.strict))

@@ -54,7 +54,7 @@ class Job:
     port: int
     tls: ssl.SSLContext | None
     sockets: list[socket.socket] = field(default_factory=list)
-    check: Callable[[Config], None] = lambda config: None
+    check: Callable[[Config], bool] = lambda config: False
     offer: handover.Offer | None = None
 
     def url(self, address: Any) -> str:

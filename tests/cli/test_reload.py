@@ -74,6 +74,13 @@ def test_a_file_that_would_end_or_open_the_proxy(tmp_path: Path, text: str, env:
     assert problem is None if not reason else problem is not None and problem.startswith(reason)
 
 
+def test_keys_of_clients_replace_a_master_key(tmp_path: Path) -> None:
+    old, new = read(tmp_path, WHOLE), read(tmp_path, HALF)
+    assert check_reload(old, new, has_keys=True) is None
+    problem = check_reload(old, read(tmp_path, "model_list: []"), has_keys=True)
+    assert problem is not None and problem.startswith("a2py.yaml has no model_list any more")
+
+
 def test_what_was_never_there_is_not_missed(tmp_path: Path) -> None:
     """No key, models of the environment, nothing that can be asked: each may stay so."""
     env = {"OPENAI_API_KEY": "sk-o"}
@@ -96,10 +103,15 @@ def test_what_was_never_there_is_not_missed(tmp_path: Path) -> None:
 def test_a_reload_keeps_what_it_loaded_last(nothing: Path) -> None:
     good = WHOLE.replace("one", "two") + "  unknown_key: 1\n"
     texts = iter([HALF, good, HALF, "a: ["])
-    checks: list[Any] = []
+    checks: list[Config] = []
     warnings: list[Any] = []
+
+    def check(config: Config) -> bool:
+        checks.append(config)
+        return False
+
     reloader = Reloader(
-        read(nothing, WHOLE), lambda: read(nothing, next(texts)), checks.append, Notifier({}, 1), warnings.append
+        read(nothing, WHOLE), lambda: read(nothing, next(texts)), check, Notifier({}, 1), warnings.append
     )
     with pytest.raises(Stop, match="no master_key"):
         reloader.load()
@@ -133,6 +145,32 @@ def test_half_a_file_does_not_open_the_proxy(tmp_path: Path, count: int) -> None
         run.process.send_signal(signal.SIGHUP)
         run.until("(?s)" + ".*".join(["reloaded"] * count))
         assert run.end() == exits.OK
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_without_its_master_key_a_proxy_with_keys_goes_on_asking_for_one(tmp_path: Path, count: int) -> None:
+    """And then its keys can't be taken away either."""
+    file = tmp_path / "a2py.yaml"
+    file.write_text(WHOLE)
+    result = a2py("keys", "new", "alice", cwd=tmp_path)
+    assert result.returncode == exits.OK, result.stderr
+    with serving("--port", "0", "--num-workers", str(count), cwd=tmp_path) as run:
+        url = run.url
+        file.write_text(HALF)
+        run.process.send_signal(signal.SIGHUP)
+        run.until("(?s)" + ".*".join(["reloaded"] * count))
+        for header in ({}, {"x-api-key": "sk-m"}):
+            with pytest.raises(urllib.error.HTTPError) as excinfo:
+                urllib.request.urlopen(urllib.request.Request(url + "/v1/models", headers=header), timeout=LIMIT)
+            assert excinfo.value.code == 401
+            excinfo.value.close()
+        (tmp_path / "keys.yaml").write_text("keys: {}\n")
+        run.process.send_signal(signal.SIGHUP)
+        run.until("keys refused .*has no key any more")
+        with pytest.raises(urllib.error.HTTPError) as excinfo:
+            urllib.request.urlopen(url + "/v1/models", timeout=LIMIT)
+        assert excinfo.value.code == 401 and run.end() == exits.OK
+        excinfo.value.close()
 
 
 @pytest.mark.parametrize("count", [1, 2])
