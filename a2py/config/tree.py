@@ -21,6 +21,11 @@ from a2py.config.variables import Variables, variables
 MAX_BYTES = 4 << 20
 MAX_NODES = 200_000
 MAX_DEPTH = 40
+#: What to do about a tree that is too deep or too large.
+FLATTEN = (
+    f"Write at most {MAX_DEPTH} levels and {MAX_NODES:,} values: look for a bracket that is not closed, or an alias"
+    " (*name)."
+)
 #: Texts up to this length cannot nest deeply enough to crash libyaml's composer, which ends the process at some 30,000
 #: levels (PyYAML 6.0.3).
 SHALLOW = 4096
@@ -112,12 +117,13 @@ def parse(data: bytes, file: str, warn: Callable[[str], None]) -> Node:
         problem = _UNDEFINED_ALIAS.sub("an undefined alias", ", ".join(filter(None, (e.context, e.problem))))
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         if "maximum nesting depth" in problem:  # PyYAML 6.0.4 counts by itself, before `_check_depth` can
-            raise ConfigError("the file is nested too deeply", file=file, line=line, column=1) from None
+            raise ConfigError("the file is nested too deeply", file=file, line=line, column=1, cure=FLATTEN) from None
         raise ConfigError(
             f"not valid YAML: {problem}", file=file, line=line, column=column, cure=_cure(problem)
         ) from None
     except RecursionError:
-        raise ConfigError("the file is nested too deeply, or its anchors refer to themselves", file=file) from None
+        message = "the file is nested too deeply, or its anchors refer to themselves"
+        raise ConfigError(message, file=file, cure=FLATTEN) from None
     except yaml.reader.ReaderError as e:
         line, column = _place(text[: e.position] if isinstance(e.position, int) else "")
         cure = "Remove the control character."
@@ -136,7 +142,7 @@ def _check_depth(text: str, file: str) -> None:
             depth += 1
             if depth > MAX_DEPTH:
                 line = event.start_mark.line + 1 if event.start_mark else 0
-                raise ConfigError("the file is nested too deeply", file=file, line=line, column=1)
+                raise ConfigError("the file is nested too deeply", file=file, line=line, column=1, cure=FLATTEN)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -193,6 +199,7 @@ class _Reader:
                 file=self.file,
                 line=at.line,
                 column=at.column,
+                cure=FLATTEN,
             )
         if isinstance(node, yaml.MappingNode):
             return Node(self.mapping(node, depth), at, key_at)

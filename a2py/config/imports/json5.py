@@ -44,7 +44,8 @@ def parse(text: str, file: str) -> Any:
             f"not valid JSON: {error.msg}", file=file, line=error.lineno, column=error.colno, cure=cure
         ) from None
     except RecursionError:
-        raise ConfigError("the file is nested too deeply", file=file) from None
+        cure = "Look for a bracket that is not closed, or take the inner levels out."
+        raise ConfigError("the file is nested too deeply", file=file, cure=cure) from None
 
 
 def _as_json(text: str) -> Iterator[str]:
