@@ -84,7 +84,7 @@ class Group(NamedTuple):
 
 
 def open_to_read(path: str) -> sqlite3.Connection:
-    """Open the ledger at `path`. Raise sqlite3.Error if there is no file."""
+    """Open the ledger at `path`. Raise sqlite3.Error if there is no file, or if it is no database."""
     import sqlite3  # here, so that the names above are there without it
 
     absolute = os.path.abspath(path).replace(os.sep, "/")
@@ -93,8 +93,10 @@ def open_to_read(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=2.0)
     try:
         connection.execute("PRAGMA schema_version").fetchone()
-    except sqlite3.OperationalError:
+    except sqlite3.Error as error:
         connection.close()
+        if not isinstance(error, sqlite3.OperationalError):
+            raise
         # SQLite wants to make two files beside a ledger. In a folder where it can't, the ledger alone is all there is,
         # unless it has a log: of rows that are not in it yet.
         if os.path.exists(f"{path}-wal"):

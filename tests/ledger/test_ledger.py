@@ -243,6 +243,22 @@ def test_the_switch_to_a_log_waits_for_others(tmp_path: Path, monkeypatch: pytes
         assert len(pauses) == 3, "not for ever"
 
 
+def test_what_is_no_database_is_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, connections, connect = tmp_path / "usage.db", list[sqlite3.Connection](), sqlite3.connect
+    path.write_bytes(b"no database" * 1000)
+
+    def note(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connections.append(connect(*arguments, **options))
+        return connections[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", note)
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        sum_by(str(path), "model")
+    (connection,) = connections
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
+
+
 def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "notes.db"
     with closing(sqlite3.connect(path)) as connection:
