@@ -83,3 +83,9 @@ def test_the_digest_of_an_account_tells_keys_and_addresses_apart() -> None:
     digests = {digest_account(base, key) for base in ("http://a/v1", "http://b/v1") for key in ("", "sk-1", "sk-2")}
     assert len(digests) == 6 and all(len(digest) == 8 for digest in digests)
     assert digest_account("http://a/v1", "sk-1") == digest_account("http://a/v1", "sk-1")
+
+
+@pytest.mark.parametrize(("mode", "has_output"), [("", True), ("chat", True), ("embedding", False), ("rerank", False)])
+def test_embeddings_have_no_output_tokens(mode: str, has_output: bool) -> None:
+    deployment = Deployment("n", "i", "p", "m", "http://x/v1", mode=mode)
+    assert (deployment.has_output, deployment.is_chat) == (has_output, has_output)

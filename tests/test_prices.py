@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from a2py.messages.types import Usage
-from a2py.prices import Price, Rates, is_price_key, read_price, read_rate
+from a2py.prices import Price, Rates, find_mistake, is_price_key, read_price, read_rate
 
 SONNET = {
     "input_cost_per_token": 3e-06,
@@ -69,3 +69,28 @@ def test_what_is_no_price(value: object) -> None:
 def test_which_keys_are_prices() -> None:
     assert all(map(is_price_key, list(SONNET)[:-1]))
     assert not is_price_key("max_input_tokens") and not is_price_key("max_tokens_above_200k_tokens")
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("input_cost_per_token", None),
+        ("output_cost_per_token_above_200k_tokens", None),
+        ("cost_per_second", None),
+        ("input_cost_per_tokn", "input_cost_per_token"),
+        ("outputcost_per_token", "output_cost_per_token"),
+        ("input_cost_per_token_above_200000_tokens", "input_cost_per_token_above_200k_tokens"),
+        ("input_cost_per_tokn_above_50_tokens", "input_cost_per_token_above_50k_tokens"),
+        ("my_cost_center", ""),
+        ("my_cost_center_above_50_tokens", ""),
+    ],
+)
+def test_what_a_misspelt_price_was_perhaps_meant_to_be(key: str, meant: str | None) -> None:
+    assert find_mistake(key) == meant
+
+
+def test_a_price_is_complete_without_output_where_there_is_none() -> None:
+    half, free = price(input_cost_per_token=2), price(input_cost_per_token=0)
+    assert half.is_complete(has_output=False) and not half.is_complete(has_output=True)
+    assert free.is_free(has_output=False) and not free.is_free(has_output=True)
+    assert not half.is_free(has_output=False) and not price(output_cost_per_token=1).is_complete(has_output=False)

@@ -17,6 +17,10 @@ def test_the_table() -> None:
     assert all(PATHS[path] is ENDPOINTS[path.removeprefix("/openai").removeprefix("/v1").strip("/")] for path in PATHS)
 
 
+def test_which_answers_have_no_output_tokens() -> None:
+    assert {name for name, one in ENDPOINTS.items() if not one.has_output} == {"embeddings", "moderations", "rerank"}
+
+
 def test_each_mode_has_an_endpoint() -> None:
     assert {mode for endpoint in ENDPOINTS.values() for mode in endpoint.modes} == CHAT_MODES | OTHER_MODES
 

@@ -119,6 +119,13 @@ def test_the_output_that_it_allows(more: str, limit: int) -> None:
     assert parse(raw, endpoint=EMBEDDINGS).max_tokens == 0, "no text comes back"
 
 
+def test_a_response_in_the_background() -> None:
+    responses = ENDPOINTS["responses"]
+    assert parse(b'{"model":"m","background":true}', endpoint=responses).is_background
+    assert not parse(b'{"model":"m","background":false}', endpoint=responses).is_background
+    assert not parse(b'{"model":"m","background":true}').is_background
+
+
 def test_previous_response() -> None:
     assert parse(b'{"model":"m","previous_response_id":"resp_1"}').previous == "resp_1"
     assert parse(b'{"model":"m","previous_response_id":null}').previous == ""
