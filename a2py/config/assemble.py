@@ -19,6 +19,7 @@ from a2py.config import certificates, values
 from a2py.config import tree as t
 from a2py.config.build import build
 from a2py.config.checks import (
+    KEY_VARIABLE,
     check_routes,
     refuse_misspelt_models,
     warn_of_empty_key,
@@ -198,7 +199,7 @@ def _assemble(
         aliases={name: target for name, (target, _) in server.aliases.items()},
         hidden_names=frozenset(name for name, (_, is_hidden) in server.aliases.items() if is_hidden),
         settings=settings,
-        master_key=server.master_key or env.get("LITELLM_MASTER_KEY", "").strip(),
+        master_key=server.master_key or env.get(KEY_VARIABLE, "").strip(),
         insecure=server.insecure or ("insecure" not in contents.origins and is_switched_on(env, "insecure")),
         has_models=has_models,
         sources=tuple(files),

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from a2py.config.missing import describe_variables
 from a2py.config.names import Config
 from a2py.config.prefixes import Warn
+from a2py.config.reader import describe_empty_key, is_blank
 from a2py.config.tree import Mark, Node
 from a2py.config.values import fail
 
@@ -35,9 +36,8 @@ def refuse_misspelt_models(tree: Node) -> None:
 def warn_of_empty_key(section: Node, warn: Warn) -> None:
     """Warn if `environment_variables` sets the master key to nothing."""
     node = section.value.get(KEY_VARIABLE) if isinstance(section.value, dict) else None
-    if node is not None and isinstance(node.value, (str, type(None))) and not (node.value or "").strip():
-        place = f"{node.key_at}: `environment_variables.{KEY_VARIABLE}`"
-        warn(f"{place} is ignored: it is empty. Write a key, or remove the line.")
+    if node is not None and is_blank(node):
+        warn(describe_empty_key(node, f"environment_variables.{KEY_VARIABLE}"))
 
 
 def warn_of_variables(config: Config, env: Mapping[str, str], warnings: list[str]) -> None:

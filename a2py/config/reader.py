@@ -20,7 +20,7 @@ from a2py.config.setting_row import Setting
 from a2py.config.settings import Entry, Server, Settings
 from a2py.config.table import SETTINGS
 from a2py.config.tree import Node
-from a2py.config.values import wrong
+from a2py.config.values import secret, wrong
 from a2py.config.variables import NOWHERE, Origin, Variables, variables
 
 
@@ -62,7 +62,7 @@ _SETTINGS = {f.name for f in fields(Settings)}
 _ATTRS = {path: row.attr for row in SETTINGS for path in row.paths}
 _RANK = {path: rank for row in SETTINGS for rank, path in enumerate(row.paths)}
 #: Attributes whose values are secrets.
-_SECRETS = frozenset(("master_key", "api_key", "azure_ad_token", "redis_password"))
+_SECRETS = frozenset(row.attr for row in SETTINGS if row.parse is secret)
 #: Mappings of which some values are secrets, by their name.
 _HOLD_SECRETS = frozenset(("extra_headers", "environment_variables"))
 
@@ -143,11 +143,11 @@ class _Reader:
         origin = origin_of(row.attr, node, self.env, self.secret_files)
         if origin != NOWHERE:
             values.origins[row.attr] = values.origins.get(row.attr, NOWHERE) | origin
-        if node.value is None or (row.attr in _SECRETS and _is_blank(node)):
+        if node.value is None or (row.attr in _SECRETS and is_blank(node)):
             if node.env:
                 values.unset[path] = node.env
             elif row.attr == "master_key":
-                self.warn(f"{place_of(node, path)} is ignored: it is empty. Write a key, or remove the line.")
+                self.warn(describe_empty_key(node, path))
             return
         for child, name in _unset_parts(node):
             self.warn(f"{child.at}: a part of `{label}` is ignored: the variable {name} is not set. Set {name}.")
@@ -204,8 +204,12 @@ def place_of(node: Node, path: str) -> str:
     return f"{at}: `{path}`" if at.line else f"{at}: `{path.rpartition('.')[2]}`"
 
 
-def _is_blank(node: Node) -> bool:
-    return isinstance(node.value, str) and not node.value.strip()
+def is_blank(node: Node) -> bool:
+    return node.value is None or (isinstance(node.value, str) and not node.value.strip())
+
+
+def describe_empty_key(node: Node, path: str) -> str:
+    return f"{place_of(node, path)} is ignored: it is empty. Write a key, or remove the line."
 
 
 def _secret_nodes(attr: str, node: Node) -> list[Node]:
