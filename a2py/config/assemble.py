@@ -207,7 +207,7 @@ def _assemble(
         binders=binders,
         pairs=pairs,
         search=search,
-        redis=read_redis(t.resolve(tree, env), env, secret_files, pairs),
+        redis=read_redis(tree, env, secret_files, pairs),
     )
     warn_unserved_names(config, contents.mistakes.append)
     check_routes(config)
