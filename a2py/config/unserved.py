@@ -26,8 +26,9 @@ def _row(kind: str, meaning: str, prefix: str, names: str) -> Setting:
 
 
 def _find_place(key: str) -> str:
-    """Return where the price `key` is read."""
-    return f"litellm_params.{find_mistake(key) or key}"
+    """Return where the price `key` is read, "" if it is no price."""
+    meant = find_mistake(key)
+    return "" if meant == "" else f"litellm_params.{meant or key}"
 
 
 IGNORED_SETTINGS = (

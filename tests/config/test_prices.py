@@ -73,6 +73,13 @@ def test_a_price_beside_the_parameters_is_named(folder: Folder) -> None:
     assert "`model_list[0].input_cost_per_token` is" in warning and "`litellm_params.input_cost_per_token`?" in warning
 
 
+def test_what_is_no_price_is_not_sent_to_the_parameters(folder: Folder) -> None:
+    text = "model_list: [{model_name: m, my_cost_center: 4, litellm_params: {model: openai/x, api_key: k}}]"
+    config = folder.load(text)
+    (warning,) = config.warnings
+    assert warning.endswith("`model_list[0].my_cost_center` is unknown and ignored.") and config.mistakes == ()
+
+
 @pytest.mark.parametrize(
     "key",
     [
