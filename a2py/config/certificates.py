@@ -14,17 +14,18 @@ import stat
 from a2py.config.tree import Node
 from a2py.config.values import fail, switch_or_path
 
+FILE_CURE = "Write the path of a PEM file."
 CURE = "Write the path of a PEM file, or of a folder of them."
 #: Largest file to look into. The system's own bundles have 250 kB.
 MAX_BYTES = 8 << 20
 
 
-def find_file_problem(path: str) -> str:
+def find_file_problem(path: str, *, may_be_folder: bool = True) -> str:
     """Return what is wrong with a file, or a folder, of certificates or keys; "" for nothing."""
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
-            return ""
+            return "" if may_be_folder else "names a folder"
         if not stat.S_ISREG(mode):
             return "names something that is neither a file nor a folder"
         with open(path, "rb") as file:

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from a2py.config import values as v
 from a2py.config.bases import is_loopback
-from a2py.config.certificates import CURE, find_file_problem
+from a2py.config.certificates import CURE, FILE_CURE, find_file_problem
 from a2py.config.error import ConfigError
 from a2py.config.pairs import Pair, Use, is_file, origin_of
 from a2py.config.setting_row import ROUTER, make_row
@@ -71,8 +71,8 @@ def _check_options(parts: SplitResult, node: Node, path: str) -> None:
     """Raise ConfigError if there is an option that no connection knows, or one with a value of the wrong kind."""
     for name, value in parse_qsl(parts.query):
         if _is_option(parts.scheme, name, value):
-            if name in _FILES and (problem := find_file_problem(value)):
-                raise fail(node.at, path, f"has an option `{name}` that {problem}", CURE)
+            if name in _FILES:
+                _check_file(name, value, node, path)
             continue
         if name == "ssl_cert_reqs" and parts.scheme == "rediss":
             raise fail(node.at, path, f"has an option `{name}` that is none of its words", f"Write {_CERT_REQS}.")
@@ -86,6 +86,14 @@ def _check_options(parts: SplitResult, node: Node, path: str) -> None:
         hint = f"Did you mean `{near[0]}`?" if near else f"There may be {', '.join(_OPTIONS)}; for rediss ssl_*."
         what = f"an option `{name}`" if name.isidentifier() and "@" not in parts.query else "an option"
         raise fail(node.at, path, f"has {what} that is unknown", hint)
+
+
+def _check_file(name: str, value: str, node: Node, path: str) -> None:
+    may_be_folder = name == "ssl_ca_path"
+    problem = find_file_problem(value, may_be_folder=may_be_folder)
+    if problem:
+        cure = CURE if may_be_folder else FILE_CURE
+        raise fail(node.at, path, f"has an option `{name}` that {problem}", cure)
 
 
 def _is_option(scheme: str, name: str, value: str) -> bool:

@@ -96,6 +96,12 @@ def test_without_an_address_nothing_is_shared(folder: Folder, keys: str, env: di
         ),
         ("redis_url: 'redis://h:1/abc'", {}, ["litellm_config.yaml:2", "a path that is no database", "host:6379/0"]),
         ("redis_url: 'rediss://h/0?ssl_ca_certs=/no/ca'", {}, ["`ssl_ca_certs` that names a file that cannot be read"]),
+        (
+            "redis_url: 'rediss://h/0?ssl_keyfile=/'",
+            {},
+            ["option `ssl_keyfile` that names a folder. Write the path of a"],
+        ),
+        ("redis_url: 'rediss://h/0?ssl_ca_path=/no'", {}, ["`ssl_ca_path` that names a file", "a folder of them"]),
         ("redis_url: 'redis://h:1/1/2'", {}, ["a path that is no database"]),
         ("redis_host: h, redis_port: none", {}, ["router_settings.redis_port", "a whole number"]),
         ("redis_host: h", {"REDIS_DB": "one"}, ["REDIS_DB", "a whole number"]),
