@@ -69,9 +69,11 @@ class _Call:
 
 class Link:
     """`on_end`: called once when the connection has ended, with the reason; `on_late`: called for each call that has
-    not been answered in time."""
+    not been answered in time, with what to say of it."""
 
-    def __init__(self, pool: ConnectionPool, on_end: Callable[[LinkError], None], on_late: Callable[[], None]) -> None:
+    def __init__(
+        self, pool: ConnectionPool, on_end: Callable[[LinkError], None], on_late: Callable[[LinkError], None]
+    ) -> None:
         self._pool = pool
         self._on_end = on_end
         self._on_late = on_late
@@ -182,9 +184,10 @@ class Link:
             if call.due:
                 call.due = 0.0
                 future, call.future = call.future, None
+                error = Late(f"does not answer within {CALL_SECONDS * 1000:g} ms")
                 if future is not None and not future.done():
-                    future.set_exception(Late(f"does not answer within {CALL_SECONDS * 1000:g} ms"))
-                self._on_late()
+                    future.set_exception(error)
+                self._on_late(error)
 
     async def _write(self, connection: Connection) -> None:
         while self.is_open:

@@ -34,7 +34,7 @@ from a2py.shared.link import CALL_SECONDS, Late, Link, ScriptMissing, make_pool
 from a2py.shared.mirror import Mirror
 from a2py.shared.script import Change, Script, Take
 from a2py.shared.subject import Ask, Asks
-from a2py.shared.trouble import CHECK_ADDRESS, Announcer, LinkError, Reporter
+from a2py.shared.trouble import CHECK_ADDRESS, Announcer, LinkError, Reporter, StrangeAnswer
 
 #: Seconds for which a process's running requests count after its last sign of life, and between two beats.
 LEASE_SECONDS, BEAT_SECONDS = 15.0, 1.0
@@ -186,7 +186,7 @@ class Store:
                 self._note_failure(error)
                 return None
             except MALFORMED:
-                self._note_failure(_strange_answer())
+                self._note_failure(StrangeAnswer())
                 return None
             self._failures = 0
             if take.choice >= 0 and number != self.number:
@@ -285,7 +285,7 @@ class Store:
     async def _run(self) -> None:
         """Keep a connection, for as long as the process runs."""
         while not self._is_closed:
-            link = Link(self._pool, self._on_end, partial(self._note_failure, _late()))
+            link = Link(self._pool, self._on_end, self._note_failure)
             try:
                 await link.open()
                 await self._join(link)
@@ -340,7 +340,7 @@ class Store:
             mirror.owe(standings)
             self._must_join = True
             if isinstance(error, MALFORMED):
-                raise _strange_answer() from None
+                raise StrangeAnswer from None
             raise
         self._offset = now / 1000 - (start + time.monotonic()) / 2
 
@@ -385,7 +385,7 @@ class Store:
         try:
             beat = script.read_beat(await self._run_script(link, script.BEAT, arguments))
         except MALFORMED:
-            raise _strange_answer() from None
+            raise StrangeAnswer from None
         self._failures = 0
         if not beat.has_lease:
             await self._join(link)
@@ -413,14 +413,6 @@ class Store:
         policy = values.get("maxmemory_policy", "noeviction")
         if values.get("maxmemory", "0") != "0" and policy != "noeviction":
             self._log.tell_eviction(policy)
-
-
-def _late() -> LinkError:
-    return LinkError(f"does not answer within {CALL_SECONDS * 1000:g} ms")
-
-
-def _strange_answer() -> LinkError:
-    return LinkError("gives an answer that no Redis gives", "correct `{host}` and `{port}`")
 
 
 def _running(ask: Ask) -> Change:

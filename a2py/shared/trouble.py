@@ -48,6 +48,13 @@ class LinkError(Exception):
         self.cure = cure
 
 
+class StrangeAnswer(LinkError):
+    """What has answered is no Redis, or none that runs our scripts."""
+
+    def __init__(self) -> None:
+        super().__init__("gives an answer that no Redis gives", "correct `{host}` and `{port}`")
+
+
 def describe(error: BaseException, seconds: float, is_tls: bool) -> LinkError:
     """Return what an error of the connection means. `seconds`: how long it may take."""
     cause = error.__cause__ or error.__context__
@@ -57,7 +64,7 @@ def describe(error: BaseException, seconds: float, is_tls: bool) -> LinkError:
     if isinstance(error, (ResponseError, AuthenticationError)):
         return _describe_answer(error)
     if isinstance(error, InvalidResponse):
-        return LinkError("gives an answer that no Redis gives", "correct `{host}` and `{port}`")
+        return StrangeAnswer()
     if isinstance(error, BusyLoadingError):
         return LinkError("is still loading its data")
     if isinstance(cause, OSError):

@@ -49,7 +49,7 @@ class Events:
         self.ends: list[LinkError] = []
         self.lates = 0
 
-    def late(self) -> None:
+    def late(self, error: LinkError) -> None:
         self.lates += 1
 
 
@@ -178,7 +178,7 @@ async def test_calls_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_nobody_listens() -> None:
     pool = make_pool("redis://user:hidden-word@127.0.0.1:1/0", {})
-    link = Link(pool, lambda reason: None, lambda: None)
+    link = Link(pool, lambda reason: None, lambda error: None)
     with pytest.raises(LinkError) as excinfo:
         await link.open()
     assert "hidden-word" not in str(excinfo.value)
