@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from a2py.config.bases import Base, add_v1, bind_model, build_azure, is_local_or_ip, parse_base
+from a2py.config.bases import Base, add_v1, bind_model, build_azure, has_wrong_port, is_local_or_ip, parse_base
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,21 @@ def test_bases_are_cleaned(text: str, url: str) -> None:
 )
 def test_what_is_no_base(text: str) -> None:
     assert parse_base(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "is_wrong"),
+    [
+        ("http://h:port", True),
+        ("h:0/v1", True),
+        ("http://h:65535", False),
+        ("http://[::1", False),
+        ("https://http://h", False),
+        ("/v1:0", False),
+    ],
+)
+def test_which_port_is_wrong(text: str, is_wrong: bool) -> None:
+    assert has_wrong_port(text) is is_wrong
 
 
 def test_nothing_secret_stays_in_the_base() -> None:
