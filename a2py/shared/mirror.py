@@ -273,7 +273,7 @@ class Mirror:
         return self._divide(rest)
 
     def _wait(self, share: Share, limit: int, which: int, amount: int, now: int) -> float:
-        """Return the seconds until this process's part has room for `needed` more, if nothing else starts."""
+        """Return the seconds until this process's part has room for `amount` more, if nothing else starts."""
         for ahead in range(1, SLICES + 1):
             later = (slice_of(now) + ahead) * SLICE_MS
             if share.alone.total(later, which) + amount <= self._part(share, limit, which, later):
