@@ -20,7 +20,7 @@ from hashlib import sha256
 from typing import Any
 
 from a2py.budget import parse_budget
-from a2py.caller import MASTER, Caller, overlap
+from a2py.caller import MASTER, Caller
 from a2py.cli import options, state
 from a2py.cli.exits import CONFIG, FAILED, OK, USAGE, Stop
 from a2py.cli.source import read_environment
@@ -29,6 +29,7 @@ from a2py.config import Config, ConfigError, load
 from a2py.config import key_edits as edits
 from a2py.config.dotenv import find_keys, locate
 from a2py.config.keys import NAME, NAME_RULE, Key, parse_expiry, parse_keys
+from a2py.patterns import overlap
 
 EXAMPLES = (
     "a2py keys new alice                                    prints the key, once",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from a2py.messages.facts import Facts
+from a2py.patterns import matches
 from a2py.quirks import EFFORTS
 
 #: The effort from which on `think: true` holds. Claude Code sends medium unless the user wants more (2.1.332).
@@ -90,23 +91,6 @@ def list_headers(rules: Sequence[Rule]) -> tuple[str, ...]:
 
 def _conditions(rules: Sequence[Rule]) -> list[Condition]:
     return [one for rule in rules for conditions in rule.alternatives for one in conditions]
-
-
-def matches(pattern: str, text: str) -> bool:
-    """Return whether `text` matches `pattern`, in which each `*` stands for any text."""
-    head, *rest = pattern.split("*")
-    if not rest:
-        return text == head
-    *inside, tail = rest
-    if len(text) < len(head) + len(tail) or not text.startswith(head) or not text.endswith(tail):
-        return False
-    at, end = len(head), len(text) - len(tail)
-    for part in inside:
-        at = text.find(part, at, end)
-        if at < 0:
-            return False
-        at += len(part)
-    return True
 
 
 def _subagent(facts: Facts, value: bool, is_sticky: bool) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from a2py.messages.facts import Facts
-from a2py.messages.rules import WORDS, Choice, Condition, Rule, choose, list_headers, list_words, matches
+from a2py.messages.rules import WORDS, Choice, Condition, Rule, choose, list_headers, list_words
 
 
 def rule(model: str = "m", *conditions: tuple[str, Any], is_sticky: bool = True) -> Rule:
@@ -110,23 +110,3 @@ def test_what_rules_need() -> None:
         rule("m", ("subagent", True), ("header", (("x-a", "2"),))),
     ]
     assert list_headers(rules) == ("x-a", "x-b") and list_words(rules) == {"header", "subagent"}
-
-
-@pytest.mark.parametrize(
-    ("pattern", "text", "is_match"),
-    [
-        ("a", "a", True),
-        ("a", "A", False),
-        ("*", "", True),
-        ("a*", "abc", True),
-        ("a*c", "ac", True),
-        ("ab*ba", "aba", False),
-        ("*b*", "abc", True),
-        ("*b*d*", "abcd", True),
-        ("*d*b*", "abcd", False),
-        ("x*", "abc", False),
-        ("*x", "abc", False),
-    ],
-)
-def test_patterns(pattern: str, text: str, is_match: bool) -> None:
-    assert matches(pattern, text) is is_match
