@@ -195,3 +195,12 @@ class ApiError(Exception):
 
     def __repr__(self) -> str:
         return f"ApiError({self.kind!r}, {self.message!r}, status={self.status})"
+
+
+def unknown_model(message: str, *, should_retry: bool | None = None) -> ApiError:
+    """Return the error for a model that is not served here, with the code and the field that OpenAI's clients expect.
+
+    An upstream's 404 has its own."""
+    error = ApiError("not_found", message, should_retry=should_retry, field="model")
+    error.code = "model_not_found"
+    return error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from a2py.errors import KINDS, ApiError
+from a2py.errors import KINDS, ApiError, unknown_model
 
 #: docs.claude.com, API errors: type → status.
 STATUSES = {
@@ -102,5 +102,7 @@ def test_openais_clients_get_their_own_shape_and_status() -> None:
         "code": "model_not_found",
     }
     assert error.openai_envelope() == {"error": expected} and error.openai_status == 404
+    assert unknown_model("no such model").openai_envelope() == error.openai_envelope()
+    assert unknown_model("m").should_retry is None and unknown_model("m", should_retry=False).should_retry is False
     busy = ApiError("overloaded", "busy")
     assert busy.openai_status == 503 and busy.openai_envelope()["error"]["param"] is None

@@ -27,7 +27,7 @@ from a2py.config.redis import RedisAddress
 from a2py.config.search import SearchTool
 from a2py.config.settings import Settings
 from a2py.deployment import Deployment
-from a2py.errors import ApiError
+from a2py.errors import ApiError, unknown_model
 from a2py.evidence.resolve import apply_evidence
 from a2py.evidence.server import ServerWord, is_chat_name
 from a2py.providers import PROVIDERS, find_host_row
@@ -97,7 +97,7 @@ class Config:
         Raise ApiError: `not_found`, which lists the known names, or `permission` if every deployment has a problem."""
         matches = self._names.look_up(model)
         if not matches:
-            raise ApiError("not_found", self._unknown(model))
+            raise unknown_model(self._unknown(model))
         working = tuple(dep for dep in matches if not dep.problem) if any(dep.problem for dep in matches) else matches
         if not working:
             raise ApiError(

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from a2py.caller import ANYBODY, Caller
-from a2py.errors import ApiError
+from a2py.errors import ApiError, unknown_model
 from a2py.hostname import LIMIT, Host, parse_host
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def require_model(config: Config, caller: Caller, model: str) -> None:
         )
         raise ApiError("permission", reason, should_retry=False)
     if not config.serves(model):
-        raise ApiError("not_found", f"model: {model[:100]} is not served here; the key {caller.name} is for {own}")
+        raise unknown_model(f"model: {model[:100]} is not served here; the key {caller.name} is for {own}")
 
 
 def _admit_local(config: Config, headers: Mapping[str, str], target: str) -> None:

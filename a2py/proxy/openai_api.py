@@ -73,10 +73,7 @@ async def pass_on(services: Services, request: BaseRequest, record: Record) -> S
     inbound.recording = recording
     del body, recording  # the question has the body
     answer = PassedAnswer(inbound, endpoint, services.timeouts.stall, question.wants_stream)
-    result = await run_within(services, inbound, Passage(services, inbound, answer, endpoint, question))
-    if isinstance(result, ApiError) and result.kind == "not_found" and not result.code:
-        result.code, result.field = "model_not_found", "model"  # nobody has the name
-    return result
+    return await run_within(services, inbound, Passage(services, inbound, answer, endpoint, question))
 
 
 def _make_inbound(

@@ -11,7 +11,7 @@ Invariants: as in exchange.py; a request that continues a stored response reache
 from __future__ import annotations
 
 from a2py.deployment import Deployment
-from a2py.errors import ApiError
+from a2py.errors import ApiError, unknown_model
 from a2py.proxy.attempt import Attempt
 from a2py.proxy.exchange import Exchange
 from a2py.proxy.inbound import Inbound
@@ -77,11 +77,5 @@ class Passage(Exchange[PassedAnswer]):
 
 
 def _not_served(model: str, endpoint: Endpoint, reasons: list[str]) -> ApiError:
-    error = ApiError(
-        "not_found",
-        f"{model[:100]!r} is not served at {endpoint.name}: {'; '.join(reasons[:3])}",
-        field="model",
-        should_retry=False,
-    )
-    error.code = "model_not_found"
-    return error
+    problem = f"{model[:100]!r} is not served at {endpoint.name}: {'; '.join(reasons[:3])}"
+    return unknown_model(problem, should_retry=False)

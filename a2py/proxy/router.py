@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from a2py.affinity import choose_home
 from a2py.caller import Caller
 from a2py.deployment import Deployment
-from a2py.errors import CLIENT_ERRORS, ApiError
+from a2py.errors import CLIENT_ERRORS, ApiError, unknown_model
 from a2py.proxy.accounts import Accounts
 from a2py.proxy.asker import NOBODY, Asker
 from a2py.proxy.cooldowns import Cooldowns
@@ -222,7 +222,7 @@ class Plan:
         if step is not None:
             return step
         if not group:
-            return ApiError("not_found", f"no deployment serves the model {self._model!r}")
+            return unknown_model(f"no deployment serves the model {self._model!r}")
         error = limit_error(self._model, self._find_shortages(group))
         full = self._find_full(error, group)
         if full is not None and all(map(self._is_server_full, full.deployments)):

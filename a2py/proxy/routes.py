@@ -185,12 +185,7 @@ async def list_models(services: Services, request: BaseRequest, record: Record) 
 async def show_model(services: Services, request: BaseRequest, record: Record) -> StreamResponse:
     path = request.path
     id = path.partition(MODEL_PATH)[2] or path.removeprefix(BARE_MODEL_PATH)
-    try:
-        return json_response(models.show(services.config, id.strip("/"), record.account.caller), record.id)
-    except ApiError as error:
-        if error.kind == "not_found":
-            error.code, error.field = "model_not_found", "model"  # for OpenAI's clients
-        raise
+    return json_response(models.show(services.config, id.strip("/"), record.account.caller), record.id)
 
 
 async def list_for_litellm(services: Services, request: BaseRequest, record: Record) -> StreamResponse:

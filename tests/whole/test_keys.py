@@ -112,6 +112,18 @@ async def test_a_model_outside_the_list_is_403_everywhere(path: Path, where: str
         assert not upstream.requests
 
 
+@pytest.mark.parametrize("limits", [{}, {"rpm": 9}, {"models": "[nobody]"}])
+async def test_a_model_that_nobody_has_has_openai_s_code_for_every_key(path: Path, limits: dict[str, Any]) -> None:
+    write(path, alice=limits)
+    async with run_proxy(keyed_config(path)) as proxy:
+        for where, method in ((CHAT, "POST"), ("/v1/responses", "POST"), ("/v1/models/nobody", "GET")):
+            body = {**message(stream=False), "model": "nobody", "input": "x"} if method == "POST" else None
+            answer = await proxy.ask(body, where, method, headers=key("alice"))
+            error = json.loads(answer.body)["error"]
+            assert answer.status == 404 and "nobody is not served here" in error["message"]
+            assert (error["code"], error["param"]) == ("model_not_found", "model")
+
+
 async def test_a_key_sees_its_models_only(path: Path) -> None:
     async with run_limited(path, answering("Hi")) as (proxy, _):
 
