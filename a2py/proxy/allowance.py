@@ -8,7 +8,7 @@ limits and budgets are loaded when the first key that has some asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ async def run_within(services: Services, inbound: Inbound, exchange: Exchange[An
     try:
         if caller.budget is None:
             return await exchange.run()
-        return await _run_within_budget(services, inbound, exchange, demand)
+        return await _run_within_budget(services, inbound, exchange, deployments, demand)
     finally:
         usage = _sum_up(inbound.record.account)
         reservation.settle(usage.prompt, usage.output)
@@ -55,10 +55,13 @@ async def run_within(services: Services, inbound: Inbound, exchange: Exchange[An
 
 
 async def _run_within_budget(
-    services: Services, inbound: Inbound, exchange: Exchange[Any], demand: Tokens
+    services: Services,
+    inbound: Inbound,
+    exchange: Exchange[Any],
+    deployments: Sequence[Deployment],
+    demand: Tokens,
 ) -> StreamResponse | ApiError:
     account, caller = inbound.record.account, inbound.record.account.caller
-    deployments = inbound.config.resolve(inbound.model)
     budgets = services.books.open_budgets()
     if services.router.sharing is not None:
         budgets.share = services.router.sharing.charge_key
@@ -71,9 +74,8 @@ async def _run_within_budget(
     except ApiError:
         if cost:
             raise
-        inbound.is_able = partial(
-            prices.is_free, has_output=has_output
-        )  # a model that costs nothing may be asked whatever is left
+        # A model that costs nothing may be asked whatever is left.
+        inbound.is_able = partial(prices.is_free, has_output=has_output)
         return await exchange.run()
     try:
         return await exchange.run()
@@ -90,7 +92,7 @@ def _cost_of(budgets: Budgets, account: Account, hold: Hold) -> float:
     return cost
 
 
-def _estimate(services: Services, inbound: Inbound, deployments: Iterable[Deployment]) -> Tokens:
+def _estimate(services: Services, inbound: Inbound, deployments: Sequence[Deployment]) -> Tokens:
     """Return the input and the likely output of a request: the smaller of `max_tokens` and what the model usually
     gives."""
     size, input, output = inbound.size, 0, 0

@@ -85,8 +85,8 @@ class Budgets:
     ) -> float:
         """Return what `usage` costs at the dearest of `deployments` that have a price. Raise `ApiError` if none has
         one: a request without a price would make a budget mean nothing. `has_output`: of `PriceList.is_complete`."""
-        prices, keeper = self.keeper.prices, self.keeper
-        able = [one for one in deployments if prices.is_complete(one, has_output=has_output)]
+        keeper = self.keeper
+        able = [one for one in deployments if keeper.prices.is_complete(one, has_output=has_output)]
         costs = [cost for one in able if (cost := keeper.cost(one, usage)) is not None]
         if not costs:
             raise ApiError(
