@@ -94,13 +94,12 @@ class Keyring:
 
     def _set_timer(self) -> None:
         if self._has_master is not None and self._timer is None and self.rows:
-            self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_on_time)
+            self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_on_time, self._has_master)
 
-    def _look_on_time(self) -> None:
+    def _look_on_time(self, has_master: Callable[[], bool]) -> None:
         self._timer = None
-        if self._has_master is not None:
-            self._look(self._has_master())
-            self._set_timer()
+        self._look(has_master())
+        self._set_timer()
 
     def _look(self, has_master: bool, *, at_once: bool = False) -> None:
         self._look_time = self._clock() + LOOK_SECONDS
