@@ -37,15 +37,18 @@ MAX_READERS, READ_SECONDS = 4, 8.0
 
 
 class Bookkeeper:
-    """`path`: of the ledger; `writer`: its thread, which also runs transactions for others (`Writer.submit`)."""
+    """`path`: of the ledger, absolute; `writer`: its thread, which also runs transactions for others
+    (`Writer.submit`)."""
 
     def __init__(self, path: str, settings: Settings, log: Log, metrics: Metrics) -> None:
-        self.path = path
+        self.path = os.path.abspath(os.path.expanduser(path))
         self.prices = PriceList()
         self._log = log
         self._metrics = metrics
         self._readers = asyncio.Semaphore(MAX_READERS)
-        self.writer = Writer(partial(_make_store, path, settings), lambda event, values: log.warning(event, **values))
+        self.writer = Writer(
+            partial(_make_store, self.path, settings), lambda event, values: log.warning(event, **values)
+        )
 
     def keep(self, record: Record) -> None:
         """Queue the row of an answer that has ended."""
@@ -107,8 +110,7 @@ class Bookkeeper:
 
     def explain(self, error: BaseException) -> str:
         """Return what is wrong with the file, for clients: without its path, which the log has."""
-        path = os.path.abspath(os.path.expanduser(self.path))
-        return describe(error).replace(path, "its file")
+        return describe(error).replace(self.path, "its file")
 
     async def read(self, work: Callable[[], T]) -> T:
         """Return what `work` reads from the file, in which every row of this process is by then. Raise OSError,

@@ -515,6 +515,19 @@ async def test_asking_for_the_usage_makes_no_file(tmp_path: Path) -> None:
             assert len((await proxy.ask(None, "/usage", "GET")).json["groups"]) == 1
 
 
+async def test_the_ledger_of_a_home_is_read_where_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    async with ScriptedServer(answering("Hi")) as upstream:  # noqa: SIM117
+        async with run_proxy(config(upstream.base, ledger="~/usage.db")) as proxy:
+            assert (await proxy.ask(message(stream=False))).status == 200
+            assert len(await flush_rows(proxy, tmp_path / "usage.db")) == 1
+            page = (await proxy.ask(None, "/usage?by=model", "GET")).json
+    assert [group["requests"] for group in page["groups"]] == [1]
+
+
 async def test_the_usage_page(tmp_path: Path) -> None:
     path, hostile = tmp_path / "usage.db", 'x"; DROP TABLE answers; --\u202e<script>'
     async with ScriptedServer(answering("Hi"), refusing(500), answering("Hi")) as upstream:
