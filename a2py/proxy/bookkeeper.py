@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar
 
 from a2py.deployment import Deployment
+from a2py.errors import ApiError
 from a2py.ledger.prices import PriceList
 from a2py.ledger.row import LENGTH, AnswerColumns, RequestColumns, Row, UsageColumns
 from a2py.ledger.writer import Writer, describe
@@ -113,8 +114,7 @@ class Bookkeeper:
         return describe(error).replace(self.path, "its file")
 
     async def read(self, work: Callable[[], T]) -> T:
-        """Return what `work` reads from the file, in which every row of this process is by then. Raise OSError,
-        sqlite3.Error.
+        """Return what `work` reads from the file, in which every row of this process is by then. Raise `ApiError`.
 
         It runs in a thread of its own: in one of the event loop's, a file system that hangs would hold up the look-up
         of names, and the end of the process."""
@@ -123,8 +123,10 @@ class Bookkeeper:
             await asyncio.wait_for(self._readers.acquire(), READ_SECONDS)
             future = _start(work, partial(_call_in, asyncio.get_running_loop(), self._readers.release))
             return await asyncio.wait_for(asyncio.wrap_future(future), READ_SECONDS)
-        except asyncio.TimeoutError:
-            raise OSError("its file system does not answer") from None
+        except Exception as error:  # sqlite3.Error, which is not imported here
+            is_late = isinstance(error, asyncio.TimeoutError)
+            reason = "its file system does not answer" if is_late else self.explain(error)
+            raise ApiError("api", f"The ledger can't be read: {reason}") from None
 
     async def close(self) -> None:
         """Write the last rows. A file that can't be written is not waited for longer than CLOSE_SECONDS."""

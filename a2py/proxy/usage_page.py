@@ -39,10 +39,7 @@ async def report_usage(services: Services, request: BaseRequest, record: Record)
     session = query["session"][-1] if "session" in query else None
     caller = record.account.caller
     own = caller.name if caller.name and not caller.is_admin else None
-    try:
-        groups = await keeper.read(lambda: sum_by(keeper.path, by, since, session, own))
-    except Exception as error:  # sqlite3.Error, which is not imported here
-        raise ApiError("api", f"The ledger can't be read: {keeper.explain(error)}") from None
+    groups = await keeper.read(lambda: sum_by(keeper.path, by, since, session, own))
     record.status = 200
     gaps = {"missing_workers": missing} if missing else {}
     return json_response({"by": by, "groups": [group.page_row(by) for group in groups], **gaps}, record.id)

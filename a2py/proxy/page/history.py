@@ -141,10 +141,7 @@ async def _sum_session(keeper: Bookkeeper, session: str) -> JSON:
     """Return the sums of all turns of a session, by the rules of `a2py usage`. Raise `ApiError`."""
     from a2py.ledger.query import sum_by
 
-    try:
-        groups = await keeper.read(lambda: sum_by(keeper.path, "session", session=session))
-    except Exception as error:  # sqlite3.Error, which is not imported here
-        raise ApiError("api", f"The ledger can't be read: {error}") from None
+    groups = await keeper.read(lambda: sum_by(keeper.path, "session", session=session))
     return groups[0].values("session") if groups else {}
 
 
@@ -153,27 +150,30 @@ async def read_ledger(
 ) -> list[JSON]:
     """Return rows of the ledger, the latest first, of requests that ended before `horizon`. `before`: id of a row.
     Raise `ApiError`."""
-    try:
-        return await keeper.read(lambda: _read(keeper.path, horizon, limit, before, session))
-    except Exception as error:  # sqlite3.Error, which is not imported here
-        if "no such table" in str(error) or "unable to open" in str(error):  # no answer was written yet
-            return []
-        raise ApiError("api", f"The ledger can't be read: {error}") from None
+    return await keeper.read(lambda: _read(keeper.path, horizon, limit, before, session))
 
 
 def _read(path: str, horizon: float, limit: int, before: int | None, session: str | None) -> list[JSON]:
+    import sqlite3
+
     from a2py.ledger.query import open_to_read
 
-    where, values = ["time + seconds < ?"], [min(horizon, 1e12)]
+    where, values = ["time + seconds < ?"], list[Any]((min(horizon, 1e12),))
     if before is not None:
         where.append("id < ?")
         values.append(before)
     if session is not None:
         where.append("session = ?")
+        values.append(session)
     columns = ", ".join(_COLUMNS)
     sql = f"SELECT {columns} FROM answers WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT {limit}"
-    with closing(open_to_read(path)) as connection:
-        return [_show(row) for row in connection.execute(sql, [*values, *([] if session is None else [session])])]
+    try:
+        with closing(open_to_read(path)) as connection:
+            return [_show(row) for row in connection.execute(sql, values)]
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error) or "unable to open" in str(error):  # no answer was written yet
+            return []
+        raise
 
 
 def _show(row: tuple[Any, ...]) -> JSON:

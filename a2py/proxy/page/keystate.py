@@ -6,13 +6,14 @@ Invariants: nothing of a key itself is shown; the ledger is read in a thread, on
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from a2py.caller import Caller
+from a2py.errors import ApiError
 from a2py.proxy.services import Services
 
 #: Seconds for which what was spent is not read again.
@@ -38,8 +39,8 @@ class KeyState:
         if keeper is not None and budgets and services.clock() - self._read_time >= READ_SECONDS:
             self._read_time = services.clock()
             try:
-                self._spent = await asyncio.to_thread(_read_spent, keeper.path, budgets, now)
-            except Exception:  # sqlite3.Error: no answer was written yet, or the file can't be read now
+                self._spent = await keeper.read(partial(_read_spent, keeper.path, budgets, now))
+            except ApiError:  # no answer was written yet, or the file can't be read now
                 self._spent = {}
         return [self._describe(caller, now) for caller in keys]
 

@@ -177,6 +177,31 @@ async def test_rows_of_the_ledger_have_no_secret(tmp_path: Path) -> None:
             assert answer.status == 200 and b"a [redacted]" in answer.body and SECRET.encode() not in answer.body
 
 
+async def test_a_ledger_that_can_t_be_read_is_said_by_every_page(tmp_path: Path) -> None:
+    ledger = tmp_path / "usage.db"
+    ledger.write_bytes(b"no database " * 100)
+    async with (
+        run_proxy(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
+        for path in ("requests", "requests/row_1", "sessions/s", "usage"):
+            answer = await page.get(path)
+            assert answer.status == 500, path
+            assert answer.json["error"]["message"] == "The ledger can't be read: file is not a database"
+
+
+async def test_before_the_first_answer_the_ledger_is_empty(tmp_path: Path) -> None:
+    ledger = tmp_path / "usage.db"
+    async with (
+        run_proxy(config("http://127.0.0.1:9/v1", ledger=str(ledger))) as proxy,
+        open_page(proxy, tmp_path) as page,
+    ):
+        for _ in ("no file", "no table"):
+            assert (await page.get("requests")).json == {"requests": [], "more": False}
+            assert (await page.get("sessions/s")).json == {"turns": [], "cost": None, "cache_share": None}
+            ledger.touch()
+
+
 async def test_without_a_ledger(tmp_path: Path) -> None:
     async with (
         ScriptedServer(answering("ok")) as upstream,
