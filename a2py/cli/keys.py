@@ -12,10 +12,8 @@ import json
 import math
 import os
 import secrets
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from hashlib import sha256
 from typing import Any
 
@@ -166,7 +164,7 @@ def show(args: argparse.Namespace, terminal: Terminal) -> int:
     path = find_file(args)
     keys, now = read_file(path)[1], time.time()
     config = _load_config(args)
-    spent = read_spent(_ledger_path(config), keys, now)
+    spent = read_spent(_ledger_path(config), keys, now, terminal)
     if args.json:
         rows = [_describe(key, spent.get(key.caller.name), now) for key in keys]
         terminal.print_exact(json.dumps(rows, indent=2))
@@ -342,7 +340,7 @@ def _ledger_path(config: Config | None) -> str:
     return os.path.expanduser(ledger) if isinstance(ledger, str) else state.ledger_path(os.environ)
 
 
-def read_spent(path: str, keys: Sequence[Key], now: float) -> dict[str, float]:
+def read_spent(path: str, keys: Sequence[Key], now: float, terminal: Terminal) -> dict[str, float]:
     """Return what each key with a budget has spent in its period, as the ledger has it."""
     if not any(key.caller.budget for key in keys) or not os.path.exists(path):
         return {}
@@ -350,19 +348,13 @@ def read_spent(path: str, keys: Sequence[Key], now: float) -> dict[str, float]:
         import sqlite3
     except ImportError:
         return {}
-    from a2py.ledger.query import open_to_read
-    from a2py.ledger.spending import read_spending
+    from a2py.ledger.query import sum_spent
 
     try:
-        with closing(open_to_read(path)) as connection:
-            return {
-                key.caller.name: read_spending(connection, key.caller.name, key.caller.budget, now).spent
-                for key in keys
-                if key.caller.budget is not None
-            }
+        return sum_spent(path, [key.caller for key in keys], now)
     except (sqlite3.Error, OSError) as error:
         if "no such table" not in str(error):  # written before there were budgets
-            print(f"a2py: the ledger {path} can't be read: {error}", file=sys.stderr)
+            terminal.error(f"the ledger {path} can't be read: {error}. {state.LEDGER_CURE}")
         return {}
 
 

@@ -20,6 +20,8 @@ from a2py.cli.exits import FAILED, Stop
 
 #: LOG_BYTES: a new run starts a new log if the old one is longer. LOGS_KEPT: how many old logs are kept.
 LOG_BYTES, LOGS_KEPT = 5 * 1024 * 1024, 3
+#: What to do about an own ledger that can't be read.
+LEDGER_CURE = "Restore it, or move it away: the proxy makes another at its next start"
 
 
 def state_dir(env: Mapping[str, str]) -> str:

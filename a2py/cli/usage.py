@@ -34,8 +34,6 @@ HEAD = ("requests", "errors", "input", "cache read", "cache write", "output", "c
 BAR, NAME = 20, 40
 #: What a spreadsheet takes for the beginning of a formula.
 _FORMULA = ("=", "+", "-", "@")
-#: What to do about an own ledger that can't be read.
-OWN_CURE = "Restore it, or move it away: the proxy makes another at its next start"
 #: Seconds for the running proxy to sum up a large ledger.
 SECONDS = 30.0
 
@@ -125,7 +123,7 @@ def check_file(path: str) -> None:
         raise Stop(f"there is no file {path}: correct --ledger, or omit it for your own ledger", FAILED)
 
 
-def read_file(path: str, by: str, since: float, cure: str = OWN_CURE) -> list[dict[str, Any]]:
+def read_file(path: str, by: str, since: float, cure: str = state.LEDGER_CURE) -> list[dict[str, Any]]:
     """Return the rows of a ledger, [] if there is no file. `cure`: what to do if it can't be read."""
     try:
         import sqlite3

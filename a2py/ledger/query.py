@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +16,8 @@ from urllib.parse import quote
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from a2py.caller import Caller
 
 #: What rows can be grouped by → SQL. Days and hours are those of this machine's time zone.
 GROUPS = {
@@ -151,6 +154,18 @@ def sum_session(path: str, session: str) -> SessionSum | None:
     with closing(open_to_read(path)) as connection:
         upstream, prompt = connection.execute(latest, (session,)).fetchone() or ("", 0)
     return SessionSum(groups[0], upstream, prompt)
+
+
+def sum_spent(path: str, callers: Iterable[Caller], now: float) -> dict[str, float]:
+    """Return what each key with a budget has spent in its period, by its name. Raise sqlite3.Error."""
+    from a2py.ledger.spending import read_spending
+
+    with closing(open_to_read(path)) as connection:
+        return {
+            caller.name: read_spending(connection, caller.name, caller.budget, now).spent
+            for caller in callers
+            if caller.budget is not None
+        }
 
 
 def parse_since(text: str, now: float) -> float:

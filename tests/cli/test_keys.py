@@ -407,6 +407,7 @@ def test_a_ledger_that_can_t_be_read_is_said(here: Path, capsys: pytest.CaptureF
     path.write_bytes(b"not a database " * 100)
     code, out, err = run(capsys, "list")
     assert code == exits.OK and "0.0000" in out and "usage.db can't be read" in err
+    assert err.startswith("a2py: the ledger ") and "Restore it, or move it away" in err
     path.unlink()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE answers (x)")

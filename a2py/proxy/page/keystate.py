@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -35,11 +34,13 @@ class KeyState:
         services, now = self._services, time.time()
         keys = [key.caller for key in services.keys.rows if not key.is_revoked]
         keeper = services.books.keeper
-        budgets = [caller for caller in keys if caller.budget is not None]
-        if keeper is not None and budgets and services.clock() - self._read_time >= READ_SECONDS:
+        has_budgets = any(caller.budget is not None for caller in keys)
+        if keeper is not None and has_budgets and services.clock() - self._read_time >= READ_SECONDS:
             self._read_time = services.clock()
+            from a2py.ledger.query import sum_spent
+
             try:
-                self._spent = await keeper.read(partial(_read_spent, keeper.path, budgets, now))
+                self._spent = await keeper.read(partial(sum_spent, keeper.path, keys, now))
             except ApiError:  # no answer was written yet, or the file can't be read now
                 self._spent = {}
         return [self._describe(caller, now) for caller in keys]
@@ -47,11 +48,12 @@ class KeyState:
     def _describe(self, caller: Caller, now: float) -> JSON:
         budget = caller.budget
         end = budget.find_end(now) if budget is not None else math.inf
+        spent = self._spent.get(caller.name) if budget is not None else None
         return {
             "name": caller.name,
             "is_admin": caller.is_admin,
             "models": list(caller.models),
-            "spent": self._spent.get(caller.name) if budget is not None else None,
+            "spent": round(spent, 6) if spent is not None else None,
             "budget": budget.amount if budget is not None else None,
             "period": budget.period if budget is not None else None,
             "renews": end if math.isfinite(end) else None,
@@ -59,17 +61,4 @@ class KeyState:
             "tpm": caller.tpm,
             "max_parallel": caller.max_parallel,
             "expires": caller.expires or None,
-        }
-
-
-def _read_spent(path: str, callers: list[Caller], now: float) -> dict[str, float]:
-    """Return what each key with a budget has spent in its period. Raise sqlite3.Error."""
-    from a2py.ledger.query import open_to_read
-    from a2py.ledger.spending import read_spending
-
-    with closing(open_to_read(path)) as connection:
-        return {
-            caller.name: round(read_spending(connection, caller.name, caller.budget, now).spent, 6)
-            for caller in callers
-            if caller.budget is not None
         }
