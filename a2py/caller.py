@@ -32,6 +32,10 @@ class Caller:
         """Whether its requests are counted: in number, tokens or dollars."""
         return bool(self.rpm or self.tpm or self.max_parallel or self.budget)
 
+    def is_expired(self, now: float) -> bool:
+        """Return whether its time is over. `now`: seconds since the epoch."""
+        return bool(self.expires) and now >= self.expires
+
     def lists(self, name: str) -> bool:
         """Return whether `models` has the name as it is written. `may_ask` (proxy/access.py)
         knows what it means."""

@@ -33,3 +33,10 @@ def test_only_what_is_counted_is_limited() -> None:
     assert not any(caller.is_limited for caller in (ANYBODY, MASTER, Caller("a", models=("m",), expires=1.0)))
     callers = (Caller(rpm=1), Caller(tpm=1), Caller(max_parallel=1), Caller(budget=Budget(1.0, "day")))
     assert all(caller.is_limited for caller in callers)
+
+
+def test_a_key_expires_with_its_moment() -> None:
+    caller = Caller(expires=5.0)
+    assert [caller.is_expired(now) for now in (4.9, 5.0, 5.1)] == [False, True, True]
+    assert not Caller().is_expired(5.0), "0 is never"
+    assert Caller(expires=-1.0).is_expired(5.0), "a date before 1970"

@@ -151,7 +151,7 @@ def rotate(args: argparse.Namespace, terminal: Terminal) -> int:
         key = _find(args.name, keys, path)
         if key.is_revoked:
             raise Stop(f"{args.name} is revoked: make another key, or remove its line `revoked` from {path}", FAILED)
-        if _is_expired(key, time.time()):
+        if key.caller.is_expired(time.time()):
             raise Stop(f"{args.name} has expired: make another key, or change its line `expires` in {path}", FAILED)
         fields = {"sha256": _digest(token), "rotated": _now()}
         _write(path, text, lambda: edits.set_fields(text, args.name, fields))
@@ -236,13 +236,9 @@ def _refuse_existing(name: str, keys: Sequence[Key], path: str) -> None:
             state, cure = "", f"`a2py keys rotate {name}` replaces it"
             if key.is_revoked:
                 state, cure = " (revoked)", "choose another name"
-            elif _is_expired(key, time.time()):
+            elif key.caller.is_expired(time.time()):
                 state, cure = " (expired)", f"choose another name, or change its line `expires` in {path}"
             raise Stop(f"there is a key {name} already{state}: {cure}", FAILED)
-
-
-def _is_expired(key: Key, now: float) -> bool:
-    return bool(key.caller.expires) and now >= key.caller.expires
 
 
 def make_key() -> str:
@@ -364,7 +360,7 @@ def _state(key: Key, now: float) -> str:
         return "revoked"
     if expires:
         date = time.strftime("%Y-%m-%d %H:%M", time.gmtime(expires))
-        return f"expired {date} UTC" if _is_expired(key, now) else f"until {date} UTC"
+        return f"expired {date} UTC" if key.caller.is_expired(now) else f"until {date} UTC"
     return "valid"
 
 

@@ -154,12 +154,12 @@ class Keyring:
 
     def _explain(self, key: Key) -> str:
         """Return why a key is refused, "" if it is valid."""
-        name, expires = key.caller.name, key.caller.expires
+        name = key.caller.name
         cure = "ask the owner of this proxy for a new one (`a2py keys new`)"
         if key.is_revoked:
             return f"The key {name} was revoked: {cure}"
-        if expires and self._now() >= expires:
-            date = time.strftime("%Y-%m-%d %H:%M", time.gmtime(expires))
+        if key.caller.is_expired(self._now()):
+            date = time.strftime("%Y-%m-%d %H:%M", time.gmtime(key.caller.expires))
             return f"The key {name} expired at {date} UTC: {cure}"
         return ""
 

@@ -107,7 +107,7 @@ def make_viewer(services: Services, caller: Caller) -> Viewer | None:
     for key in services.keys.rows:
         if key.caller.name != name or not key.caller.is_admin:
             continue
-        if not key.is_revoked and not 0 < key.caller.expires <= time.time():
+        if not key.is_revoked and not key.caller.is_expired(time.time()):
             return Viewer(name, key.digest.hex()[:16])
     return None
 
