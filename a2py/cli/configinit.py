@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from a2py.cli import consent, http, state
 from a2py.cli.exits import FAILED, OK, USAGE, Stop
 from a2py.cli.source import read_environment
-from a2py.cli.terminal import Terminal
+from a2py.cli.terminal import Terminal, on_terminal
 from a2py.config import SETTINGS, load
 from a2py.providers import PROVIDERS, Provider
 
@@ -152,7 +152,7 @@ def _likely_provider() -> str:
 
 def asker(args: argparse.Namespace, terminal: Terminal) -> Ask:
     """Return a function that asks on a terminal, and otherwise returns the flag's value or the default."""
-    is_silent = args.yes or not sys.stdin.isatty()
+    is_silent = args.yes or not on_terminal()
 
     def ask(question: str, flag: str | None, default: str) -> str:
         if flag is not None or is_silent:

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from a2py.cli import options, pagelink, running
 from a2py.cli.exits import FAILED, OK, Stop
 from a2py.cli.http import Answer
-from a2py.cli.terminal import Terminal
+from a2py.cli.terminal import Terminal, on_terminal
 from a2py.cli.topview import View
 
 EXAMPLES = ("a2py top", "a2py top --url http://gateway:4000", "a2py top | head -3                 one picture")
@@ -57,7 +57,7 @@ def parser(name: str) -> options.Parser:
 def run(name: str, argv: list[str]) -> int:
     args, terminal = parser(name).read(argv), Terminal()
     with open_live(args) as (url, lines):
-        if terminal.out.isatty() and sys.stdin is not None and sys.stdin.isatty():
+        if terminal.out.isatty() and on_terminal():
             return show(url, lines)
         terminal.print("\n".join(take_picture(url, lines)))
     return OK
