@@ -23,7 +23,7 @@ import pytest
 from a2py.cli import pagelink, top
 from a2py.cli.exits import Stop
 from a2py.cli.topview import View
-from tests.commands import LIMIT, a2py, clean_env, serving
+from tests.commands import LIMIT, Running, a2py, clean_env, serving
 from tests.process import free_port
 
 HELLO = {"type": "hello", "version": "1.2.3", "time": 1000.0, "started": 100.0, "workers": 2}
@@ -209,12 +209,22 @@ class Screen:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty")
-@pytest.mark.parametrize("key", ["q", "\x03"])
-def test_in_a_terminal_until_a_key(key: str, tmp_path: Path) -> None:
+needs_pty = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty")
+
+
+@contextmanager
+def showing(tmp_path: Path) -> Iterator[tuple[Screen, Running]]:
+    """`a2py top` with its first picture, of a proxy."""
     with serving("--demo", "--port", str(free_port()), cwd=tmp_path) as server:
         screen = Screen(server.url, tmp_path)
         screen.until("\x1b[?1049h", "nothing runs")
+        yield screen, server
+
+
+@needs_pty
+@pytest.mark.parametrize("key", ["q", "\x03"])
+def test_in_a_terminal_until_a_key(key: str, tmp_path: Path) -> None:
+    with showing(tmp_path) as (screen, server):
         ask(server.url)
         screen.until("SECONDS", "200")
         screen.resize(20, 5)
@@ -224,34 +234,28 @@ def test_in_a_terminal_until_a_key(key: str, tmp_path: Path) -> None:
         assert screen.text.endswith("\x1b[?25h\x1b[?1049l")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty")
+@needs_pty
 def test_the_terminal_is_given_back_when_the_proxy_ends(tmp_path: Path) -> None:
-    with serving("--demo", "--port", str(free_port()), cwd=tmp_path) as server:
-        screen = Screen(server.url, tmp_path)
-        screen.until("nothing runs")
+    with showing(tmp_path) as (screen, server):
         server.end(signal.SIGTERM)
         assert screen.end() == 1
         assert "\x1b[?1049l" in screen.text and "has gone" in screen.text.partition("\x1b[?1049l")[2]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty")
+@needs_pty
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
 def test_a_signal_gives_the_terminal_back(name: str, tmp_path: Path) -> None:
     number = getattr(signal, name)
-    with serving("--demo", "--port", str(free_port()), cwd=tmp_path) as server:
-        screen = Screen(server.url, tmp_path)
-        screen.until("nothing runs")
+    with showing(tmp_path) as (screen, _):
         os.kill(screen.pid, number)
         assert screen.end() == 128 + number
         assert screen.text.endswith("\x1b[?25h\x1b[?1049l")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty")
+@needs_pty
 def test_ctrl_z_gives_the_terminal_back_for_a_while(tmp_path: Path) -> None:
     """No shell is there to continue it, so the system does not stop it."""
-    with serving("--demo", "--port", str(free_port()), cwd=tmp_path) as server:
-        screen = Screen(server.url, tmp_path)
-        screen.until("nothing runs")
+    with showing(tmp_path) as (screen, _):
         screen.press("\x1a")
         screen.until("\x1b[?25h\x1b[?1049l", "\x1b[?1049h\x1b[?25l", "nothing runs")
         screen.press("q")
