@@ -141,7 +141,7 @@ def _read_budget(node: Node, path: str) -> Any:
 
 def _read_expiry(node: Node, path: str) -> float:
     try:
-        return parse_expiry(v.text(node, path))
+        return parse_expiry(v.text(node, path)) or 1.0  # 0 would be never
     except ValueError as error:
         raise v.fail(node.at, path, "must be a date", _sentence(error)) from None
 

@@ -153,6 +153,12 @@ def test_a_key_expires_with_its_day_or_at_a_time(text: str, moment: str) -> None
     assert parse_expiry(text) == datetime.fromisoformat(moment).timestamp()
 
 
+@pytest.mark.parametrize("text", ["1969-12-31", "1970-01-01T00:00:00Z", "1960-01-01"])
+def test_the_first_moment_of_all_is_not_never(text: str) -> None:
+    (key,) = parse(one(f"expires: {text}"))
+    assert key.caller.is_expired(2.0)
+
+
 @pytest.mark.parametrize("text", ["", "31.1.2027", "2027-02-30", "9999-12-31", "tomorrow"])
 def test_what_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="write a date like"):
