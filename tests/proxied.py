@@ -124,7 +124,7 @@ def _ours(task: asyncio.Task[Any]) -> bool:
 
 
 async def settle(condition: Any, seconds: float = 60.0) -> None:
-    """Wait until `done()` holds. `seconds`: only so that a fault ends."""
+    """Wait until `condition()` holds. `seconds`: only so that a fault ends."""
     end = asyncio.get_running_loop().time() + seconds
     while not condition():
         assert asyncio.get_running_loop().time() < end, f"did not settle: {list(asyncio.all_tasks())}"
