@@ -82,6 +82,11 @@ class Browser:
     async def click(self, selector: str) -> None:
         await self.do("click", selector=selector)
 
+    async def click_text(self, selector: str, text: str) -> None:
+        """Click the first of these elements that has this text."""
+        nodes = f"[...document.querySelectorAll({json.dumps(selector)})]"
+        await self.evaluate(f"{nodes}.find(node => node.textContent === {json.dumps(text)}).click()")
+
     async def go(self, place: str) -> None:
         """Show a place of the page, and wait until it is drawn: the hash changes before the page does."""
         there = f"location.hash === {json.dumps(place)}"

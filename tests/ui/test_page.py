@@ -154,9 +154,7 @@ async def test_five_megabytes_are_fetched_when_opened_and_drawn_in_part(browser:
         await browser.wait("[...document.querySelectorAll('[role=tab]')].some(node => node.textContent === 'JSON')")
         assert [path for path, _ in fake.requests if path.endswith("parts/client_request")]
         await browser.evaluate("window.slowest = 0")
-        await browser.evaluate(
-            "[...document.querySelectorAll('[role=tab]')].find(node => node.textContent === 'JSON').click()"
-        )
+        await browser.click_text("[role=tab]", "JSON")
         await browser.evaluate(f"document.querySelector('.find input').value = '{needle}'")
         await browser.wait("document.querySelectorAll('.text .item').length > 10")
         await browser.wait("(document.querySelector('.find button').click(), /line [\\d,]+ of/.test(document.querySelector('.find').innerText))")  # fmt: skip
@@ -173,9 +171,7 @@ async def test_text_that_is_laid_out_is_the_text_that_was_sent(browser: Browser)
         await enter(browser, fake)
         await show(browser, "#/requests/req_000002")
         await browser.evaluate("document.querySelector('.pane').style.height = '20000px'")
-        await browser.evaluate(
-            "[...document.querySelectorAll('[role=tab]')].find(node => node.textContent === 'JSON').click()"
-        )
+        await browser.click_text("[role=tab]", "JSON")
         rows = "[...document.querySelectorAll('.pane .text .item')].sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top).map(node => node.textContent)"  # fmt: skip
         end = json.dumps(fake.request_body()[-12:].replace(" ", ""))
         await browser.wait(f"{rows}.join('').replaceAll(' ', '').endsWith({end})")
@@ -312,12 +308,10 @@ async def test_replay_try_check_and_export_ask_what_they_say(browser: Browser) -
     async with Fake(rows=40) as fake:
         await enter(browser, fake, before="window.saved = []; HTMLAnchorElement.prototype.click = function () { window.saved.push(this.download); }; Object.defineProperty(navigator, 'clipboard', {value: {writeText: async (text) => { window.copied = text; }}})")  # fmt: skip
         await show(browser, "#/requests/req_000039")
-        await browser.evaluate(
-            "[...document.querySelectorAll('main button')].find(node => node.textContent === 'Copy as curl').click()"
-        )
+        await browser.click_text("main button", "Copy as curl")
         await browser.wait("window.copied === \"curl 'exported as curl'\"")
         for kind in ("capture", "golden", "report"):
-            await browser.evaluate(f"[...document.querySelectorAll('main button')].find(node => node.textContent === 'Save {kind}').click()")  # fmt: skip
+            await browser.click_text("main button", f"Save {kind}")
             await browser.wait(f"window.saved.some(name => name.startsWith('a2py-req_000039.{kind}.'))")
         await browser.click("main button.first")
         await browser.wait("/164 tokens out.*tool_use/.test(document.getElementById('replay').innerText)")

@@ -85,9 +85,7 @@ async def test_hostile_texts_of_real_requests_are_shown_and_never_run(browser: B
                 await show(browser, place)
                 page_text += await browser.text("main")
             await show(browser, "#/usage")
-            await browser.evaluate(
-                "[...document.querySelectorAll('main button')].find(node => node.textContent === 'Model').click()"
-            )
+            await browser.click_text("main button", "Model")
             await asyncio.sleep(0)
             await browser.wait("document.querySelector('main tbody')")
             assert await browser.evaluate(STRANGE) == ['<script type="module" src="/ui/app.js"></script>']
@@ -98,7 +96,6 @@ async def test_hostile_texts_of_real_requests_are_shown_and_never_run(browser: B
 
 
 async def test_try_check_exports_and_keys_of_a_real_proxy(browser: Browser, tmp_path: Path) -> None:
-    button = "[...document.querySelectorAll('main button')].find(node => node.textContent === '{}').click()"
     script = "window.saved = []; HTMLAnchorElement.prototype.click = function () { window.saved.push(this.download); }"
     with (
         demo() as base,
@@ -123,9 +120,9 @@ async def test_try_check_exports_and_keys_of_a_real_proxy(browser: Browser, tmp_
         await browser.evaluate("document.querySelector('.rq.item').click()")
         await browser.wait("document.querySelectorAll('.pane [role=tabpanel]').length === 4")
         for kind in ("capture", "golden", "report"):
-            await browser.evaluate(button.format(f"Save {kind}"))
+            await browser.click_text("main button", f"Save {kind}")
             await browser.wait(f"window.saved.some(name => name.includes('.{kind}.'))")
-        await browser.evaluate(button.format("Copy as curl"))
+        await browser.click_text("main button", "Copy as curl")
         await browser.wait("[...document.querySelectorAll('main button')].some(node => node.textContent === 'Copied') || document.querySelector('dialog textarea')")  # fmt: skip
         await browser.press("Escape")
         await show(browser, "#/check")

@@ -47,11 +47,6 @@ def end_unseen(fake: Fake, count: int) -> dict[str, Any]:
     return fake.rows[-1]
 
 
-async def click(browser: Browser, text: str) -> None:
-    """Press the first button with this text."""
-    await browser.evaluate(f"[...document.querySelectorAll('main button')].find(node => node.textContent === '{text}').click()")  # fmt: skip
-
-
 async def newest(browser: Browser) -> str:
     """Open the first row of the list, and return its id."""
     await browser.evaluate("document.querySelector('.rq.item').focus()")
@@ -191,7 +186,7 @@ async def test_a_request_whose_second_reading_fails_stays_and_can_be_read_again(
         await browser.wait(f"/no requests/.test({MAIN})")
         assert "still runs" in await browser.text("main")
         fake.answer = answer  # type: ignore[method-assign]
-        await click(browser, "Try again")
+        await browser.click_text("main button", "Try again")
         await browser.wait(f"!/still runs|no requests/.test({MAIN})")
 
 
@@ -319,7 +314,7 @@ async def test_a_new_conversation_has_nothing_of_the_answer_that_still_came(brow
     async with Fake(rows=4) as fake:
         await enter(browser, fake)
         await ask(browser, "First")
-        await browser.evaluate("[...document.querySelectorAll('main button')].find(node => node.textContent === 'New conversation').click()")  # fmt: skip
+        await browser.click_text("main button", "New conversation")
         await ask(browser, "Second")
         await browser.wait(
             "document.querySelectorAll('.bubble').length === 2 && !document.querySelector('main button.first').disabled"
@@ -357,7 +352,7 @@ async def test_a_button_pressed_twice_has_its_own_word_again(browser: Browser) -
     async with Fake(rows=4) as fake:
         await enter(browser, fake, before="Object.defineProperty(navigator, 'clipboard', {value: {writeText: async () => {}}})")  # fmt: skip
         await show(browser, "#/requests/req_000003")
-        await browser.evaluate("[...document.querySelectorAll('[role=tab]')].find(node => node.textContent === 'JSON').click()")  # fmt: skip
+        await browser.click_text("[role=tab]", "JSON")
         copy = "document.querySelector('.find button:last-child')"
         await browser.evaluate(f"{copy}.click()")
         await browser.wait(f"{copy}.textContent === 'Copied' && ({copy}.click(), true)")
@@ -413,7 +408,7 @@ async def test_a_pane_that_could_not_be_fetched_can_be_fetched_again(browser: Br
         await show(browser, "#/requests/req_000003")
         await browser.wait(f"/no requests/.test({MAIN})")
         fake.part = part  # type: ignore[method-assign]
-        await click(browser, "Try again")
+        await browser.click_text("main button", "Try again")
         await browser.wait(
             f"!/no requests/.test({MAIN}) && document.querySelectorAll('.pane [role=tablist]').length === 4"
         )
@@ -433,9 +428,9 @@ async def test_an_export_that_fails_leaves_a_running_replay(browser: Browser) ->
     async with fake:
         await enter(browser, fake)
         await show(browser, "#/requests/req_000003")
-        await click(browser, "Replay")
+        await browser.click_text("main button", "Replay")
         await fake.arrival.wait()
-        await click(browser, "Save golden")
+        await browser.click_text("main button", "Save golden")
         await browser.wait(f"/the disk is full/.test({MAIN})")
         await browser.wait("[...document.querySelectorAll('main button')].some(node => node.textContent === 'Stop')")
         fake.gate.set()
@@ -465,8 +460,8 @@ async def test_the_same_words_are_announced_each_time(browser: Browser) -> None:
         await enter(browser, fake, before="Object.defineProperty(navigator, 'clipboard', {value: {writeText: async () => {}}}); window.words = []")  # fmt: skip
         await show(browser, "#/requests/req_000003")
         await browser.evaluate(watch)
-        await click(browser, "Copy as curl")
+        await browser.click_text("main button", "Copy as curl")
         await browser.wait("words.includes('Copied')")
         await asyncio.sleep(0.5)
-        await click(browser, "Copied")
+        await browser.click_text("main button", "Copied")
         await browser.wait("words.filter(text => text === 'Copied').length === 2 && words.includes('')")
