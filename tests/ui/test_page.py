@@ -32,6 +32,12 @@ async def show(browser: Browser, place: str) -> None:
     await browser.wait(READY)
 
 
+async def open_evidence(browser: Browser) -> None:
+    """Open what is known of the deployments, under Now. They may come after the page says "Live"."""
+    await browser.wait("document.querySelector('main button[aria-expanded]')")
+    await browser.evaluate("document.querySelectorAll('main button[aria-expanded]').forEach(node => node.click())")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
 async def test_axe_finds_nothing_serious_on_any_view(browser: Browser, scheme: str, width: int) -> None:
@@ -55,7 +61,7 @@ async def test_axe_finds_nothing_serious_before_access_and_in_what_opens(browser
         await browser.wait("/a2py ui --print/.test(document.body.innerText)")
         assert await browser.do("axe") == []
         await enter(browser, fake)
-        await browser.evaluate("document.querySelectorAll('main button[aria-expanded]').forEach(node => node.click())")
+        await open_evidence(browser)
         assert "/props says so" in await browser.text("main")
         assert await browser.do("axe") == []
         await show(browser, "#/requests/req_000039")

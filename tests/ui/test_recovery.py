@@ -12,7 +12,7 @@ from aiohttp import web
 
 from tests.ui.browser import Browser
 from tests.ui.fake import Fake
-from tests.ui.test_page import LIVE, READY, enter, show
+from tests.ui.test_page import LIVE, READY, enter, open_evidence, show
 
 pytestmark = pytest.mark.real
 
@@ -193,7 +193,7 @@ async def test_a_request_whose_second_reading_fails_stays_and_can_be_read_again(
 async def test_a_lesson_is_counted_down(browser: Browser) -> None:
     async with Fake(rows=4) as fake:
         await enter(browser, fake)
-        await browser.evaluate("document.querySelectorAll('main button[aria-expanded]').forEach(node => node.click())")
+        await open_evidence(browser)
         await browser.wait(f"/forgotten in 39 m 5[0-7] s/.test({MAIN})")
         state = fake.state()
         state["deployments"][2]["lessons"][0]["seconds_left"] = 4
