@@ -47,6 +47,13 @@ def end_unseen(fake: Fake, count: int) -> dict[str, Any]:
     return fake.rows[-1]
 
 
+async def enter_list(browser: Browser, fake: Fake) -> None:
+    """Enter, and show the list of requests: all, or as many as one answer holds."""
+    await enter(browser, fake)
+    await browser.go("#/requests")
+    await browser.wait(f"/{min(len(fake.rows), 200)} requests/.test({MAIN})")
+
+
 async def newest(browser: Browser) -> str:
     """Open the first row of the list, and return its id."""
     await browser.evaluate("document.querySelector('.rq.item').focus()")
@@ -62,9 +69,7 @@ async def newest(browser: Browser) -> str:
 
 async def test_rows_that_were_missed_come_before_those_that_were_not(browser: Browser) -> None:
     async with Fake(rows=40) as fake:
-        await enter(browser, fake)
-        await browser.go("#/requests")
-        await browser.wait(f"/40 requests/.test({MAIN})")
+        await enter_list(browser, fake)
         await fake.tell({"type": "missed"}, end_unseen(fake, 5))
         await browser.wait(f"/45 requests/.test({MAIN})")
         assert await newest(browser) == "req_000044"
@@ -72,9 +77,7 @@ async def test_rows_that_were_missed_come_before_those_that_were_not(browser: Br
 
 async def test_more_missed_rows_than_one_answer_holds_leave_no_hole(browser: Browser) -> None:
     async with Fake(rows=40) as fake:
-        await enter(browser, fake)
-        await browser.go("#/requests")
-        await browser.wait(f"/40 requests/.test({MAIN})")
+        await enter_list(browser, fake)
         await fake.tell({"type": "missed"}, end_unseen(fake, 300))
         await browser.wait(f"/(2..) requests, older ones on scrolling/.test({MAIN})")
         assert "200 requests, older" in await browser.text("main")
@@ -85,9 +88,7 @@ async def test_more_missed_rows_than_one_answer_holds_leave_no_hole(browser: Bro
 
 async def test_missed_rows_are_asked_for_until_they_come(browser: Browser) -> None:
     async with Fake(rows=40) as fake:
-        await enter(browser, fake)
-        await browser.go("#/requests")
-        await browser.wait(f"/40 requests/.test({MAIN})")
+        await enter_list(browser, fake)
         page, fake.page = fake.page, lambda *_: None  # type: ignore[assignment,method-assign]
         end_unseen(fake, 5)
         await fake.tell({"type": "missed"})
@@ -104,10 +105,8 @@ async def test_older_rows_that_come_after_the_list_began_anew_are_not_added(brow
 
     fake = Older(rows=300)
     async with fake:
-        await enter(browser, fake)
-        await browser.go("#/requests")
-        await browser.wait(f"/200 requests/.test({MAIN})")
-        await browser.evaluate("document.querySelector('.list').scrollTop = 1e6")
+        await enter_list(browser, fake)
+        await browser.wait("(document.querySelector('.list').scrollTop = 1e6) && document.querySelector('.list').scrollTop > 0")  # fmt: skip
         await fake.arrival.wait()
         await fake.tell({"type": "missed"}, end_unseen(fake, 300))
         await browser.wait(f"/200 requests/.test({MAIN}) && document.querySelector('.list').scrollTop < 1e6")
@@ -388,9 +387,7 @@ async def test_a_body_with_nulls_can_be_read(browser: Browser) -> None:
 
 async def test_an_address_that_is_no_valid_escape_ends_no_key(browser: Browser) -> None:
     async with Fake(rows=4) as fake:
-        await enter(browser, fake)
-        await browser.go("#/requests")
-        await browser.wait(f"/4 requests/.test({MAIN})")
+        await enter_list(browser, fake)
         await browser.go("#/requests/%zz")
         await browser.wait(READY)
         await browser.press("]", "[")
