@@ -1432,10 +1432,11 @@ function limitLines(limits, used) {
 /** @param {any} body @param {Json} dep */
 function fillDeployment(body, dep) {
   const [name, health, running, limits] = body.firstChild.children;
+  const [facts, lessons] = [list(dep.facts), list(dep.lessons)];
   twoLines(name, str(dep.name), joined(str(dep.provider) && `${dep.provider}/${dep.model}`, str(dep.wire)));
   body.tick_ = () => {
     const passed = Date.now() / 1000 - live.stated;
-    list(dep.lessons).forEach(({ seconds_left: left }, n) => {
+    lessons.forEach(({ seconds_left: left }, n) => {
       setText(body.lefts_[n], isNumber(left) ? ` · ${forgottenIn(left - passed)}` : '');
     });
     const left = isNumber(dep.cooldown?.seconds) ? dep.cooldown.seconds - passed : 0;
@@ -1450,13 +1451,17 @@ function fillDeployment(body, dep) {
   setText(running, whole(dep.running ?? 0));
   limits.replaceChildren();
   add(limits, limitLines(dep.limits, dep.used));
-  const [facts, lessons] = [list(dep.facts), list(dep.lessons)];
   const counts = [facts.length && plural(facts.length, 'fact'), lessons.length && plural(lessons.length, 'lesson')];
   setText(body.toggle_, counts.filter(Boolean).join(', '));
   body.toggle_.hidden = !facts.length && !lessons.length;
   const told = JSON.stringify([facts, lessons.map((lesson) => [lesson.changes, lesson.reason])]);
-  if (body.told_ === told) return body.tick_();
+  if (body.told_ !== told) drawEvidence(body, facts, lessons);
   body.told_ = told;
+  body.tick_();
+}
+
+/** @param {any} body @param {Json[]} facts @param {Json[]} lessons */
+function drawEvidence(body, facts, lessons) {
   body.lefts_ = lessons.map(() => h('span'));
   body.evidence_.replaceChildren(h('dl', { class: 'facts' },
     facts.map((fact) => [h('dt', null, str(fact.name)),
@@ -1464,7 +1469,6 @@ function fillDeployment(body, dep) {
         fact.date ? `, ${str(fact.date)}` : '', fact.reason ? ` · ${str(fact.reason)}` : '')]),
     lessons.map((lesson, n) => [h('dt', null, 'lesson'),
       h('dd', null, h('b', null, str(lesson.changes)), ` · ${str(lesson.reason)}`, body.lefts_[n])])));
-  return body.tick_();
 }
 
 /** @param {number} left seconds until a lesson is forgotten */
@@ -1713,7 +1717,7 @@ function requestView(root, id) {
   };
   load();
   return {
-    update: () => { if (running && !loading && mayHaveEnded()) load(); }, // each second
+    update: () => { if (running && mayHaveEnded()) load(); }, // each second
     end: () => stop.abort(),
   };
 }
